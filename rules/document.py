@@ -1,0 +1,155 @@
+"""YAML as a policy officer means it: every scalar is text, and every value knows its line.
+
+YAML guesses (`no` is False, `21:00` is 1260, `08:00` is text), lets a duplicate key win silently
+and expands anchors without bound. Here nothing is guessed: scalars stay strings until the model
+that reads them says what they are; duplicate keys, anchors, tags, and oversized or deep files are
+refused with file and line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rules.errors import PolicyError
+
+BYTES_MAX = 1_000_000
+DEPTH_MAX = 20
+
+Value = str | list["Value"] | dict[str, "Value"]
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """The parsed text: plain dicts, lists and strings, and the line of each value."""
+
+    file: str
+    value: Value
+    lines: dict[Path_, int]
+
+    def line(self, path: Sequence[str | int]) -> int:
+        """The 1-based line of the value at this path, or of its nearest parent."""
+        place = tuple(path)
+        while place not in self.lines and place:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+    def explain(self, error: ValidationError, model: type[BaseModel]) -> str:
+        """The first finding of pydantic as one line: file, line, rule id, what, nearest right name."""
+        found = error.errors()[0]
+        path = tuple(part for part in found["loc"] if not str(part).startswith("function-"))
+        owner = self._owner(path)
+        field = ".".join(str(part) for part in path[-2:] if not isinstance(part, int)) or "file"
+        said = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "extra_forbidden":
+            near = get_close_matches(str(path[-1]), sorted(_keys(model)), 1)
+            said = f"unknown key `{path[-1]}`" + (f": did you mean `{near[0]}`?" if near else "; remove it")
+        elif found["type"] == "missing":
+            said = f"`{path[-1]}` is missing; add it"
+        elif found["type"] != "value_error":
+            said = f"`{field}` is {_shown(found.get('input'))}: {said[0].lower()}{said[1:]}"
+        return f"{self.file}:{self.line(path)}: " + (f"`{owner}`: " if owner else "") + said
+
+    def _owner(self, path: Path_) -> str:
+        value: Value | None = self.value
+        owner = ""
+        for part in path:
+            if isinstance(value, dict):
+                value = value.get(str(part))
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                break
+            if isinstance(value, dict) and isinstance(value.get("id"), str):
+                owner = str(value["id"])
+        return owner
+
+
+def read_document(path: Path) -> Document:
+    """Read one YAML file; PolicyError with file and line for whatever is refused."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"cannot be read: {(error.strerror or 'error').lower()}; check the path", file=str(path)) from error
+    if len(raw) > BYTES_MAX:
+        raise PolicyError(f"is {len(raw):,} bytes; at most {BYTES_MAX:,} are read", file=str(path))
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise PolicyError("is not UTF-8; save it as UTF-8", file=str(path), line=line) from error
+    return parse_document(text, str(path))
+
+
+def parse_document(text: str, file: str = "<text>") -> Document:
+    """Parse YAML text; PolicyError with file and line for whatever is refused."""
+    try:
+        _refuse_references(text, file)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PolicyError(f"is not YAML: {error.problem or 'cannot be parsed'}", file=file, line=line) from error
+    except yaml.YAMLError as error:
+        raise PolicyError(f"is not YAML: {str(error).splitlines()[0]}", file=file, line=1) from error
+    except RecursionError:
+        raise PolicyError(f"is nested deeper than {DEPTH_MAX} levels", file=file, line=1) from None
+    if node is None:
+        raise PolicyError("is empty", file=file, line=1)
+    lines: dict[Path_, int] = {}
+    return Document(file, _plain(node, (), lines, file), lines)
+
+
+def _refuse_references(text: str, file: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise PolicyError("anchors (`&`, `*`) are not allowed; write the value out", file=file, line=line)
+        if getattr(event, "tag", None):
+            raise PolicyError(f"tag `{event.tag}` is not allowed; remove it", file=file, line=line)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX:
+            raise PolicyError(f"is nested deeper than {DEPTH_MAX} levels", file=file, line=line)
+
+
+def _plain(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> Value:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, place), lines, file) for place, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return str(node.value)
+    mapping: dict[str, Value] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise PolicyError("a key must be a name", file=file, line=line)
+        key = str(key_node.value)
+        if key in mapping:
+            raise PolicyError(f"key `{key}` stands twice; remove one", file=file, line=line)
+        mapping[key] = _plain(value_node, (*path, key), lines, file)
+        lines[*path, key] = line
+    return mapping
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else "a list" if isinstance(value, list) else "a mapping"
+    return f"`{text[:60]}`" if isinstance(value, str) else text
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Every key a file of this model may hold, at any depth."""
+    keys: set[str] = set()
+    for name, field in model.model_fields.items():
+        keys.add(field.alias or name)
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= _keys(part)
+    return keys

@@ -1,0 +1,126 @@
+"""Event suppressions: what the customer does with his money silences offers, at once and for a while.
+
+The event is an outflow (cash, transfer or FX sale) of one currency, cumulative over days: three
+withdrawals of 30 % count like one of 90 %. It opens a suppression of some families in that currency
+which ends after `lasts_days`, or earlier when enough money comes back. An outflow while it is open
+renews it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
+from pydantic import Field
+
+from rules.catalogue import Catalogue, Frozen, Name
+from rules.column import declare
+from rules.cooloffs import DAY_MICROS
+from rules.reasons import Layer
+from rules.rule import Rule, Scope, Stated
+
+
+@dataclass(frozen=True, order=True)
+class Movement:
+    """One booking in one currency. Instants in micros; balance_minor: of all accounts in it, after."""
+
+    booked_at: int
+    movement_id: str
+    outflow_minor: int  # > 0: money left as cash, transfer or FX sale
+    inflow_minor: int  # > 0: money came in
+    balance_minor: int
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One stretch of suppression: [opened_at, min(ends_at, closed_at)); closed_at null: not ended early."""
+
+    opened_at: int
+    ends_at: int
+    closed_at: int | None
+    cause: str  # movement_id of the movement that opened it
+    outflow_minor: int  # what had left by then
+
+
+class Outflow(Frozen):
+    """The event: at least `share` of the money, and at least `least_minor`, left within `days`."""
+
+    days: Annotated[int, Field(ge=1, le=90)]
+    share: Annotated[float, Field(gt=0, le=1)]
+    least_minor: Annotated[int, Field(ge=0)] = 0
+
+    def happened(self, outflow_minor: int, balance_minor: int) -> bool:
+        """share = outflow / (what is left, not below 0, + outflow): in [0, 1], also for refilled accounts."""
+        money = max(balance_minor, 0) + outflow_minor
+        return outflow_minor >= max(self.least_minor, 1) and outflow_minor >= self.share * money
+
+
+class Inflow(Frozen):
+    """The early end: at least `share` of what had left came back since the opening."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class EventSuppression(Stated):
+    """After `event` in a currency, no offer of `families` in that currency, in any channel or direction."""
+
+    event: Outflow
+    families: tuple[Name, ...] = Field(min_length=1)
+    currencies: tuple[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], ...] = Field(min_length=1)
+    lasts_days: Annotated[int, Field(ge=1, le=730)]
+    exit: Inflow | None = None
+
+    def column(self, currency: str) -> str:
+        """The computed column name for one currency."""
+        return f"suppressed_{self.id}_{currency.lower()}_days_left"
+
+    def rule(self, catalogue: Catalogue) -> Rule | None:
+        """The rule over the column of the offer's own currency; None where no offer is concerned."""
+        offers = tuple(o.id for o in catalogue.offers if o.family in self.families and o.currency in self.currencies)
+        if not offers:
+            return None
+        return Rule(**self.stated(), layer=Layer.SUPPRESSION, scope=Scope(offers=offers),
+                    when=f"{self.column('this_currency')} > 0")  # fmt: skip
+
+    def fields(self) -> list[pa.Field]:
+        """The declared state columns, one per currency."""
+        return [declare(self.column(currency), pa.float64(), unit="days", domain="[0,)", null="ledger not read", source="ledger",
+                        en=f"days left of the pause after a large {currency} outflow", zh=f"大额{currency}流出后的静默剩余天数")
+                for currency in self.currencies]  # fmt: skip
+
+    def openings(self, movements: Iterable[Movement], before: Sequence[Opening] = ()) -> list[Opening]:
+        """All stretches caused by the movements, oldest first; the last may still be open.
+
+        movements: one customer, one currency, any order. before: stretches known already (the last
+        may be open). An outflow that again fulfils the event while a stretch is open moves its end.
+        """
+        done = list(before)
+        current = done.pop() if done and done[-1].closed_at is None else None
+        window, lasts = self.event.days * DAY_MICROS, self.lasts_days * DAY_MICROS
+        outflows: list[Movement] = []
+        returned = 0
+        for movement in sorted(set(movements)):
+            now = movement.booked_at
+            if current and now >= current.ends_at:
+                done.append(current)
+                current = None
+            if movement.outflow_minor > 0:
+                outflows = [m for m in outflows if m.booked_at > now - window] + [movement]
+                left = sum(m.outflow_minor for m in outflows)
+                if self.event.happened(left, movement.balance_minor):
+                    current = (Opening(now, now + lasts, None, movement.movement_id, left) if current is None
+                               else Opening(current.opened_at, now + lasts, None, current.cause, max(left, current.outflow_minor)))  # fmt: skip
+                    returned = 0
+            elif movement.inflow_minor > 0 and current:
+                returned += movement.inflow_minor
+                if self.exit and returned >= self.exit.share * current.outflow_minor:
+                    done.append(Opening(current.opened_at, current.ends_at, now, current.cause, current.outflow_minor))
+                    current, outflows = None, []
+        return [*done, current] if current else done
+
+
+def days_left(openings: Iterable[tuple[int, int, int | None]], at: int) -> float:
+    """Days until the last open stretch (opened_at, ends_at, closed_at) ends; 0 where none is open at `at`."""
+    ends = [ends_at for opened_at, ends_at, closed_at in openings
+            if opened_at <= at < (ends_at if closed_at is None else min(ends_at, closed_at))]  # fmt: skip
+    return (max(ends) - at) / DAY_MICROS if ends else 0.0

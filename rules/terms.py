@@ -1,0 +1,93 @@
+"""Terms: everything a decision depends on besides the customer's own row. Frozen and hashed."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+
+import pyarrow as pa
+
+from rules.catalogue import Catalogue
+from rules.policy import ContactPolicy, with_state
+from rules.program import Program, compile_program
+
+
+@dataclass(frozen=True)
+class Audience:
+    """A campaign in force: its cells, and the condition (rule language) of who belongs to it."""
+
+    campaign_id: str
+    offers: tuple[str, ...]
+    channels: tuple[str, ...]
+    when: str = "TRUE"
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """A share of customers, drawn anew each local day, gets a random open cell instead of the best.
+
+    Only cells with a positive value at most max_loss_minor below the best are drawn from, so the
+    expected loss per decision is at most share x max_loss_minor.
+    """
+
+    share: float = 0.0
+    max_loss_minor: int = 0
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The universal no-contact group: a share of units, the same for a whole season."""
+
+    share: float = 0.0
+    season: str = ""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Catalogue, policy, campaigns, prices, exploration, holdout and switches of one moment.
+
+    columns: feature columns that rules may name. audiences: None means no campaign is asked for
+    (what-if, tests); () means no campaign is in force. prices: bid price in minor units per cell;
+    () means 0. paused: "all", "channel:sms", "family:wealth", "offer:x", "campaign:y". secret keys
+    the draws and is not part of the revision.
+    """
+
+    catalogue: Catalogue
+    policy: ContactPolicy
+    columns: pa.Schema
+    day: date | None = None  # rules in force that day; None: all
+    audiences: tuple[Audience, ...] | None = None
+    prices: tuple[int, ...] = ()
+    exploration: Exploration = Exploration()
+    holdout: Holdout = Holdout()
+    paused: frozenset[str] = frozenset()
+    secret: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def revision(self) -> str:
+        """sha256 over all but the secret: two decisions of one revision and one row are equal."""
+        content = {"catalogue": self.catalogue.revision, "policy": self.policy.revision, "day": str(self.day),
+                   "columns": [(f.name, str(f.type)) for f in self.state_schema],
+                   "audiences": None if self.audiences is None else [
+                       (a.campaign_id, a.offers, a.channels, a.when) for a in self.audiences],
+                   "prices": self.prices, "exploration": (self.exploration.share, self.exploration.max_loss_minor),
+                   "holdout": (self.holdout.share, self.holdout.season), "paused": sorted(self.paused)}  # fmt: skip
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @cached_property
+    def vocabulary(self) -> pa.Schema:
+        """Every column a rule may name: features and the policy's own state."""
+        return with_state(self.columns, self.policy, self.catalogue)
+
+    @cached_property
+    def program(self) -> Program:
+        """The compiled rules; ConditionError where one does not hold against columns and catalogue."""
+        return compile_program(self.catalogue, self.policy.lowered(self.catalogue, self.day), self.vocabulary,
+                               [(a.campaign_id, a.offers, a.channels, a.when) for a in self.audiences]
+                               if self.audiences is not None else None, self.paused)  # fmt: skip
+
+    @cached_property
+    def state_schema(self) -> pa.Schema:
+        """The columns that must follow those of CUSTOMERS: what the compiled rules read, by name."""
+        return pa.schema([self.vocabulary.field(name) for name in self.program.columns])
