@@ -1,0 +1,131 @@
+"""How the bank has spoken to the customer and what he made of it.
+
+A contact counts when it was sent, outbound and for marketing; an outcome when it happened. These
+are for models: caps are counted by the ledger, which knows what is reserved as well.
+"""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+
+from features.source import Source
+from features.tables import MARKETING_CHANNELS
+from features.view import Feature, FeatureView, Pairs
+from features.windows import DAY_MICROS, Log
+
+CHANNEL_DAYS, ALL_DAYS = (30, 90), (30, 365)
+ANSWERS = {"accepted": 365, "refused": 365, "opened": 90}
+REACTIONS = (
+    "opened",
+    "clicked",
+    "accepted",
+    "refused",
+    "later",
+    "complained",
+    "opted_out",
+    "do_not_call",
+)
+NO_CONTACTS = "the bank gave no contacts"
+
+
+def _declare(_source: Source) -> tuple[Feature, ...]:
+    told = [
+        _feature(
+            f"contacts_{c}_count_{d}d",
+            "",
+            NO_CONTACTS,
+            f"marketing by {c}, {d} days",
+            f"{d}天{c}营销次数",
+        )
+        for c in MARKETING_CHANNELS
+        for d in CHANNEL_DAYS
+    ]
+    told += [
+        _feature(
+            f"contacts_count_{d}d",
+            "",
+            NO_CONTACTS,
+            f"marketing contacts, {d} days",
+            f"{d}天营销次数",
+        )
+        for d in ALL_DAYS
+    ]
+    told.append(
+        _feature(
+            "days_since_last_contact",
+            "days",
+            "there was none",
+            "days since the last contact",
+            "上次营销距今天数",
+        )
+    )
+    told.append(_feature("ignored_in_a_row", "", NO_CONTACTS, "contacts since his last reaction",
+                         "连续未响应次数"))  # fmt: skip
+    words = {"accepted": "接受", "refused": "拒绝", "opened": "打开"}
+    told += [
+        _feature(
+            f"{kind}_count_{d}d",
+            "",
+            NO_CONTACTS,
+            f"offers {kind}, {d} days",
+            f"{d}天{words[kind]}次数",
+            "outcomes",
+        )
+        for kind, d in ANSWERS.items()
+    ]
+    return tuple(told)
+
+
+def _feature(name: str, unit: str, null: str, en: str, zh: str, table: str = "contacts") -> Feature:
+    return Feature(name, "number", unit, null, table, en, zh)
+
+
+def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
+    if not source.has("contacts"):
+        nulls = pl.repeat(None, len(pairs), dtype=pl.Float64, eager=True)
+        return {feature.name: nulls for feature in _declare(source)}
+    columns = ("contact_id", "channel", "direction", "purpose", "sent_at")
+    rows = source.rows("contacts", columns, pairs.codes)
+    marketing = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing")
+    sent = Log(_sent(rows.filter(marketing & pl.col("sent_at").is_not_null())))
+    said = Log(_said(rows, source))
+    zone = source.settings.tz
+    asked = {d: [*(f"contacts_{c}" for c in MARKETING_CHANNELS)] for d in CHANNEL_DAYS}
+    for days in ALL_DAYS:
+        asked.setdefault(days, []).append("contacts")
+    found = {f"{m}_count_{d}d": _float(v) for (m, d), v in sent.windows(pairs.frame, asked, zone).items()}
+    answers = {d: [k for k, days in ANSWERS.items() if days == d] for d in set(ANSWERS.values())}
+    counts = said.windows(pairs.frame, answers, zone)
+    found |= {f"{m}_count_{d}d": _float(v) for (m, d), v in counts.items()}
+    last = sent.last(pairs.frame, nw.col("contacts") > 0, ("booked",))["booked"]
+    reacted = said.last(pairs.frame, nw.col("reaction") > 0, ("booked",))["booked"]
+    ignored = sent.since(pairs.frame, reacted + 1, ("contacts",))["contacts"]
+    return found | {
+        "days_since_last_contact": (pairs.frame["as_of"] - last) / DAY_MICROS,
+        "ignored_in_a_row": _float(ignored),
+    }
+
+
+def _sent(rows: pl.DataFrame) -> pl.DataFrame:
+    channels = [(pl.col("channel") == c).cast(pl.Int64).alias(f"contacts_{c}") for c in MARKETING_CHANNELS]
+    return rows.select("customer", pl.lit(1, pl.Int64).alias("contacts"), *channels,
+                       booked=pl.col("sent_at"), recorded=pl.col("sent_at"))  # fmt: skip
+
+
+def _said(contacts: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """One row an outcome of those contacts: customer, booked, recorded, one measure an answer."""
+    empty = pl.DataFrame(schema={"contact_id": pl.String, "kind": pl.String, "at": pl.Int64})
+    whole = source.whole("outcomes", ("contact_id", "kind", "at")) if source.has("outcomes") else empty
+    rows = whole.join(contacts.select("contact_id", "customer"), on="contact_id")
+    kinds = [(pl.col("kind") == k).cast(pl.Int64).alias(k) for k in ANSWERS]
+    reaction = pl.col("kind").is_in(REACTIONS).cast(pl.Int64).alias("reaction")
+    return rows.select("customer", *kinds, reaction, booked="at", recorded="at")
+
+
+def _float(values: np.ndarray) -> pl.Series:  # pyright: ignore[reportMissingTypeArgument]  # int64
+    return pl.Series(values.astype(np.float64))
+
+
+CONTACTS = FeatureView("contacts", _declare, _compute)

@@ -1,0 +1,132 @@
+"""What the customer holds and what lies on it: products, balances, maturities.
+
+Opening and closing are days, so they count from the midnight that follows. A balance is the last
+one stated by a visible booking, plus later bookings that stated none; authorised users do not own.
+"""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+import polars as pl
+
+from features.source import Source
+from features.view import Feature, FeatureView, Pairs
+from features.windows import Log
+
+OWNERS = ("owner", "joint")
+NO_ACCOUNTS = "the bank gave no accounts"
+
+
+def _declare(source: Source) -> tuple[Feature, ...]:
+    told = [Feature(f"holds_{p}", "bool", "", NO_ACCOUNTS, "accounts", f"holds {p}", f"持有 {p}")
+            for p in source.products]  # fmt: skip
+    told.append(Feature("n_accounts", "number", "", NO_ACCOUNTS, "accounts", "open accounts", "账户数"))
+    told.append(Feature("maturity_ahead_days", "number", "days", "nothing matures", "accounts",
+                        "days to the next maturity", "距下次到期天数"))  # fmt: skip
+    for currency in source.settings.currencies:
+        c = currency.lower()
+        told.append(Feature(f"balance_{c}_minor", "number", f"{currency} minor", NO_ACCOUNTS,
+                            "transactions", f"{currency} balance", f"{currency} 余额"))  # fmt: skip
+    told.append(
+        Feature(
+            "balance_total_minor",
+            "number",
+            f"{source.settings.currency} minor",
+            f"{NO_ACCOUNTS}, or a rate is missing",
+            "transactions",
+            "balance of all accounts",
+            "账户总余额",
+        )
+    )
+    return tuple(told)
+
+
+def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
+    names = {f.name: pl.Boolean if f.kind == "bool" else pl.Float64 for f in _declare(source)}
+    if not (source.has("accounts") and source.has("holders")):
+        return {n: pl.repeat(None, len(pairs), dtype=t, eager=True) for n, t in names.items()}
+    held = _held(pairs, source)
+    found = _holdings(pairs, source, held)
+    balances = _balances(pairs, source, held)
+    return found | balances | {"balance_total_minor": total_in_base(balances, pairs.frame["day"], source)}
+
+
+def _held(pairs: Pairs, source: Source) -> pl.DataFrame:
+    """One row a pair and account not closed at it: pair, customer, account, as_of, day, facts."""
+    holders = source.rows("holders", ("account_id", "role"), pairs.codes)
+    holders = holders.filter(pl.col("role").is_in(OWNERS)).drop("role")
+    facts = source.whole("accounts", ("account_id", "product", "currency", "opened_on", "closed_on",
+                                      "matures_on"))  # fmt: skip
+    accounts = holders.join(facts, on="account_id")
+    ids = accounts.select(pl.col("account_id").unique().sort()).with_row_index("account")
+    accounts = accounts.join(ids.with_columns(pl.col("account").cast(pl.Int32)), on="account_id")
+    asked = pairs.frame.with_row_index("pair")
+    held = asked.join(accounts, on="customer")
+    return held.filter(pl.col("closed_on").is_null() | (pl.col("closed_on") >= pl.col("day")))
+
+
+def _holdings(pairs: Pairs, source: Source, held: pl.DataFrame) -> dict[str, pl.Series]:
+    is_open = held.filter(pl.col("opened_on") < pl.col("day"))
+    ahead = (pl.col("matures_on") - pl.col("day")).dt.total_days()
+    grouped = is_open.group_by("pair").agg(
+        *((pl.col("product") == p).any().alias(f"holds_{p}") for p in source.products),
+        n_accounts=pl.len().cast(pl.Float64),
+        maturity_ahead_days=ahead.filter(ahead >= 0).min().cast(pl.Float64),
+    )
+    rows = _by_pair(pairs, grouped)
+    found = {f"holds_{p}": rows[f"holds_{p}"].fill_null(False) for p in source.products}
+    return found | {
+        "n_accounts": rows["n_accounts"].fill_null(0.0),
+        "maturity_ahead_days": rows["maturity_ahead_days"],
+    }
+
+
+def _balances(pairs: Pairs, source: Source, held: pl.DataFrame) -> dict[str, pl.Series]:
+    asked = held.select("pair", "account", "account_id", "currency", "as_of").sort("account", "as_of")
+    log = Log(_bookings(source, asked), by="account", order=("transaction_id",))
+    last = log.last(asked, ~nw.col("balance_after_minor").is_null(), ("balance_after_minor", "booked"))
+    tail = last["booked"] + 1
+    unstated = log.since(asked, tail, ("unstated",))["unstated"]
+    balance = last["balance_after_minor"].fill_null(0) + pl.Series(unstated)
+    sums = asked.with_columns(balance=balance).group_by("pair", "currency").agg(pl.col("balance").sum())
+    found: dict[str, pl.Series] = {}
+    for currency in source.settings.currencies:
+        rows = _by_pair(pairs, sums.filter(pl.col("currency") == currency))
+        found[f"balance_{currency.lower()}_minor"] = rows["balance"].fill_null(0).cast(pl.Float64)
+    return found
+
+
+def _bookings(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
+    ids = asked.select("account_id", "account").unique()
+    columns = ("account_id", "transaction_id", "amount_minor", "balance_after_minor")
+    amount, stated = pl.col("amount_minor"), pl.col("balance_after_minor").is_not_null()
+    return (
+        source.scan("transactions")
+        .select(*columns, pl.col("booked_at").dt.epoch("us").alias("booked"),
+                pl.col("recorded_at").dt.epoch("us").alias("recorded"))
+        .join(ids.lazy(), on="account_id")
+        .drop("account_id")
+        .with_columns(unstated=pl.when(stated).then(0).otherwise(amount))
+        .collect()
+    )  # fmt: skip
+
+
+def total_in_base(balances: Mapping[str, pl.Series], days: pl.Series, source: Source) -> pl.Series:
+    """Balances of all currencies in base minor units at the rates of the days, (n,) float64.
+
+    Null where a balance is null, or where a balance other than 0 has no rate.
+    """
+    total = pl.repeat(0.0, len(days), eager=True)
+    for currency in source.settings.currencies:
+        balance = balances[f"balance_{currency.lower()}_minor"]
+        worth = source.rates.to_base(balance, currency, days)
+        total = total + worth.set((balance == 0).fill_null(False), 0.0)
+    return total
+
+
+def _by_pair(pairs: Pairs, grouped: pl.DataFrame) -> pl.DataFrame:
+    frame = pl.DataFrame({"pair": pl.int_range(len(pairs), dtype=pl.UInt32, eager=True)})
+    return frame.join(grouped, on="pair", how="left", maintain_order="left")
+
+
+HOLDINGS = FeatureView("holdings", _declare, _compute)

@@ -1,0 +1,41 @@
+"""Minor units of currencies and what an amount is worth in the bank's base currency."""
+
+import polars as pl
+
+# ISO 4217 currencies whose smallest unit is not a hundredth.
+_WHOLE = (
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
+    "XAF", "XOF", "XPF",
+)  # fmt: skip
+_THOUSANDTHS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+
+
+def minor_digits(currency: str) -> int:
+    """Decimal places of the currency's minor unit: JPY 0, EUR 2, KWD 3."""
+    return 0 if currency in _WHOLE else 3 if currency in _THOUSANDTHS else 2
+
+
+class Rates:
+    """Daily exchange rates; a day's rate holds from its first minute until the next one.
+
+    Args:
+        table: day, currency, per_base (units of currency for one unit of the base currency).
+        base: Base currency; its rate is 1.
+        currencies: Every currency of the bank.
+    """
+
+    def __init__(self, table: pl.DataFrame | None, base: str, currencies: tuple[str, ...]) -> None:
+        self.base, self.currencies = base, currencies
+        empty = pl.DataFrame(schema={"day": pl.Date, "currency": pl.String, "per_base": pl.Float64})
+        self._table = (empty if table is None else table).select("day", "currency", "per_base")
+
+    def to_base(self, amounts: pl.Series, currency: str, days: pl.Series) -> pl.Series:
+        """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day."""
+        if currency == self.base:
+            return amounts.cast(pl.Float64)
+        rates = self._table.filter(pl.col("currency") == currency).sort("day")
+        asked = pl.DataFrame({"day": days, "amount": amounts}).with_row_index("_row").sort("day")
+        found = asked.join_asof(rates, on="day", strategy="backward").sort("_row")
+        scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
+        worth = pl.col("amount").cast(pl.Float64) * scale / pl.col("per_base")
+        return found.select((worth + 0.5).floor()).to_series()

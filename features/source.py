@@ -1,0 +1,67 @@
+"""The imported tables of a home as the views read them: chosen columns, of chosen customers."""
+
+from functools import cached_property
+
+import polars as pl
+
+from features.home import Home
+from features.money import Rates
+from features.tables import INSTANT, TABLES
+
+
+class Source:
+    """Reads a home's canonical tables. Instants come as int64 microseconds UTC."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.settings = home.settings
+        self.assumptions = tuple(home.assumptions())
+
+    def has(self, table: str) -> bool:
+        """Whether the home holds that table."""
+        return any(self.home.table(table).glob("part-*.parquet"))
+
+    def assumes(self, table: str, word: str) -> bool:
+        """Whether the source declared `no <table>: ... <word> ...` in its assumptions."""
+        return any(
+            sentence.lower().startswith(f"no {table}:") and word in sentence.lower() for sentence in self.assumptions
+        )
+
+    def n_rows(self, table: str) -> int:
+        """Rows of the table, from the files' footers; 0 if the home does not hold it."""
+        return self.scan(table).select(pl.len()).collect().item() if self.has(table) else 0
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """The whole table, lazily."""
+        return pl.scan_parquet(self.home.table(table) / "part-*.parquet")
+
+    def rows(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame) -> pl.DataFrame:
+        """Those columns of the rows of those customers, with their code as `customer`.
+
+        The table must hold customer_id; codes: customer_id, customer.
+        """
+        wanted = self.scan(table).select("customer_id", *columns)
+        joined = wanted.join(codes.lazy(), on="customer_id").drop("customer_id")
+        return _instants_as_micros(joined, table, columns).collect()
+
+    def whole(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
+        """Those columns of every row."""
+        return _instants_as_micros(self.scan(table).select(columns), table, columns).collect()
+
+    @cached_property
+    def products(self) -> tuple[str, ...]:
+        """Products of the bank, sorted; () without a products table."""
+        if not self.has("products"):
+            return ()
+        return tuple(sorted(self.whole("products", ("product",)).to_series().to_list()))
+
+    @cached_property
+    def rates(self) -> Rates:
+        """Exchange rates into the base currency."""
+        table = self.whole("fx_rates", ("day", "currency", "per_base")) if self.has("fx_rates") else None
+        return Rates(table, self.settings.currency, self.settings.currencies)
+
+
+def _instants_as_micros(frame: pl.LazyFrame, table: str, columns: tuple[str, ...]) -> pl.LazyFrame:
+    instants = [c for c in columns if TABLES[table].column(c).type == INSTANT]
+    return frame.with_columns(pl.col(instants).dt.epoch("us")) if instants else frame

@@ -1,0 +1,319 @@
+"""Bad input: one line and nothing written, or good rows in and bad rows counted in quarantine."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+import pytest
+
+from features.feed import FeedError
+from features.home import Home
+from features.intake import import_tables
+from features.tables import TABLES
+from tests.feature_bank import NOW, Rows, made_up_bank, small_home, write_tables
+
+BOOKED = datetime(2025, 5, 1, 12, tzinfo=UTC)
+
+
+def customer(name: str = "C1", **more: Any) -> dict[str, Any]:
+    return {**dict.fromkeys(c.name for c in TABLES["customers"].columns), "customer_id": name,
+            "kind": "person", **more}  # fmt: skip
+
+
+def booking(name: str = "T1", **more: Any) -> dict[str, Any]:
+    return {"transaction_id": name, "account_id": None, "customer_id": "C1", "amount_minor": -100,
+            "currency": "USD", "kind": "purchase", "channel": None, "balance_after_minor": None,
+            "booked_at": BOOKED, "recorded_at": BOOKED, **more}  # fmt: skip
+
+
+def bank(**tables: Rows) -> dict[str, Rows]:
+    return {"customers": [customer()], "transactions": [booking()], **tables}
+
+
+def as_csv(rows: Rows) -> str:
+    def text(value: object) -> str:
+        return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+
+    return "\n".join([",".join(rows[0]), *(",".join(text(v) for v in row.values()) for row in rows)]) + "\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return small_home(tmp_path / "home")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_tables(bank(), tmp_path / "source")
+
+
+def by_key(rows: Rows, key: tuple[str, ...]) -> Rows:
+    return sorted(rows, key=lambda row: tuple(row[column] for column in key))
+
+
+def held(home: Home, table: str) -> Rows:
+    return pq.read_table(home.table(table)).to_pylist()
+
+
+def test_good_tables_are_taken_over_whole(home: Home, tmp_path: Path) -> None:
+    tables = made_up_bank(1, transactions=200)
+    tables["fx_rates"] = [row for row in tables["fx_rates"] if row["day"] <= NOW.date()]
+    report = import_tables(home, write_tables(tables, tmp_path / "s"))
+    assert report.rejected == 0 and report.lines() == []
+    for name, rows in tables.items():
+        stored = held(home, name)
+        assert {row.pop("imported_at") for row in stored} == {NOW}
+        key = TABLES[name].key
+        assert by_key(stored, key) == by_key(rows, key), name
+        assert pq.read_table(home.table(name)).schema.equals(TABLES[name].schema)
+    assert report.tables["transactions"].freshness == max(r["recorded_at"] for r in tables["transactions"])
+    assert report.tables["customers"].completeness["manager_id"] == 0.0
+    booked = [row["booked_at"] for row in held(home, "transactions")]
+    assert booked == sorted(booked)
+
+
+def test_csv_gives_what_parquet_gives(home: Home, source: Path, tmp_path: Path) -> None:
+    import_tables(home, source)
+    wanted = {name: held(home, name) for name in ("customers", "transactions")}
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "customers.csv").write_text(as_csv([customer()]))
+    (texts / "transactions.csv").write_text("\ufeff" + as_csv([booking(booked_at="2025-05-01T12:00:00Z")]))
+    report = import_tables(home, texts)
+    assert report.lines() == []
+    assert {name: held(home, name) for name in wanted} == wanted
+
+
+def test_a_table_may_come_in_parts(home: Home, source: Path) -> None:
+    part = (source / "transactions.parquet").rename(source / "one.parquet")
+    (source / "transactions").mkdir()
+    part.rename(source / "transactions" / "a.parquet")
+    more = bank(transactions=[booking("T2"), booking("T1")])
+    write_tables(more, source / "transactions" / "tmp")
+    (source / "transactions" / "tmp" / "transactions.parquet").rename(source / "transactions" / "b.parquet")
+    report = import_tables(home, source)
+    assert report.lines() == [
+        (
+            "transactions: 1 rows quarantined: duplicate key; an earlier row stays"
+            " (first: b.parquet row 2); see data/quarantine/transactions.parquet"
+        )
+    ]
+    assert sorted(row["transaction_id"] for row in held(home, "transactions")) == ["T1", "T2"]
+
+
+STOPS: list[tuple[str, Callable[[Path], object], str]] = [
+    ("missing column",
+     lambda s: _rewrite(s, lambda t: t.rename_columns([n.replace("currency", "curency") for n in t.column_names])),
+     "`{s}/transactions.parquet`: column `currency` is missing; rename `curency`"),
+    ("missing column without a near name",
+     lambda s: _rewrite(s, lambda t: t.drop(["kind"])),
+     "`{s}/transactions.parquet`: column `kind` is missing; add it, empty where the bank has no value"),
+    ("extra column",
+     lambda s: _rewrite(s, lambda t: t.append_column("iban", pa.array(["x"]))),
+     "`{s}/transactions.parquet`: column `iban` is not in table `transactions`; drop it"),
+    ("wrong type",
+     lambda s: _rewrite(s, lambda t: t.set_column(3, "amount_minor", pa.array([1.5]))),
+     "`{s}/transactions.parquet`: column `amount_minor` is double; expected a whole number (int64); cast it"),
+    ("ids as numbers",
+     lambda s: _rewrite(s, lambda t: t.set_column(2, "customer_id", pa.array([1]))),
+     "`{s}/transactions.parquet`: column `customer_id` is int64; expected text (string); cast it"),
+    ("naive instants",
+     lambda s: _rewrite(s, lambda t: t.set_column(8, "booked_at", t["booked_at"].cast(pa.timestamp("us")))),
+     ("`{s}/transactions.parquet`: column `booked_at` is timestamp[us]; expected an instant with its zone"
+      " such as 2026-06-01T00:00:00Z (timestamp[us, tz=UTC]); write UTC instants")),
+    ("lost digits",
+     lambda s: _rewrite(s, lambda t: t.set_column(8, "booked_at", pa.array([1], pa.timestamp("ns", "UTC")))),
+     ("`{s}/transactions.parquet`: column `booked_at` (timestamp[ns, tz=UTC]) loses digits as"
+      " timestamp[us, tz=UTC]; write timestamp[us, tz=UTC]")),
+    ("empty file",
+     lambda s: (s / "transactions.parquet").write_bytes(b""),
+     "`{s}/transactions.parquet` is empty; write its header and rows, or remove it"),
+    ("no rows",
+     lambda s: _rewrite(s, lambda t: t.slice(0, 0)),
+     "`{s}/transactions.parquet` has no rows; write its rows"),
+    ("header only",
+     lambda s: (s / "cases.csv").write_text("case_id,customer_id,kind,opened_at,closed_at\n"),
+     "`{s}/cases.csv` has a header and no rows; write its rows, or remove it"),
+    ("not Parquet",
+     lambda s: (s / "transactions.parquet").write_bytes(b"PAR1 but not really"),
+     "`{s}/transactions.parquet` is not a Parquet file; write it again"),
+    ("not UTF-8",
+     lambda s: (s / "cases.csv").write_bytes(
+         b"case_id,customer_id,kind,opened_at,closed_at\nM\xfcller,C1,other,2025-01-01T00:00:00Z,\n"),
+     "`{s}/cases.csv` after row 0: is not UTF-8; save the file as UTF-8"),
+    ("a column of one CSV that is not of its type at all",
+     lambda s: (s / "fx_rates.csv").write_text("day,currency,per_base\n1.5.2025,USD,1\n2.5.2025,USD,1\n"),
+     "`{s}/fx_rates.csv`: column `day` holds no value that is a day such as 2026-06-01"),
+    ("missing table",
+     lambda s: (s / "transactions.parquet").unlink(),
+     "`{s}`: table `transactions` is missing; add transactions.parquet or transactions.csv"),
+    ("table in two forms",
+     lambda s: (s / "transactions.csv").write_text("x"),
+     "`{s}` holds `transactions` in more than one form; keep one of them"),
+    ("misspelt table",
+     lambda s: (s / "consent.csv").write_text("x"),
+     "`{s}/consent.csv` is no table; did you mean `consents`? rename it"),
+    ("assumptions that are no list",
+     lambda s: (s / "assumptions.yaml").write_text("consents: none"),
+     "`{s}/assumptions.yaml`: expected a list of sentences, one `- ...` a line"),
+]  # fmt: skip
+
+
+def _rewrite(source: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = source / "transactions.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+@pytest.mark.parametrize(("spoil", "line"), [row[1:] for row in STOPS], ids=[row[0] for row in STOPS])
+def test_p22_a_wrong_file_stops_with_one_line_and_nothing_written(
+    home: Home, source: Path, spoil: Callable[[Path], object], line: str
+) -> None:
+    import_tables(home, source)
+    before = {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()}
+    spoil(source)
+    with pytest.raises(FeedError) as error:
+        import_tables(home, source)
+    assert str(error.value) == line.format(s=source)
+    assert "\n" not in str(error.value)
+    assert {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()} == before
+
+
+BAD_ROWS: list[tuple[str, dict[str, Rows], str, str]] = [
+    ("unknown currency", {"transactions": [booking("T2", currency="XAU")]},
+     "transactions", "`currency` is not among bank.yaml's currencies"),
+    ("future booking", {"transactions": [booking("T2", booked_at=NOW + timedelta(seconds=1))]},
+     "transactions", "`booked_at` lies in the future"),
+    ("future day", {"customers": [customer("C2", joined_on=(NOW + timedelta(days=1)).date())]},
+     "customers", "`joined_on` lies in the future"),
+    ("duplicate id", {"customers": [customer("C1", kind="corporate")]},
+     "customers", "duplicate key; an earlier row stays"),
+    ("unknown customer", {"transactions": [booking("T2", customer_id="C9")]},
+     "transactions", "`customer_id` is an unknown customer"),
+    ("unknown account", {"accounts": [], "transactions": [booking("T2", account_id="A9")]},
+     "transactions", "`account_id` is an unknown account"),
+    ("null in a required column", {"transactions": [booking("T2", amount_minor=None)]},
+     "transactions", "`amount_minor` is empty"),
+    ("value outside its domain", {"transactions": [booking("T2", kind="gift")]},
+     "transactions", f"`kind` is not one of {', '.join(TABLES['transactions'].column('kind').domain)}"),
+    ("value below its range", {"customers": [customer("C2", risk_tolerance=0)]},
+     "customers", "`risk_tolerance` is below 1"),
+    ("value above its range", {"customers": [customer("C2", credit_grade=11)]},
+     "customers", "`credit_grade` is above 10"),
+    ("empty id", {"customers": [customer("")]},
+     "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
+    ("long id", {"customers": [customer("C" * 65)]},
+     "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
+    ("unprintable id", {"customers": [customer("C\x07")]},
+     "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
+    ("id with a blank at its end", {"customers": [customer("C1 ")]},
+     "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
+    ("not a number", {"fx_rates": [{"day": BOOKED.date(), "currency": "USD", "per_base": float("nan")}]},
+     "fx_rates", "`per_base` is not a finite number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "table", "reason"), [row[1:] for row in BAD_ROWS],
+                         ids=[row[0] for row in BAD_ROWS])  # fmt: skip
+def test_p22_a_bad_row_is_quarantined_with_reason_and_count(
+    home: Home, tmp_path: Path, more: dict[str, Rows], table: str, reason: str
+) -> None:
+    good = bank()
+    tables = {**good, **{name: [*good.get(name, []), *rows] for name, rows in more.items()}}
+    report = import_tables(home, write_tables(tables, tmp_path / "s"))
+    place = len(tables[table])
+    assert report.lines() == [
+        (
+            f"{table}: 1 rows quarantined: {reason} (first: {table}.parquet row {place});"
+            f" see data/quarantine/{table}.parquet"
+        )
+    ]
+    assert (report.tables[table].rows, report.tables[table].accepted) == (place, place - 1)
+    kept = pl.read_parquet(home.quarantine / f"{table}.parquet").to_dicts()
+    assert [(row["reason"], row["file"], row["row"]) for row in kept] == [(reason, f"{table}.parquet", place)]
+    assert len(held(home, table)) == place - 1
+    assert len(held(home, "customers")) >= 1 and len(held(home, "transactions")) >= 1
+
+
+def test_p22_bad_cells_of_a_csv_go_to_the_quarantine_as_they_came(home: Home, source: Path) -> None:
+    rows = [
+        booking("T1", booked_at="2025-05-01T12:00:00Z"),
+        booking("T2", booked_at="2025-05-01 12:00:00"),
+        booking("T3", booked_at="yesterday+01:00"),
+        booking("T4", amount_minor="12.50"),
+        booking("T5", booked_at="2025-05-01T14:00:00+02:00"),
+        booking("T6", amount_minor="99999999999999999999"),
+    ]
+    (source / "transactions.parquet").unlink()
+    (source / "transactions.csv").write_text(as_csv(rows))
+    report = import_tables(home, source)
+    assert [(r.reason, r.count, r.first_row) for r in report.tables["transactions"].rejects] == [
+        ("`amount_minor` is not a whole number", 2, 4),
+        ("`booked_at` has no time zone", 1, 2),
+        ("`booked_at` is not an instant with its zone such as 2026-06-01T00:00:00Z", 1, 3),
+    ]
+    raw = pl.read_parquet(home.quarantine / "transactions.parquet")
+    assert raw.filter(pl.col("transaction_id") == "T4")["amount_minor"].item() == "12.50"
+    assert [row["booked_at"] for row in held(home, "transactions")] == [BOOKED, BOOKED]
+
+
+def test_p22_the_first_row_of_a_key_stays_even_across_batches(
+    home: Home, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.reader.BATCH_ROWS", 3)
+    rows = [booking(f"T{i % 7}", amount_minor=i, booked_at=BOOKED - timedelta(hours=i)) for i in range(20)]
+    write_tables(bank(transactions=rows), source)
+    report = import_tables(home, source)
+    assert sorted(row["amount_minor"] for row in held(home, "transactions")) == list(range(7))
+    assert [(r.count, r.first_row) for r in report.tables["transactions"].rejects] == [(13, 8)]
+    assert sorted(pl.read_parquet(home.quarantine / "transactions.parquet")["row"]) == list(range(8, 21))
+
+
+def test_a_bad_first_row_does_not_take_its_good_twin_along(home: Home, tmp_path: Path) -> None:
+    rows = [booking("T1", kind="gift"), booking("T1")]
+    report = import_tables(home, write_tables(bank(transactions=rows), tmp_path / "s"))
+    assert (report.rejected, len(held(home, "transactions"))) == (1, 1)
+
+
+def test_a_reference_to_a_table_that_is_not_there_is_an_assumption(home: Home, source: Path) -> None:
+    write_tables(bank(transactions=[booking(account_id="A1")]), source)
+    report = import_tables(home, source)
+    assert report.rejected == 0
+    assert "no accounts: references to accounts are not checked" in home.assumptions()
+    assert report.assumptions == home.assumptions()
+
+
+def test_a_second_import_replaces_the_first_whole(home: Home, source: Path, tmp_path: Path) -> None:
+    import_tables(home, write_tables(bank(cases=[]), tmp_path / "a"))
+    assert home.table("cases").is_dir()
+    import_tables(home, source)
+    assert not home.table("cases").exists()
+    assert not [p for p in home.path.iterdir() if p.name.startswith(".")]
+
+
+def test_an_import_cut_short_between_its_renames_is_undone(home: Home, source: Path) -> None:
+    import_tables(home, source)
+    home.data.rename(home.path / ".data-before")
+    assert held(Home.open(home.path), "customers")
+
+
+def test_the_same_tables_give_the_same_bytes(home: Home, source: Path) -> None:
+    import_tables(home, source)
+    first = {p: p.read_bytes() for p in home.data.rglob("*") if p.is_file()}
+    import_tables(home, source)
+    assert {p: p.read_bytes() for p in home.data.rglob("*") if p.is_file()} == first
+
+
+def test_large_amounts_are_kept_to_the_digit(home: Home, tmp_path: Path) -> None:
+    rows = [booking("T1", amount_minor=2**62 + 1), booking("T2", amount_minor=-(10**18) - 1)]
+    import_tables(home, write_tables(bank(transactions=rows), tmp_path / "s"))
+    assert sorted(row["amount_minor"] for row in held(home, "transactions")) == [-(10**18) - 1, 2**62 + 1]
+
+
+def test_strange_files_are_named(home: Home, source: Path) -> None:
+    csv.write_csv(pa.table({"a": [1]}), source / "readme_first.csv")
+    assert import_tables(home, source).ignored == ["readme_first.csv"]

@@ -1,0 +1,219 @@
+"""as_of, snapshot, latest: equal to the plain oracle, and blind to the future."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+
+from features.home import Home
+from features.intake import import_tables
+from features.store import FeatureStore, StoreError
+from tests.feature_bank import (
+    CURRENCIES,
+    END,
+    Tables,
+    instant,
+    made_up_bank,
+    small_home,
+    write_tables,
+)
+from tests.feature_oracle import features_of
+
+STAMP = pa.timestamp("us", "UTC")
+LONDON = ZoneInfo("Europe/London")
+
+
+def home_with(tables: Tables, folder: Path, zone: str = "Europe/London") -> Home:
+    home = small_home(folder / "home", zone)
+    report = import_tables(home, write_tables(tables, folder / "source"))
+    assert report.rejected == 0 or all("fx_rates" in line for line in report.lines())
+    return home
+
+
+def entities(pairs: list[tuple[str, datetime]]) -> pa.Table:
+    return pa.table({
+        "n": pa.array(range(len(pairs))), "customer_id": [c for c, _ in pairs],
+        "as_of": pa.array([t for _, t in pairs], STAMP),
+    })  # fmt: skip
+
+
+def some_pairs(seed: int, n: int, customers: int = 30) -> list[tuple[str, datetime]]:
+    draw = random.Random(seed)
+    return [(f"C{draw.randrange(customers):03d}", instant(draw)) for _ in range(n)]
+
+
+def same(found: Any, expected: Any) -> bool:
+    if isinstance(found, float) and expected is not None:
+        return found == pytest.approx(float(expected), rel=1e-12, abs=1e-12)
+    return found == expected
+
+
+def differences(home: Home, tables: Tables, pairs: list[tuple[str, datetime]]) -> list[str]:
+    """Every feature of every pair in which store and oracle differ."""
+    zone = home.settings.tz
+    rows = FeatureStore(home).as_of(entities(pairs)).to_pylist()
+    wrong: list[str] = []
+    for (customer, as_of), row in zip(pairs, rows, strict=True):
+        assert row["customer_id"] == customer
+        expected = features_of(tables, customer, as_of, zone, "GBP", CURRENCIES)
+        wrong += [f"{n} at {as_of}: {row[n]} is not {v}" for n, v in expected.items() if not same(row[n], v)]
+        assert set(row) == {"n", "customer_id", "as_of", *expected}
+    return wrong
+
+
+@pytest.mark.parametrize(("seed", "zone"), [
+    (0, "Europe/London"), (1, "Asia/Shanghai"), (2, "America/Santiago"), (3, "Australia/Lord_Howe"),
+])  # fmt: skip
+def test_as_of_equals_the_oracle(tmp_path: Path, seed: int, zone: str) -> None:
+    """Late rows, ties, DST nights; Santiago's clocks jump over midnight."""
+    tables = made_up_bank(seed)
+    home = home_with(tables, tmp_path, zone)
+    assert differences(home, tables, some_pairs(seed, 120)) == []
+
+
+def test_as_of_keeps_rows_order_repeats_and_other_columns(tmp_path: Path) -> None:
+    tables = made_up_bank(4, transactions=300)
+    store = FeatureStore(home_with(tables, tmp_path))
+    pairs = some_pairs(4, 20)
+    asked = entities([*pairs, *pairs[::-1]])
+    found = store.as_of(asked)
+    assert found.select(["n", "customer_id", "as_of"]).equals(asked)
+    features = found.drop(["n", "customer_id", "as_of"])
+    assert features.slice(0, 20).equals(features.slice(20).take(list(range(19, -1, -1))))
+    assert found.schema.names[3:] == store.schema.names[3:]
+
+
+def test_a_snapshot_equals_as_of_at_its_instant_byte_for_byte(tmp_path: Path) -> None:
+    tables = made_up_bank(5)
+    home = home_with(tables, tmp_path)
+    store = FeatureStore(home)
+    first = store.build(datetime(2025, 10, 26, 0, 30, tzinfo=UTC)).read_bytes()
+    snapshot = store.newest()
+    assert snapshot is not None
+    rows = snapshot.table
+    ids = rows.column("customer_id").to_pylist()
+    joined = {c["customer_id"]: c["joined_on"] for c in tables["customers"]}
+    assert ids == [c for c, day in joined.items() if day is None or day <= snapshot.as_of.date()]
+    found = store.as_of(rows.select(["customer_id", "as_of"]))
+    assert found.select(rows.schema.names[3:]).equals(rows.select(rows.schema.names[3:]))
+    assert FeatureStore(home).build(snapshot.as_of).read_bytes() == first
+    assert rows.schema.equals(store.schema, check_metadata=True)
+
+
+def test_p28_a_row_recorded_after_t_never_changes_features_at_t(tmp_path: Path) -> None:
+    """Planted leaks: bookings before T that the source learns of after T, and bookings at T."""
+    tables = made_up_bank(6, transactions=800)
+    cut = datetime(2025, 7, 1, 9, tzinfo=UTC)
+    planted = [
+        {**row, "transaction_id": f"LEAK{i}", "booked_at": cut - timedelta(days=i % 40),
+         "recorded_at": cut + timedelta(microseconds=1 + i), "amount_minor": -(10**8),
+         "kind": "cash_withdrawal", "balance_after_minor": 0}
+        for i, row in enumerate(tables["transactions"][:200])
+    ] + [
+        {**row, "transaction_id": f"NOW{i}", "booked_at": cut, "recorded_at": cut,
+         "amount_minor": 10**8, "kind": "salary"}
+        for i, row in enumerate(tables["transactions"][:50])
+    ]  # fmt: skip
+    leaky = {**tables, "transactions": [*tables["transactions"], *planted]}
+    pairs = entities([(f"C{i:03d}", cut) for i in range(30)])
+    honest = FeatureStore(home_with(tables, tmp_path / "a")).as_of(pairs)
+    assert FeatureStore(home_with(leaky, tmp_path / "b")).as_of(pairs).equals(honest)
+    later = entities([(f"C{i:03d}", cut + timedelta(days=1)) for i in range(30)])
+    after = FeatureStore(home_with(leaky, tmp_path / "c")).as_of(later)
+    assert not after.equals(FeatureStore(home_with(tables, tmp_path / "d")).as_of(later))
+
+
+@pytest.mark.parametrize("table", ["consents", "reachability", "contacts", "outcomes", "cases"])
+def test_p28_what_happens_at_t_or_later_is_unknown_at_t(tmp_path: Path, table: str) -> None:
+    tables = made_up_bank(7, transactions=100)
+    clock = {"contacts": "sent_at", "cases": "opened_at"}.get(table, "at")
+    cut = sorted(row[clock] for row in tables[table] if row[clock])[len(tables[table]) // 2]
+    before = [row for row in tables[table] if row[clock] and row[clock] < cut]
+    if table == "contacts":
+        kept = {row["contact_id"] for row in before}
+        tables["outcomes"] = [row for row in tables["outcomes"] if row["contact_id"] in kept]
+    pairs = entities([(f"C{i:03d}", cut) for i in range(30)])
+    whole = FeatureStore(home_with(tables, tmp_path / "a")).as_of(pairs)
+    past = FeatureStore(home_with({**tables, table: before}, tmp_path / "b")).as_of(pairs)
+    assert whole.equals(past)
+
+
+def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(home_with(made_up_bank(8), tmp_path))
+    pairs = entities(some_pairs(8, 60))
+    whole = store.as_of(pairs)
+    monkeypatch.setattr("features.store.PAIRS_A_PASS", 7)
+    monkeypatch.setattr("features.windows.PAIRS_A_JOIN", 3)
+    assert store.as_of(pairs).equals(whole)
+
+
+def test_what_a_bank_does_not_give_is_null_or_as_declared(tmp_path: Path) -> None:
+    tables = made_up_bank(9, transactions=50)
+    few = {name: tables[name] for name in ("customers", "transactions")}
+    pair = entities([("C001", END)])
+    silent = FeatureStore(home_with(few, tmp_path / "a")).as_of(pair).to_pylist()[0]
+    for name in ("consent_marketing_sms", "reachable_sms", "complaint_open", "balance_usd_minor",
+                 "outflow_share_usd_14d", "n_accounts", "contacts_sms_count_30d"):  # fmt: skip
+        assert silent[name] is None, name
+    source = write_tables(few, tmp_path / "b")
+    (source / "assumptions.yaml").write_text(
+        "- 'no consents: all granted'\n- 'no cases: none open'\n- 'no reachability: all reachable'\n"
+    )
+    home = small_home(tmp_path / "home")
+    import_tables(home, source)
+    told = FeatureStore(home).as_of(pair).to_pylist()[0]
+    assert told["consent_marketing_sms"] == "granted"
+    assert (told["reachable_sms"], told["complaint_open"]) == (True, False)
+    assert "no consents: all granted" in home.assumptions()
+
+
+def test_an_unknown_customer_has_null_facts(tmp_path: Path) -> None:
+    store = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path))
+    row = store.as_of(entities([("NOBODY", END)])).to_pylist()[0]
+    assert (row["kind"], row["deceased"], row["purchase_count_30d"]) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize(("table", "line"), [
+    (pa.table({"customer_id": ["C1"]}), "entities: column `as_of` is missing; add it"),
+    (pa.table({"customer_id": ["C1"], "as_of": pa.array([END], pa.timestamp("us"))}),
+     "entities: `as_of` is timestamp[us]; expected an instant with its zone"),
+    (pa.table({"customer_id": ["C1"], "as_of": pa.array([None], STAMP)}),
+     "entities: `as_of` is empty in some rows; give every row its instant"),
+    (pa.table({"customer_id": ["C1"], "as_of": pa.array([END], STAMP), "kind": ["x"]}),
+     "entities: column `kind` is a feature's name; rename it"),
+])  # fmt: skip
+def test_entities_are_checked(tmp_path: Path, table: pa.Table, line: str) -> None:
+    store = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path))
+    with pytest.raises(StoreError) as error:
+        store.as_of(table)
+    assert str(error.value) == line
+
+
+def test_a_snapshot_of_the_future_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path))
+    with pytest.raises(StoreError, match="lies after the home's present"):
+        store.build(datetime(2026, 1, 3, tzinfo=UTC))
+
+
+def test_newest_is_the_last_at_or_before(tmp_path: Path) -> None:
+    store = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path))
+    assert store.newest() is None
+    days = [datetime(2025, 5, day, tzinfo=UTC) for day in (1, 2, 3)]
+    for day in days:
+        store.build(day)
+    assert [getattr(store.newest(t), "as_of", None) for t in
+            (days[0] - timedelta(1), days[1], days[1] + timedelta(hours=5), None)] == [
+        None, days[1], days[1], days[2]]  # fmt: skip
+
+
+def test_every_feature_says_what_it_means(tmp_path: Path) -> None:
+    schema = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path)).schema
+    for field in list(schema)[3:]:
+        assert field.metadata[b"en"] and field.metadata[b"zh"] and field.metadata[b"null"], field
+        assert field.metadata[b"source"] and b"unit" in field.metadata and b"domain" in field.metadata
+        assert field.type in (pa.bool_(), pa.float64(), pa.string())
+    assert len(schema.names) == len(set(schema.names))
