@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from training.calibration import Calibrator
+from training.dataset import Dataset, Slice
+from training.encode import Feature, Matrix
+from training.learn import learn_part
+from training.logistic import fit_logistic
+from training.scorer import BoosterScorer, ConstantScorer, LogisticScorer
+from training.tune import DEFAULTS, fit_booster, search
+
+FEATURES = (
+    Feature(name="age_years", kind="number"),
+    Feature(name="purchase_count_90d", kind="number"),
+    Feature(name="kind", kind="enum", domain=("person", "corporate")),
+)
+
+
+def dataset(p: Matrix, matrix: Matrix, seed: int = 1) -> Dataset:
+    rng, n = np.random.default_rng(seed), len(matrix)
+    slices = np.repeat([Slice.TRAIN, Slice.TUNE, Slice.CALIBRATE, Slice.TEST], n // 4).astype(np.int8)
+    names = np.asarray([f"K{i}" for i in range(n)])
+    blank = np.full(n, "")
+    return Dataset(FEATURES, matrix, (rng.random(n) < p).astype(np.float64), names, blank, blank, slices, "id")
+
+
+def drawn(n: int = 8000) -> Matrix:
+    rng = np.random.default_rng(4)
+    return np.column_stack([rng.normal(0, 1, n), rng.poisson(3, n), rng.integers(0, 2, n)])
+
+
+def curved(matrix: Matrix) -> Dataset:
+    return dataset(np.where(np.abs(matrix[:, 0]) > 1, 0.6, 0.05), matrix)
+
+
+def straight(matrix: Matrix) -> Dataset:
+    return dataset(1 / (1 + np.exp(-(matrix[:, 0] - 0.4 * matrix[:, 1]))), matrix)
+
+
+def test_lightgbm_is_served_where_a_straight_line_cannot_follow() -> None:
+    learned = learn_part(curved(drawn()), DEFAULTS, 1)
+    assert learned.served == "lightgbm" and isinstance(learned.scorer, BoosterScorer)
+    assert (learned.note.metrics["auc"] or 0) > 0.75
+
+
+def test_the_baseline_is_served_where_it_is_better() -> None:
+    learned = learn_part(straight(drawn(1600)), DEFAULTS, 1)
+    assert learned.served == "logistic" and isinstance(learned.scorer, LogisticScorer)
+    assert set(learned.candidates) == {"recency_frequency", "logistic", "lightgbm"}
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        (0.0, "no positives in 600 rows: everybody gets the rate 0"),
+        (1.0, "only positives in 600 rows: everybody gets the rate 1"),
+    ],
+)
+def test_one_class_gives_the_rate_and_says_so(label: float, why: str) -> None:
+    learned = learn_part(dataset(np.full(800, label), drawn(800)), DEFAULTS, 1)
+    assert isinstance(learned.scorer, ConstantScorer)
+    assert (learned.served, learned.note.note) == ("constant", why)
+    assert learned.note.metrics["auc"] is None
+
+
+def test_a_handful_of_positives_is_no_model() -> None:
+    data = dataset(np.full(800, 0.02), drawn(800))
+    learned = learn_part(data, DEFAULTS, 1)
+    assert learned.served == "constant" and "positives to learn from in 600 rows" in learned.note.note
+    assert learned.scorer.predict(data.matrix[:1])[0] == pytest.approx(data.label[:600].mean(), abs=1e-6)
+
+
+def test_the_test_slice_chooses_nothing() -> None:
+    data = curved(drawn())
+    upside_down = np.where(data.slices == Slice.TEST, 1 - data.label, data.label)
+    other = Dataset(**{**data.__dict__, "label": upside_down})
+    first, second = learn_part(data, DEFAULTS, 1), learn_part(other, DEFAULTS, 1)
+    assert first.served == second.served
+    np.testing.assert_array_equal(first.scorer.predict(data.matrix), second.scorer.predict(data.matrix))
+    assert first.note.metrics["auc"] != second.note.metrics["auc"]
+
+
+def test_equal_data_and_seed_give_equal_trees() -> None:
+    data = curved(drawn(2000))
+    assert fit_booster(data, {}, 1).model_to_string() == fit_booster(data, {}, 1).model_to_string()
+
+
+def test_search_is_seeded_and_never_worse_than_the_defaults_on_tune() -> None:
+    data = curved(drawn(2000))
+    seen: list[int] = []
+    best = search(data, 3, 1, lambda what, done, total: seen.append(done))
+    assert best == search(data, 3, 1) and seen == [1, 2, 3]
+    assert search(data, 0, 1) == DEFAULTS
+
+    def loss(settings: dict[str, float | int | str | bool]) -> float:
+        tune = data.slice(Slice.TUNE)
+        p = np.asarray(fit_booster(data, settings, 1).predict(tune.matrix))
+        return float(-np.mean(tune.label * np.log(p) + (1 - tune.label) * np.log(1 - p)))
+
+    assert loss(best) <= loss(DEFAULTS) + 1e-12
+
+
+def test_logistic_coefficients_score_like_scikit_learn() -> None:
+    matrix = drawn(2000)
+    data = straight(matrix)
+    model = fit_logistic(FEATURES, matrix, data.label)
+    scaled = (matrix[:, :2] - matrix[:, :2].mean(axis=0)) / matrix[:, :2].std(axis=0)
+    wide = np.column_stack([scaled, matrix[:, 2] == 0, matrix[:, 2] == 1])
+    peer = LogisticRegression(C=0.05, max_iter=300).fit(wide, data.label)
+    ours = LogisticScorer(tuple(f.name for f in FEATURES), model, Calibrator()).predict(matrix)
+    np.testing.assert_allclose(ours, peer.predict_proba(wide)[:, 1], atol=2e-6)
+
+
+def test_constant_and_empty_columns_are_left_out() -> None:
+    matrix = drawn(500)
+    matrix[:, 0], matrix[:, 1] = np.nan, 7.0
+    model = fit_logistic(FEATURES[:2], matrix[:, :2], (np.arange(500) % 4 == 0).astype(np.float64))
+    assert model.terms == ()
+    p = LogisticScorer(("age_years", "purchase_count_90d"), model, Calibrator()).predict(matrix[:1, :2])
+    assert p[0] == pytest.approx(0.25, abs=0.001)

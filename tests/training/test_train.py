@@ -1,0 +1,109 @@
+"""The whole road on a bank of 240 customers."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from features.home import Home
+from features.intake import import_tables
+from features.store import FeatureStore
+from tests.training.small import END, prepare_home, write_bank
+from training.commands import ModelReport, TrainAnswer, models_app, parse_instant, train_app
+from training.errors import DatasetError, TrainingError
+from training.score import NAMES, Models
+from training.train import train_all
+
+CUT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def answer(small_bank: Home) -> TrainAnswer:
+    """What `nbo train all --as-of 2026-03-01T00:00Z --promote --json` prints."""
+    command = ["all", "--as-of", "2026-03-01T00:00:00Z", "--promote", "--json"]
+    said = CliRunner().invoke(train_app, command, obj=small_bank.path)
+    assert said.exit_code == 0, said.output
+    return TrainAnswer.model_validate_json(said.stdout)
+
+
+@pytest.fixture(scope="module")
+def trained(answer: TrainAnswer) -> dict[str, ModelReport]:
+    return {model.name: model for model in answer.models}
+
+
+def test_every_model_is_trained_and_measured_beside_its_baselines(
+    trained: dict[str, ModelReport],
+) -> None:
+    assert set(trained) == set(NAMES)
+    interest = trained["interest"]
+    assert (interest.metrics["auc"] or 0) > 0.75
+    assert {"logistic_auc", "lightgbm_auc", "recency_frequency_auc", "auc_low", "ece", "lift_10",
+            "within_group_auc", "within_item_auc"} <= set(interest.metrics)  # fmt: skip
+    assert trained["value"].served == {"value": "formula"}
+
+
+def test_later_rows_measure_and_are_not_in_the_training(trained: dict[str, ModelReport]) -> None:
+    later = trained["interest"].later
+    assert (later["auc"] or 0) > 0.75 and (later["within_group_auc"] or 0) > 0.75
+    assert (later["rows"] or 0) > 100
+
+
+def test_p28_what_happened_after_the_cut_changes_no_model(
+    trained: dict[str, ModelReport], tmp_path: Path, registry_template: Path
+) -> None:
+    at = CUT + timedelta(days=1)
+    late: list[dict[str, object]] = [
+        {"contact_id": f"C{i:05d}", "kind": kind, "at": at}
+        for i in range(0, 3000, 2)
+        for kind in ("accepted", "opted_out")
+    ]
+    (tmp_path / "source").mkdir()
+    write_bank(tmp_path / "source", late)
+    home = prepare_home(tmp_path / "home", registry_template)
+    import_tables(home, tmp_path / "source")
+    again = {model.name: model for model in train_all(home, CUT, names=("interest",))}
+    assert {name: model.sha256 for name, model in again.items()} == {
+        name: trained[name].sha256 for name in again}  # fmt: skip
+
+
+def test_commands_train_promote_list_and_serve(answer: TrainAnswer, small_bank: Home) -> None:
+    assert all(model.gate for model in answer.models) and answer.as_of == CUT
+    assert any("p_organic" in line for line in answer.assumptions)
+    live = {model.name for model in answer.models if model.live}
+    listed = json.loads(CliRunner().invoke(models_app, ["list", "--json"], obj=small_bank.path).stdout)
+    assert set(listed["live"]) == live and set(listed["missing"]) == set(NAMES) - live
+    path = FeatureStore(small_bank).build(END)
+    snapshot = FeatureStore(small_bank).newest(END)
+    assert snapshot is not None and snapshot.path == path
+    table = snapshot.table
+    open = np.ones((table.num_rows, 4), bool)
+    scores = Models.load(small_bank.models).score(table, open, ["card", "loan"], ["card", "loan"], ["sms", "email"])
+    interest = np.asarray(scores.column("p_interest").to_pylist(), dtype=np.float64)[:, 0]
+    age = table.column("age_years").to_numpy()
+    assert interest[age > 65].mean() > 2 * interest[age < 45].mean()
+
+
+def test_p26_no_customer_id_reaches_mlflow_or_a_bundle(trained: dict[str, ModelReport], small_bank: Home) -> None:
+    assert trained
+    runs = Path(small_bank.mlflow_uri.removeprefix("sqlite:///")).parent
+    for folder in (runs, small_bank.models):
+        for file in folder.rglob("*"):
+            if file.is_file():
+                assert not [i for i in range(0, 240, 7) if f"K{i:04d}".encode() in file.read_bytes()], file.name
+
+
+def test_promote_of_a_stranger_and_bad_days_are_one_line(small_bank: Home) -> None:
+    refused = CliRunner().invoke(models_app, ["promote", "interest", "99"], obj=small_bank.path)
+    assert "no version `99` of model `interest`; see `nbo models list`" in str(refused.exception)
+    with pytest.raises(TrainingError, match="--as-of `soon` is no day or instant; write 2026-06-01"):
+        parse_instant("soon", small_bank)
+    with pytest.raises(TrainingError, match="no model `luck`; there are interest, reach"):
+        train_all(small_bank, CUT, names=("luck",))
+
+
+def test_a_cut_before_all_history_is_refused(small_bank: Home) -> None:
+    with pytest.raises(DatasetError, match="import contacts or take a later --as-of"):
+        train_all(small_bank, datetime(2025, 1, 1, tzinfo=UTC), names=("reach",))

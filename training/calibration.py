@@ -1,0 +1,72 @@
+"""From a model's raw score to a probability: kept as a few numbers, applied with NumPy.
+
+Isotonic (knots) where a later slice holds enough positives, Platt (two numbers) where it does not.
+Source: Zadrozny and Elkan, Transforming classifier scores into accurate multiclass probability
+estimates (2002); Platt, Probabilistic outputs for support vector machines (1999).
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from training.encode import Matrix
+
+_ISOTONIC_POSITIVES = 1000  # below this the steps of isotonic regression follow the noise
+_PLATT_POSITIVES = 20
+_EDGE = 1e-6  # logits stay finite
+
+
+class Calibrator(BaseModel):
+    """Rising map from raw score to probability.
+
+    platt: (slope, intercept) on the logit; isotonic: knots x -> y, straight between them; none: the
+    raw score stands.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none", "platt", "isotonic"] = "none"
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def apply(self, raw: Matrix) -> Matrix:
+        """Probabilities in [0, 1], (n,), in the order of the raw scores."""
+        if self.kind == "isotonic":
+            return np.interp(raw, self.x, self.y)
+        if self.kind == "platt":
+            return 1.0 / (1.0 + np.exp(-(self.slope * _logit(raw) + self.intercept)))
+        return np.clip(raw, 0.0, 1.0)
+
+
+def fit_calibrator(raw: Matrix, label: Matrix) -> Calibrator:
+    """Learn the map on rows the model has not seen; `none` where they hold too few positives.
+
+    Never falls: a slice that would turn the ranking round leaves the raw score as it is.
+    """
+    positives = min(label.sum(), len(label) - label.sum())
+    if positives < _PLATT_POSITIVES:
+        return Calibrator()
+    return _isotonic(raw, label) if positives >= _ISOTONIC_POSITIVES else _platt(raw, label)
+
+
+def _isotonic(raw: Matrix, label: Matrix) -> Calibrator:
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label)
+    x = tuple(float(v) for v in fitted.X_thresholds_)
+    return Calibrator(kind="isotonic", x=x, y=tuple(float(v) for v in fitted.y_thresholds_))
+
+
+def _platt(raw: Matrix, label: Matrix) -> Calibrator:
+    # A weak prior keeps a slope from a few dozen positives from running away.
+    fitted = LogisticRegression(C=10.0).fit(_logit(raw).reshape(-1, 1), label)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return Calibrator(kind="platt", slope=slope, intercept=intercept) if slope > 0 else Calibrator()
+
+
+def _logit(p: Matrix) -> Matrix:
+    inside = np.clip(p, _EDGE, 1 - _EDGE)
+    return np.log(inside / (1 - inside))

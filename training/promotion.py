@@ -1,0 +1,113 @@
+"""Which models are live: the gate, promotion and its way back.
+
+    registry version --gate--> HOME/models/<sha>/ --> models/live.json        {name: sha}
+                                                      models/history.json     {name: [former shas]}
+Both files are replaced in one step under one lock; the bundles of former versions stay, so a
+rollback is a change of one line.
+"""
+
+import json
+from pathlib import Path
+
+from features.home import Home
+from training.atomic import write_atomically
+from training.bundle import Manifest, read_bundle, stamp_version, verify_bundle
+from training.errors import GateError, RegistryError
+from training.lock import exclusive
+from training.registry import Registry, temporary_folder
+from training.score import NAMES, read_live
+
+AUC_LEAST = 0.52
+ECE_MOST = 0.10
+
+
+def gate(manifest: Manifest) -> str:
+    """The sentence why a model may go live.
+
+    On rows later than all it learned from: a LightGBM model must rank better than chance (AUC at
+    least 0.52), not be beaten by its logistic baseline beyond its interval, and be calibrated
+    (ECE at most 0.10). A baseline, a constant and a formula may go live as they are.
+
+    Raises:
+        GateError: The line that failed.
+    """
+    served = sorted({note.served for note in manifest.parts.values()})
+    if "lightgbm" not in served:
+        return f"served by {', '.join(served)}: nothing simpler to lose against"
+    figures = manifest.metrics
+    auc, high, logistic = (figures.get(key) for key in ("auc", "auc_high", "logistic_auc"))
+    ece = figures.get("ece")
+    who = f"model `{manifest.name}` stays out"
+    if auc is None or high is None or ece is None:
+        raise GateError(f"{who}: auc not measurable, the latest slice lacks a class; import more history")
+    if auc < AUC_LEAST:
+        raise GateError(f"{who}: auc {auc:.4f} < {AUC_LEAST} on the latest slice; look for better features")
+    if logistic is not None and logistic > high:
+        raise GateError(f"{who}: auc {auc:.4f} (to {high:.4f}) < {logistic:.4f} of the logistic baseline; tune")
+    if ece > ECE_MOST:
+        raise GateError(f"{who}: ece {ece:.4f} > {ECE_MOST} on the latest slice; calibrate on newer data")
+    return f"auc {auc:.4f} on the latest slice, logistic {logistic or 0.0:.4f}, ece {ece:.4f}"
+
+
+def promote(home: Home, name: str, version: str, registry: Registry | None = None) -> Path:
+    """Make a version live if the gate lets it, and return its folder in HOME/models.
+
+    Raises:
+        RegistryError: No such name or version.   GateError: The line of the gate that failed.
+        BundleError: The bundle is damaged, or died in its first load.
+    """
+    _known(name)
+    registry = registry or Registry.open(home.mlflow_uri)
+    with temporary_folder() as folder:
+        fetched = registry.fetch(name, version, Path(folder))
+        gate(verify_bundle(fetched))
+        bundle = stamp_version(fetched, home.models, version)
+    read_bundle(bundle)
+    with exclusive(home.models / ".lock"):
+        live = read_live(home.models)
+        if live.get(name) not in (None, bundle.name):
+            history = read_history_of(home.models)
+            history[name] = [*history.get(name, []), live[name]]
+            _write(home.models / "history.json", history)
+        _write(home.models / "live.json", {**live, name: bundle.name})
+    registry.set_champion(name, version)
+    return bundle
+
+
+def rollback(home: Home, name: str, registry: Registry | None = None) -> Path:
+    """Make the former version live again, byte for byte, and return its folder.
+
+    Raises:
+        RegistryError: There is no former version.
+    """
+    _known(name)
+    with exclusive(home.models / ".lock"):
+        history = read_history_of(home.models)
+        if not history.get(name):
+            raise RegistryError(f"model `{name}` has no former version; promote one instead")
+        former = home.models / history[name][-1]
+        manifest = verify_bundle(former)
+        _write(home.models / "live.json", {**read_live(home.models), name: former.name})
+        _write(home.models / "history.json", {**history, name: history[name][:-1]})
+    (registry or Registry.open(home.mlflow_uri)).set_champion(name, manifest.version)
+    return former
+
+
+def read_history_of(models: Path) -> dict[str, list[str]]:
+    """Name -> shas that were live before, the newest last."""
+    path = models / "history.json"
+    if not path.exists():
+        return {}
+    try:
+        return {str(name): [str(sha) for sha in shas] for name, shas in json.loads(path.read_bytes()).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise RegistryError(f"`{path.name}` is not readable; remove it and promote again") from error
+
+
+def _known(name: str) -> None:
+    if name not in NAMES:
+        raise RegistryError(f"no model `{name}`; there are {', '.join(NAMES)}")
+
+
+def _write(path: Path, value: object) -> None:
+    write_atomically(path, (json.dumps(value, sort_keys=True, indent=1) + "\n").encode())

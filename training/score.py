@@ -1,0 +1,200 @@
+"""Score customers with the models now in force.
+
+`models/live.json` says which bundle is live under each name. A missing one is named, never
+replaced by a guess: what it would have said stays null, and serving is silent where null matters.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from training.bundle import POOLED, Bundle, Part, load_bundle, verify_bundle
+from training.encode import Matrix, encode
+from training.errors import BundleError, ScoreError
+from training.probe import ensure_probed
+
+NAMES = ("interest", "reach", "harm", "churn", "value")
+NO_HOLDOUT = "no randomised holdout to learn from: what customers do unasked (p_organic) counts as 0"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The live bundles, immutable; swapped as a whole."""
+
+    bundles: dict[str, Bundle]
+
+    @classmethod
+    def load(cls, models: Path) -> "Models":
+        """Open the bundles `models/live.json` names; none where the file is missing.
+
+        Raises:
+            BundleError: live.json is not readable, or a bundle is damaged.
+        """
+        paths = {name: models / sha for name, sha in read_live(models).items() if name in NAMES}
+        for path in paths.values():
+            verify_bundle(path)
+        ensure_probed(list(paths.values()))
+        return cls({name: load_bundle(path) for name, path in paths.items()})
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names without a live bundle."""
+        return tuple(name for name in NAMES if name not in self.bundles)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """Name -> sha256 of the live bundle; goes into every decision record."""
+        return {name: bundle.sha256 for name, bundle in sorted(self.bundles.items())}
+
+    @cached_property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the models take for granted, to be stamped on answers and reports."""
+        said = [line for b in self.bundles.values() for line in b.manifest.assumptions]
+        return tuple(dict.fromkeys([NO_HOLDOUT, *said]))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Every feature column some live bundle reads."""
+        names = [f.name for b in self.bundles.values() for f in b.manifest.features]
+        return tuple(dict.fromkeys(names))
+
+    def score(self, customers: pa.RecordBatch | pa.Table, open: npt.NDArray[np.bool_],
+              offers: Sequence[str], families: Sequence[str],
+              channels: Sequence[str]) -> pa.RecordBatch:  # fmt: skip
+        """Score customers, each only for what is still open to him.
+
+        Args:
+            customers: Feature columns as FeatureStore gives them, (n,).
+            open: (n, n_offers x n_channels), offer by offer.
+            offers: Ids in the order of the catalogue; families: theirs; channels: likewise.
+
+        Returns:
+            SCORES, (n,). p_interest is null for offers without an open cell in the row, p_reach
+            and p_harm for channels without one, all of a missing bundle's columns are null.
+            p_organic is 0 (see NO_HOLDOUT). A row's scores do not depend on the other rows.
+
+        Raises:
+            ScoreError: A feature column is missing or `open` has another shape.
+        """
+        n, cells = customers.num_rows, len(offers) * len(channels)
+        if open.shape != (n, cells) or len(families) != len(offers):
+            raise ScoreError(f"open cells are {open.shape}, expected {(n, cells)}; pass the catalogue's order")
+        grid = open.reshape(n, len(offers), len(channels))
+        inputs = _Inputs(customers)
+        on_offer, on_channel = (
+            np.logical_or.reduce(grid, axis=2),
+            np.logical_or.reduce(grid, axis=1),
+        )
+        interest = self._listed("interest", inputs, offers, on_offer)
+        columns: list[Any] = [
+            _lists(interest), _lists(np.zeros((n, len(offers)))),
+            _lists(self._listed("reach", inputs, channels, on_channel)),
+            _lists(self._listed("harm", inputs, channels, on_channel)),
+            _nullable(self._single("churn", inputs)), _nullable(self._single("value", inputs)),
+        ]  # fmt: skip
+        return pa.RecordBatch.from_arrays(columns, schema=_schema(len(offers), len(channels)))
+
+    def _listed(self, name: str, inputs: "_Inputs", items: Sequence[str],
+                wanted: npt.NDArray[np.bool_]) -> Matrix:  # fmt: skip
+        scores = np.full(wanted.shape, np.nan)
+        bundle = self.bundles.get(name)
+        if bundle is None:
+            return scores
+        matrix = inputs.matrix(bundle)
+        pooled = [place for place, item in enumerate(items) if item not in bundle.parts]
+        for place in sorted(set(range(len(items))) - set(pooled)):
+            rows = np.flatnonzero(wanted[:, place])
+            scores[rows, place] = _part(bundle, items[place]).predict(_taken(matrix, rows))
+        # One call for all pooled items: online, a call costs more than its rows.
+        rows, places = np.nonzero(wanted[:, pooled])
+        if len(rows):
+            codes = context_codes(bundle, [items[place] for place in pooled])[places]
+            scores[rows, np.asarray(pooled)[places]] = predict_pooled(bundle, matrix[rows], codes)
+        return scores
+
+    def _single(self, name: str, inputs: "_Inputs") -> Matrix:
+        bundle = self.bundles.get(name)
+        if bundle is None:
+            return np.full(inputs.customers.num_rows, np.nan)
+        return _part(bundle, name).predict(inputs.matrix(bundle))
+
+
+def context_codes(bundle: Bundle, items: Sequence[str]) -> Matrix:
+    """The code of each offer or channel in a pooled part; NaN for one it has never seen."""
+    domain = bundle.manifest.context.domain if bundle.manifest.context else ()
+    return np.asarray([domain.index(item) if item in domain else np.nan for item in items])
+
+
+def predict_pooled(bundle: Bundle, matrix: Matrix, codes: Matrix) -> Matrix:
+    """Scores of the pooled part, (n,): row i for the offer or channel codes[i]."""
+    part = _part(bundle, POOLED)
+    has_code = len(part.features) > matrix.shape[1]
+    return part.predict(np.column_stack([matrix, codes]) if has_code else matrix)
+
+
+def _part(bundle: Bundle, name: str) -> Part:
+    if name not in bundle.parts:
+        raise BundleError(f"bundle `{bundle.name}` has no part `{name}`; train and promote it again")
+    return bundle.parts[name]
+
+
+def _taken(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
+    return matrix if len(rows) == len(matrix) else matrix[rows]
+
+
+def read_live(models: Path) -> dict[str, str]:
+    """Name -> sha256 of the live bundle; empty before the first promotion."""
+    path = models / "live.json"
+    if not path.exists():
+        return {}
+    try:
+        live = json.loads(path.read_bytes())
+        return {str(name): _plain(sha) for name, sha in live.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise BundleError(f"`{path.name}` is not readable; promote a model again") from error
+
+
+def _plain(sha: object) -> str:
+    # The hash names a folder: anything but hex digits could point outside `models`.
+    if not isinstance(sha, str) or len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
+        raise ValueError("not a sha256")
+    return sha
+
+
+class _Inputs:
+    """One matrix per feature list, made once however many bundles share it."""
+
+    def __init__(self, customers: pa.RecordBatch | pa.Table) -> None:
+        self.customers = customers
+        self._made: dict[str, Matrix] = {}
+
+    def matrix(self, bundle: Bundle) -> Matrix:
+        made = self._made.get(bundle.inputs)
+        if made is None:
+            made = self._made[bundle.inputs] = encode(self.customers, bundle.manifest.features)
+        return made
+
+
+def _schema(n_offers: int, n_channels: int) -> pa.Schema:
+    # rules.types.scores_schema said again: training and rules do not know each other; a test
+    # compares the two.
+    by_offer, by_channel = pa.list_(pa.float64(), n_offers), pa.list_(pa.float64(), n_channels)
+    return pa.schema([("p_interest", by_offer), ("p_organic", by_offer), ("p_reach", by_channel),
+                      ("p_harm", by_channel), ("p_churn", pa.float64()),
+                      ("lifetime_value_minor", pa.float64())])  # fmt: skip
+
+
+def _nullable(values: Matrix) -> "pa.Array[Any]":
+    return pa.array(values, pa.float64(), from_pandas=True)
+
+
+def _lists(values: Matrix) -> "pa.Array[Any]":
+    make: Any = pa.FixedSizeListArray.from_arrays  # its stub leaves the type open
+    return make(_nullable(values.reshape(-1)), values.shape[1])

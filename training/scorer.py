@@ -1,0 +1,168 @@
+"""What serving needs of a model: feature names in, a probability per row out.
+
+Each scorer is plain text on disk - LightGBM's own format or JSON - and gives the same bytes for a
+row alone as for the row among a million.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from training.calibration import Calibrator
+from training.encode import Matrix
+
+SCORE_DECIMALS = 6  # rounded once, here: what is logged is what was decided on
+_MANY_ROWS = 2000  # from here on a second thread pays
+
+
+class Scorer(Protocol):
+    """A trained model of one probability."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the matrix's columns, in order."""
+        ...
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        """Probabilities for (n, n_features) float64, null as NaN: (n,) in [0, 1], 6 decimals."""
+        ...
+
+
+def rounded(p: Matrix) -> Matrix:
+    """Clip to [0, 1] and round to the decimals every score has."""
+    return np.round(np.clip(p, 0.0, 1.0), SCORE_DECIMALS)
+
+
+@dataclass(frozen=True)
+class BoosterScorer:
+    """LightGBM trees and their calibration."""
+
+    features: tuple[str, ...]
+    booster: lgb.Booster
+    calibrator: Calibrator
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        """See Scorer.predict."""
+        return rounded(self.calibrator.apply(self.raw(matrix)))
+
+    def raw(self, matrix: Matrix) -> Matrix:
+        """Uncalibrated probabilities, (n,)."""
+        if len(matrix) == 0:
+            return np.empty(0)
+        threads = 2 if len(matrix) >= _MANY_ROWS else 1
+        return np.asarray(self.booster.predict(matrix, num_threads=threads, validate_features=False))
+
+
+class LogisticTerm(BaseModel):
+    """One feature's share of the log-odds.
+
+    number: weight x (f(x) - mean) / scale with f = sign(x) log(1 + |x|) when `log`, null counts as
+    the mean; codes: weights[code], null counts 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: str
+    kind: Literal["number", "codes"]
+    log: bool = False
+    mean: float = 0.0
+    scale: float = 1.0
+    weights: tuple[float, ...]
+
+    def share(self, x: Matrix) -> Matrix:
+        """Contribution to the log-odds, (n,)."""
+        if self.kind == "codes":
+            known = np.isfinite(x) & (x >= 0) & (x < len(self.weights))
+            code = np.where(known, x, 0).astype(np.int64)
+            return np.where(known, np.asarray(self.weights)[code], 0.0)
+        return self.weights[0] * np.where(np.isnan(x), 0.0, (self.shape(x) - self.mean) / self.scale)
+
+    def shape(self, x: Matrix) -> Matrix:
+        """The feature as the weight sees it, before mean and scale."""
+        return np.sign(x) * np.log1p(np.abs(x)) if self.log else x
+
+
+class LogisticModel(BaseModel):
+    """A logistic regression as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    intercept: float
+    terms: tuple[LogisticTerm, ...]
+
+
+@dataclass(frozen=True)
+class LogisticScorer:
+    """A logistic regression and its calibration: log-odds = intercept + sum of the terms."""
+
+    features: tuple[str, ...]
+    model: LogisticModel
+    calibrator: Calibrator
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        """See Scorer.predict."""
+        return rounded(self.calibrator.apply(self.raw(matrix)))
+
+    def raw(self, matrix: Matrix) -> Matrix:
+        """Uncalibrated probabilities, (n,)."""
+        numbers = self._numbers
+        x = matrix[:, numbers.places]
+        logs = x[:, numbers.log]
+        x[:, numbers.log] = np.sign(logs) * np.log1p(np.abs(logs))
+        shares = numbers.weight * ((x - numbers.mean) / numbers.scale)
+        shares[np.isnan(shares)] = 0.0
+        # INVARIANT: added up from left to right by cumsum - a matrix product or a sum would add in
+        # an order that may depend on the number of rows, and a row alone differ from the batch.
+        odds = np.cumsum(np.column_stack([np.full(len(x), self.model.intercept), shares]), axis=1)[:, -1]
+        for term in self.model.terms:
+            if term.kind == "codes":
+                odds = odds + term.share(matrix[:, self.features.index(term.feature)])
+        return 1.0 / (1.0 + np.exp(-odds))
+
+    @cached_property
+    def _numbers(self) -> "_Numbers":
+        terms = [term for term in self.model.terms if term.kind == "number"]
+        return _Numbers(
+            places=np.asarray([self.features.index(t.feature) for t in terms], dtype=np.int64),
+            log=np.asarray([t.log for t in terms], dtype=np.bool_),
+            mean=np.asarray([t.mean for t in terms], dtype=np.float64),
+            scale=np.asarray([t.scale for t in terms], dtype=np.float64),
+            weight=np.asarray([t.weights[0] for t in terms], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The number terms side by side, (n_terms,) each: one pass instead of one call a term."""
+
+    places: npt.NDArray[np.int64]
+    log: npt.NDArray[np.bool_]
+    mean: Matrix
+    scale: Matrix
+    weight: Matrix
+
+
+class ConstantModel(BaseModel):
+    """A probability that does not depend on the customer, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    p: float
+    why: str
+
+
+@dataclass(frozen=True)
+class ConstantScorer:
+    """The same probability for everybody: where a label has one class, or too few of one."""
+
+    features: tuple[str, ...]
+    model: ConstantModel
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        """See Scorer.predict."""
+        return rounded(np.full(len(matrix), self.model.p))
