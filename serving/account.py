@@ -1,0 +1,80 @@
+"""The account of a decision: what won and by which factors, what was closed and why."""
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy.engine import Connection
+
+from rules.arbitrate import cell_values
+from rules.reasons import ReasonCode
+from rules.terms import Terms
+from rules.types import CUSTOMERS, scores_schema
+from rules.why import why_closed
+from serving.engine import Engine
+from serving.messages import Cell, DecisionWhyResponse, Words
+from serving.records import DecisionRow
+from serving.switches import paused
+
+
+class AccountError(ValueError):
+    """A decision cannot be explained from what is stored; one line."""
+
+
+def account(engine: Engine, connection: Connection, record: DecisionRow) -> DecisionWhyResponse:
+    """Read the record back and say why, cell by cell. Writes nothing."""
+    stored, result = json.loads(record.inputs), json.loads(record.result)
+    row = result["row"]
+    at = datetime.fromisoformat(result["answer"]["as_of"])
+    terms = engine.terms(at, paused(connection))
+    cells: tuple[Cell, ...] = ()
+    if stored and terms.revision == record.terms:
+        cells = tuple(_cells(terms, stored))
+    won = row if row is not None and row["offer_id"] is not None else None
+    return DecisionWhyResponse(
+        decision_id=record.decision_id, offer_id=won["offer_id"] if won else None, channel=won["channel"] if won else None,
+        sentences=tuple(_sentences(result)), factors=won["factors"] if won else {}, p_chosen=won["p_chosen"] if won else None,
+        explored=bool(won and won["explored"]), cells=cells)  # fmt: skip
+
+
+def restored(terms: Terms, stored: dict[str, Any]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(CUSTOMERS and state columns, SCORES) of one customer from a record's inputs."""
+    schema = pa.schema([*CUSTOMERS, *terms.state_schema])
+    row = {field.name: _typed(stored["customers"].get(field.name), field.type) for field in schema}
+    catalogue = terms.catalogue
+    scores = pa.RecordBatch.from_pylist(
+        [stored["scores"]], schema=scores_schema(len(catalogue.offers), len(catalogue.channels))
+    )
+    return pa.RecordBatch.from_pylist([row], schema=schema), scores
+
+
+def _typed(value: Any, type_: pa.DataType) -> Any:
+    if value is not None and pa.types.is_timestamp(type_):
+        return datetime.fromisoformat(value).astimezone(UTC)
+    return date.fromisoformat(value) if value is not None and pa.types.is_date(type_) else value
+
+
+def _cells(terms: Terms, stored: dict[str, Any]) -> list[Cell]:
+    customers, scores = restored(terms, stored)
+    values = cell_values(scores, terms)
+    found: list[Cell] = []
+    for offer in terms.catalogue.offers:
+        for channel in terms.catalogue.channels:
+            cell = terms.catalogue.cell(offer.id, channel.id)
+            reasons = tuple(closing.reason.slug for closing in why_closed(customers, terms, cell))
+            value = int(values.minor[0, cell]) if not reasons and values.known[0, cell] else None
+            found.append(
+                Cell(
+                    offer_id=offer.id, channel=channel.id, open=not reasons, reasons=reasons, expected_value_minor=value
+                )
+            )
+    return found
+
+
+def _sentences(result: dict[str, Any]) -> list[Words]:
+    answer = result["answer"]
+    if answer["choices"]:
+        return [Words(**words) for words in answer["choices"][0]["why"]]
+    return [Words(en=f"Silent: {ReasonCode.of(slug).slug.replace('_', ' ')} ({ReasonCode.of(slug).layer}).",
+                  zh=f"静默：{slug}（{ReasonCode.of(slug).layer}）。") for slug in answer["reasons"]]  # fmt: skip

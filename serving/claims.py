@@ -1,0 +1,143 @@
+"""The life of one contact as its channel moves it: claim, sent, cancel, and the feeds it reads.
+
+No claim, no send: a claim re-runs the regulatory and suppression rules and the switches, in the
+transaction that moves the contact.
+"""
+
+import json
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import Connection
+
+from rules.reasons import Layer, ReasonCode
+from rules.why import why_closed
+from serving.door import Conflict, NotFound, StoredAnswer, Unprocessable
+from serving.engine import Engine
+from serving.guard import check_channel
+from serving.keys import Principal
+from serving.ledger import Action, ContactRow, claim, close, due, find, micros, recalls, sent
+from serving.lifecycle import CLAIM_AHEAD_MICROS
+from serving.messages import (
+    CancelRequest,
+    ClaimResponse,
+    ContactResponse,
+    ContactState,
+    DueContact,
+    DueContactsQuery,
+    DueContactsResponse,
+    Message,
+    Recall,
+    RecallsQuery,
+    RecallsResponse,
+    SentRequest,
+)  # fmt: skip
+from serving.rows import Asked, online
+from serving.switches import paused
+from serving.writer import EPOCH
+
+CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
+CURSOR_MAX = 2**62
+
+
+def contact_of(connection: Connection, contact_id: str, principal: Principal) -> ContactRow:
+    """The contact; NotFound, or Forbidden where a channel key asks for another channel's."""
+    row = find(connection, contact_id)
+    if row is None:
+        raise NotFound("there is no such contact; use the contact_id of a decision")
+    check_channel(principal, row.channel)
+    return row
+
+
+def claim_contact(
+    engine: Engine, connection: Connection, contact_id: str, principal: Principal, now: int
+) -> Message | StoredAnswer:
+    """The contact, claimed; where a rule forbids it now it is closed, and the answer is 409 `claim_refused`."""
+    row = contact_of(connection, contact_id, principal)
+    if row.direction != "outbound":
+        raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
+    if forbidden := _forbidden(engine, connection, row, now):
+        close(connection, contact_id, Action.RECALL, now)
+        message = f"the rules forbid it now ({', '.join(forbidden)}); do not send"
+        body = {"error": {"code": "claim_refused", "message": message}}
+        return StoredAnswer(json.dumps(body).encode(), Conflict.status)
+    row = claim(connection, contact_id, now)
+    return ClaimResponse(
+        contact_id=contact_id, state=ContactState.CLAIMED, customer_id=row.customer_id, offer_id=row.offer_id, channel=row.channel,
+        treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(now + CLAIM_AHEAD_MICROS))  # fmt: skip
+
+
+def confirm_sent(
+    connection: Connection, contact_id: str, request: SentRequest, principal: Principal, now: int
+) -> Message:
+    """The contact, sent."""
+    at = micros(request.sent_at) if request.sent_at else now
+    if at > now:
+        raise Unprocessable("`sent_at` is in the future; report a contact when it has gone out")
+    contact_of(connection, contact_id, principal)
+    return stands(sent(connection, contact_id, at), at)
+
+
+def cancel_contact(
+    connection: Connection, contact_id: str, request: CancelRequest, principal: Principal, now: int
+) -> Message:
+    """The contact, closed unsent."""
+    contact_of(connection, contact_id, principal)
+    action = Action.CANCEL if request.reason.value == "cancelled" else Action.NOT_SENT
+    return stands(close(connection, contact_id, action, now), now)
+
+
+def due_page(connection: Connection, query: DueContactsQuery, now: int) -> DueContactsResponse:
+    """A page of contacts to claim."""
+    at = micros(query.due) if query.due else now
+    found = due(connection, query.channel, at, query.cursor or "", query.limit)
+    page = tuple(DueContact(
+        contact_id=row.contact_id, customer_id=row.customer_id, offer_id=row.offer_id, family=row.family, channel=row.channel,
+        treatment=row.treatment, campaign_id=row.campaign_id, send_after=instant(row.send_after), send_before=instant(row.send_before),
+        decision_id=row.decision_id) for row in found)  # fmt: skip
+    return DueContactsResponse(contacts=page, cursor=page[-1].contact_id if len(page) == query.limit else None)
+
+
+def recall_page(connection: Connection, query: RecallsQuery) -> RecallsResponse:
+    """A page of contacts that must not be sent any more, oldest first."""
+    found = recalls(connection, _after(query.cursor), query.limit)
+    page = tuple(Recall(contact_id=row.contact_id, channel=row.channel, campaign_id=row.campaign_id,
+                        reason=row.close_reason or "recalled", recalled_at=instant(row.closed_at or 0))
+                 for row in found if query.channel in (None, row.channel))  # fmt: skip
+    last = found[-1] if found else None
+    return RecallsResponse(recalls=page, cursor=f"{last.closed_at}:{last.contact_id}" if last else query.cursor)
+
+
+def stands(row: ContactRow, at: int) -> ContactResponse:
+    """Where the contact stands since `at`."""
+    return ContactResponse(contact_id=row.contact_id, state=ContactState(str(row.state)), at=instant(at))
+
+
+def instant(at: int) -> datetime:
+    """Microseconds as an instant."""
+    return EPOCH + timedelta(microseconds=at)
+
+
+def _after(cursor: str | None) -> tuple[int, str]:
+    if not cursor:
+        return (-1, "")
+    at, _, contact_id = cursor.partition(":")
+    if not at.isdigit() or int(at) > CURSOR_MAX:
+        raise Unprocessable("`cursor` is none of ours; send the cursor of the page before, or none")
+    return (int(at), contact_id)
+
+
+def _forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int) -> list[str]:
+    """Slugs of what forbids the contact at this moment."""
+    at = instant(now)
+    stopped = paused(connection)
+    about = (f"channel:{row.channel}", f"family:{row.family}", f"offer:{row.offer_id}", f"campaign:{row.campaign_id}")
+    if stopped & {"all", *about}:
+        return [ReasonCode.PAUSED.slug]
+    if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
+        return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
+    terms = engine.terms(at, stopped)
+    customers = online(engine, terms, connection, [Asked(row.customer_id)], at)
+    if customers is None:
+        return [ReasonCode.REGULATORY_UNKNOWN.slug]
+    cell = engine.catalogue.cell(row.offer_id, row.channel)
+    return [closing.reason.slug for closing in why_closed(customers, terms, cell, CLAIM_LAYERS)]

@@ -1,0 +1,111 @@
+"""`nbo audit show | why | replay`: what was decided, why, and that it would be decided so again."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from features.home import Home
+from rules.decide import decide
+from serving import records
+from serving.account import account, restored
+from serving.decisions import canonical
+from serving.messages import DecisionWhyResponse
+from serving.office import open_engine, open_ledger
+from serving.records import DecisionRow
+
+app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+class AuditError(ValueError):
+    """There is no such record, or it cannot be replayed; one line."""
+
+
+class ShowAnswer(BaseModel):
+    """`nbo audit show --json`: the record. whole: its bytes still have the hash taken when it was written."""
+
+    decision_id: str
+    customer_id: str
+    unit_id: str
+    as_of: str
+    result: dict[str, Any]
+    inputs: dict[str, Any]
+    reasons: list[str]
+    terms: str
+    revisions: dict[str, str]
+    row_sha256: str
+    whole: bool
+
+
+class ReplayAnswer(BaseModel):
+    """`nbo audit replay --json`. same: decide gave the recorded bytes again from the stored inputs."""
+
+    decision_id: str
+    same: bool
+    terms: str
+
+
+@app.command("show")
+def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
+    """Print a decision's record: inputs, result, revisions, hash."""
+    home = Home.open(context.obj)
+    row, whole = _found(home, decision)
+    answer = ShowAnswer(
+        decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=json.loads(row.result)["answer"]["as_of"],
+        result=json.loads(row.result), inputs=json.loads(row.inputs), reasons=json.loads(row.reasons), terms=row.terms,
+        revisions=json.loads(row.revisions), row_sha256=records.row_sha256(row), whole=whole)  # fmt: skip
+    text = json.dumps(answer.model_dump(), indent=2, ensure_ascii=False, sort_keys=True)
+    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    if not whole:
+        raise typer.Exit(1)
+
+
+@app.command("why")
+def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
+    """Print why a decision came out as it did, cell by cell."""
+    home = Home.open(context.obj)
+    row, _ = _found(home, decision)
+    with open_ledger(home) as ledger, ledger.read() as connection:
+        answer: DecisionWhyResponse = account(open_engine(home), connection, row)
+    lines = [words.en for words in answer.sentences]
+    lines += [f"  {name:<22} {value}" for name, value in answer.factors.items() if value is not None]
+    lines += [f"  {c.offer_id:<22} {c.channel:<8} {'open' if c.open else ', '.join(c.reasons)}" for c in answer.cells]
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+
+
+@app.command("replay")
+def replay(context: typer.Context, decision: str, as_json: Json = False) -> None:
+    """Decide again from the stored inputs; exit 1 unless the bytes are the same."""
+    home = Home.open(context.obj)
+    row, _ = _found(home, decision)
+    engine, stored = open_engine(home), json.loads(row.inputs)
+    result = json.loads(row.result)
+    if result["row"] is None:
+        raise AuditError("the customer was unknown; there is nothing to replay")
+    terms = engine.terms(datetime.fromisoformat(result["answer"]["as_of"]))
+    if terms.revision != row.terms:
+        raise AuditError(
+            "the terms of that decision are not in force any more; restore that policy, catalogue and campaigns to replay it"
+        )
+    customers, scores = restored(terms, stored)
+    again = decide(customers, terms, lambda *_: scores).to_pylist()[0]
+    answer = ReplayAnswer(
+        decision_id=row.decision_id,
+        same=canonical(again) == canonical(result["row"]),
+        terms=row.terms,
+    )
+    sys.stdout.write((answer.model_dump_json() if as_json else f"same bytes: {answer.same}") + "\n")
+    if not answer.same:
+        raise typer.Exit(1)
+
+
+def _found(home: Home, decision: str) -> tuple[DecisionRow, bool]:
+    with open_ledger(home) as ledger, ledger.read() as connection:
+        row = records.find(connection, decision)
+        if row is None:
+            raise AuditError("there is no such decision; take a decision_id the service answered with")
+        return row, records.is_whole(connection, decision)

@@ -1,0 +1,163 @@
+"""`nbo plan` and `nbo decide`: the list, and the same engine for one customer without HTTP."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from features.commands import parse_instant
+from features.home import Home
+from serving.decisions import decide_one
+from serving.funnel import Funnel, funnel
+from serving.history import ensure_seeded
+from serving.lists import Certificate, certificate, read_manifest, write_list
+from serving.messages import DecisionRequest, DecisionResponse, Direction
+from serving.office import open_engine, open_ledger
+from serving.plan import Progress, make_plan, reserve_plan, run_name
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: now.")]
+
+
+class PlanAnswer(BaseModel):
+    """`nbo plan --json`. path: the list's folder, null for a dry run. lost: contacts other doors took."""
+
+    run: str
+    path: str | None
+    dry_run: bool
+    contacts: int
+    lost: int
+    funnel: Funnel
+    certificate: Certificate
+    assumptions: tuple[str, ...]
+    degraded: bool
+
+
+class DecideAnswer(BaseModel):
+    """`nbo decide --json`: one decision per customer asked for; nothing was written."""
+
+    decisions: list[DecisionResponse]
+
+
+def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
+         dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide only; write nothing.")] = False, as_json: Json = False) -> None:  # fmt: skip
+    """Make the offer list of one or more campaigns, reserve its contacts, write it to lists/."""
+    home = Home.open(context.obj)
+    at = parse_instant(as_of, home) if as_of else home.now()
+    answer = make_list(home, campaigns, at, dry_run=dry_run)
+    text = "\n".join(plan_lines(answer))
+    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+
+
+def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False) -> PlanAnswer:
+    """Plan, reserve and write one run; a run that is written already is read back."""
+    engine = open_engine(home)
+    with bars() as show, open_ledger(home) as ledger:
+        ensure_seeded(home, ledger, engine, lambda done, of: show("contact history", done, of))
+        folder = home.lists / run_name(campaigns, at)
+        if (folder / "manifest.json").is_file() and not dry_run:
+            return _written(folder)
+        made = make_plan(engine, ledger, campaigns, at, show)
+        if not dry_run:
+            made = reserve_plan(made, ledger, show)
+            folder = write_list(made, home.lists)
+    counted = funnel(made.decisions)
+    return PlanAnswer(run=made.run, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
+                      funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+
+
+def plan_lines(answer: PlanAnswer) -> list[str]:
+    """The run in a few lines for people."""
+    lines = [
+        f"list: {answer.path or '(dry run, nothing written)'}",
+        f"customers {answer.funnel.customers:>12,}",
+    ]
+    lines += [f"  after {layer:<12} {count:>8,}" for layer, count in answer.funnel.after.items()]
+    lines += [
+        f"chosen {answer.funnel.chosen:>15,}    held out {answer.funnel.holdout:,}    lost to a race {answer.lost:,}",
+        "silent because:",
+    ]
+    lines += [
+        f"  {slug:<26} {count:>8,}  (met by {answer.funnel.met[slug]:,})"
+        for slug, count in answer.funnel.decisive.items()
+    ]
+    issued = answer.certificate
+    lines.append(
+        f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
+    )
+    lines += [f"  one more seat on {name} is worth {price / 100:,.2f} ({issued.used.get(name, 0):,} of {issued.seats[name]:,} used)"
+              for name, price in issued.prices_minor.items()]  # fmt: skip
+    return [*lines, *(f"assumption: {line}" for line in answer.assumptions)]
+
+
+def decide(context: typer.Context, customers: list[str], at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day.")] = None,
+           channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
+           direction: Annotated[Direction, typer.Option(help="Who began.")] = Direction.OUTBOUND, as_json: Json = False) -> None:  # fmt: skip
+    """Say what each customer would be offered now, and why; writes nothing."""
+    home = Home.open(context.obj)
+    moment = parse_instant(at, home) if at else home.now()
+    answer = DecideAnswer(decisions=decide_customers(home, customers, moment, channel, direction))
+    text = "\n".join(decision_line(decision) for decision in answer.decisions)
+    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+
+
+def decide_customers(home: Home, customers: list[str], at: datetime, channel: str | None = None,
+                     direction: Direction = Direction.OUTBOUND) -> list[DecisionResponse]:  # fmt: skip
+    """The decisions the service would give, each as if alone; reads only."""
+    engine = open_engine(home)
+    channels = None if channel is None else (channel,)
+    if channel is not None and channel not in engine.catalogue.channel_index:
+        raise ValueError(f"unknown channel `{channel}`; there are: {', '.join(engine.catalogue.channel_index)}")
+    with open_ledger(home) as ledger, ledger.read() as connection:
+        requests = [
+            DecisionRequest(customer_id=customer, channels=channels, direction=direction) for customer in customers
+        ]
+        return [
+            decide_one(engine, connection, request, f"dry-{place}", at).answer for place, request in enumerate(requests)
+        ]
+
+
+def decision_line(decision: DecisionResponse) -> str:
+    """One line for people: the offer and its worth, or the reasons of silence."""
+    if not decision.choices:
+        return f"{decision.customer_id}: silent ({', '.join(decision.reasons)})" + (
+            " DEGRADED" if decision.degraded else ""
+        )
+    first = decision.choices[0]
+    return (
+        f"{decision.customer_id}: {first.offer_id} by {first.channel} (value {first.expected_value_minor / 100:,.2f})"
+    )
+
+
+@contextmanager
+def bars() -> Generator[Progress]:
+    """Progress bars on stderr, one per stage."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[str, object] = {}
+
+        def show(stage: str, done: int, of: int) -> None:
+            task = tasks.setdefault(stage, shown.add_task(stage, total=of)) if stage not in tasks else tasks[stage]
+            shown.update(task, completed=done, total=of)  # pyright: ignore[reportArgumentType]  # a TaskID
+
+        yield show
+
+
+def _written(folder: Path) -> PlanAnswer:
+    manifest = read_manifest(folder)
+    issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
+    return PlanAnswer(run=manifest.run, path=str(folder), dry_run=False, contacts=manifest.funnel.chosen, lost=manifest.lost,
+                      funnel=manifest.funnel, certificate=issued, assumptions=manifest.assumptions, degraded=manifest.degraded)  # fmt: skip

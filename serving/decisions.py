@@ -1,0 +1,177 @@
+"""One decision inside one transaction: facts, decide, reservation, record, answer.
+
+The road of every answer that leaves the house. Ids come from the caller's idempotency key, so the
+same key can never make a second contact.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy.engine import Connection
+
+from rules.arbitrate import cell_values
+from rules.decide import decide
+from rules.reasons import ReasonCode
+from rules.suppress import suppress
+from rules.terms import Terms
+from rules.types import CUSTOMERS
+from serving.engine import Engine
+from serving.ledger import ContactRow, micros, reserve
+from serving.lifecycle import State
+from serving.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
+from serving.records import DecisionRow, record
+from serving.rows import OUTBOUND_VALID, Asked, online
+from serving.switches import paused
+
+INBOUND_VALID = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """An answer and what it was made of. row: DECISIONS as a mapping, null for a stranger."""
+
+    answer: DecisionResponse
+    row: dict[str, Any] | None
+    inputs: bytes
+    terms: Terms
+
+
+def decide_one(
+    engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime
+) -> Decided:
+    """Decide for one customer as of `at`; reads only.
+
+    A customer no snapshot knows is silence for `regulatory_unknown`: nobody can say he consented.
+    """
+    terms = engine.terms(at, paused(connection))
+    problems = engine.problems(at)
+    asked = Asked(request.customer_id, request.direction.value, request.channels)
+    customers = online(engine, terms, connection, [asked], at)
+    if customers is None:
+        answer = _silence(engine, request, decision_id, at, terms, bool(problems))
+        return Decided(answer, None, b"{}", terms)
+    kept: list[pa.RecordBatch] = []
+
+    def score(rows: pa.RecordBatch, open_: np.ndarray) -> pa.RecordBatch:
+        kept.append(engine.score(rows, open_, degraded=bool(problems)))
+        return kept[0]
+
+    row = decide(customers, terms, score).to_pylist()[0]
+    choices = _choices(engine, terms, customers, kept[0], row, request.top)
+    answer = DecisionResponse(
+        decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),
+        offer_id=choices[0].offer_id if choices else None, channel=choices[0].channel if choices else None,
+        reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
+        tier=None, revisions=engine.revisions(at, terms), assumptions=engine.assumptions, degraded=bool(problems),
+        expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
+    return Decided(answer, row, stored_inputs(terms, customers, kept[0]), terms)
+
+
+def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> DecisionResponse:
+    """Reserve what was chosen and record the decision, in the caller's transaction; the final answer."""
+    answer, choices = decided.answer, []
+    for place, choice in enumerate(answer.choices):
+        inbound = choice.send_after is None
+        contact_id = f"{answer.decision_id}-{place}"
+        starts = choice.send_after or answer.as_of
+        ends = choice.send_before or answer.expires_at
+        assert decided.row is not None  # a stranger has no choices
+        contact = ContactRow(
+            contact_id=contact_id, customer_id=answer.customer_id, unit_id=decided.row["unit_id"], channel=choice.channel,
+            decided_at=micros(answer.as_of), send_after=micros(starts), send_before=micros(ends), offer_id=choice.offer_id,
+            family=engine.families[choice.offer_id], treatment=choice.treatment, campaign_id=decided.row["campaign_id"] if place == 0 else None,
+            direction="inbound" if inbound else "outbound", state=State.RESERVED, p_chosen=decided.row["p_chosen"] if place == 0 else None,
+            decision_id=answer.decision_id)  # fmt: skip
+        reserve(connection, contact)
+        choices.append(choice.model_copy(update={"contact_id": contact_id}))
+    answer = answer.model_copy(update={"choices": tuple(choices)})
+    record(connection, DecisionRow(
+        decision_id=answer.decision_id, customer_id=answer.customer_id,
+        unit_id=decided.row["unit_id"] if decided.row else answer.customer_id, as_of=micros(answer.as_of),
+        inputs=decided.inputs, result=canonical(_result(answer, decided.row)), reasons=json.dumps(list(answer.reasons)),
+        terms=decided.terms.revision, revisions=json.dumps(answer.revisions, sort_keys=True), recorded_at=now))  # fmt: skip
+    return answer
+
+
+def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
+    """The id of a decision: one idempotency key, one id, for ever."""
+    return "d" + hashlib.sha256(json.dumps([principal, route, key, place]).encode()).hexdigest()[:31]
+
+
+def stored_inputs(terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch) -> bytes:
+    """What decide read of one customer, as canonical JSON: CUSTOMERS and state columns, and SCORES."""
+    names = [*CUSTOMERS.names, *terms.state_schema.names]
+    row = {name: _plain(customers.column(name)[0].as_py()) for name in names}
+    return canonical({"customers": row, "scores": scores.to_pylist()[0]})
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces; instants as ISO texts, NaN refused."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+    ).encode()
+
+
+def _result(answer: DecisionResponse, row: dict[str, Any] | None) -> dict[str, Any]:
+    return {"answer": answer.model_dump(mode="json"), "row": row}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _choices(
+    engine: Engine, terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch, row: dict[str, Any], top: int
+) -> list[Choice]:
+    if row["offer_id"] is None:
+        return []
+    first = terms.catalogue.cell(row["offer_id"], row["channel"])
+    cells = [first, *(cell for cell in _ranked(terms, customers, scores) if cell != first)]
+    chosen: list[int] = []
+    for cell in cells:  # one choice per offer: the same thing twice is no choice
+        if len(chosen) < top and cell // len(terms.catalogue.channels) not in {
+            c // len(terms.catalogue.channels) for c in chosen
+        }:
+            chosen.append(cell)
+    values = cell_values(scores, terms)
+    return [_choice(engine, terms, scores, cell, int(values.minor[0, cell]), row if place == 0 else row | {"treatment": None})
+            for place, cell in enumerate(chosen)]  # fmt: skip
+
+
+def _ranked(terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch) -> list[int]:
+    values = cell_values(scores, terms)
+    good = np.flatnonzero(suppress(customers, terms).open[0] & values.known[0] & (values.minor[0] > 0))
+    return sorted(good.tolist(), key=lambda cell: (-int(values.minor[0, cell]), cell))
+
+
+def _choice(engine: Engine, terms: Terms, scores: pa.RecordBatch, cell: int, value: int, row: dict[str, Any]) -> Choice:
+    place, where = divmod(cell, len(terms.catalogue.channels))
+    offer, channel = terms.catalogue.offers[place], terms.catalogue.channels[where]
+    interest, reach = scores.column("p_interest")[0].as_py()[place], scores.column("p_reach")[0].as_py()[where]
+    return Choice(contact_id=None, offer_id=offer.id, channel=channel.id, treatment=terms.catalogue.treatment(offer.id, channel.id),
+                  send_after=row["send_after"], send_before=row["send_before"], expected_value_minor=value,
+                  p_accept=interest * reach, why=why_words(engine, offer.title, interest, reach, value))  # fmt: skip
+
+
+def why_words(engine: Engine, title: Any, interest: float, reach: float, value: int) -> tuple[Words, ...]:
+    """Why this offer, in one sentence a clerk can read out."""
+    worth = f"{value / 100:,.2f} {engine.catalogue.base_currency}"
+    return (Words(en=f"{title.en}: reached with {reach:.0%}, then interested with {interest:.1%}; worth {worth}.",
+                  zh=f"{title.zh}：触达概率{reach:.0%}，触达后感兴趣概率{interest:.1%}，预期价值{worth}。"),)  # fmt: skip
+
+
+def _silence(
+    engine: Engine, request: DecisionRequest, decision_id: str, at: datetime, terms: Terms, degraded: bool
+) -> DecisionResponse:
+    reasons: Sequence[ReasonCode] = (ReasonCode.REGULATORY_UNKNOWN,)
+    return DecisionResponse(decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=(), offer_id=None, channel=None,
+                            reasons=tuple(code.slug for code in reasons), tier=None, revisions=engine.revisions(at, terms),
+                            assumptions=engine.assumptions, degraded=degraded, expires_at=at + OUTBOUND_VALID)  # fmt: skip

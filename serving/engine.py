@@ -1,0 +1,139 @@
+"""Engine: models, catalogue, policy, campaigns and features of one home, checked to fit together.
+
+The only place where the rooms meet. Immutable: a change opens a new engine, and the reference is
+swapped as a whole.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.home import Home
+from features.store import FeatureStore, Snapshot
+from rules.catalogue import Catalogue, load_catalogue
+from rules.policy import ContactPolicy, load_policy
+from rules.terms import Exploration, Holdout, Terms
+from rules.types import scores_schema
+from serving.campaign import Campaign, CampaignError, load_campaigns
+from training.score import Models
+
+EXPLORATION = Exploration(share=0.02, max_loss_minor=2_000)
+HOLDOUT_SHARE = 0.02
+
+
+class EngineError(ValueError):
+    """The parts of a home do not fit together; one line: what, where, remedy."""
+
+
+@dataclass(frozen=True, eq=False)  # one engine equals itself alone, which makes it hashable
+class Engine:
+    """Everything a decision needs but the customer and the ledger."""
+
+    home: Home
+    store: FeatureStore
+    catalogue: Catalogue
+    policy: ContactPolicy
+    models: Models
+    campaigns: dict[str, Campaign]
+    holidays: frozenset[date]
+
+    @classmethod
+    def open(cls, home: Home) -> "Engine":
+        """Read and check a home; EngineError, PolicyError or CatalogueError in one line."""
+        if not home.catalogue.is_file():
+            raise EngineError(f"`{home.catalogue}` is missing; nbo init {home.path} writes an example")
+        catalogue = load_catalogue(home.catalogue)
+        store = FeatureStore(home)
+        policies = sorted(p for p in home.policies.glob("*.yaml") if p.name.count(".") == 1)
+        if len(policies) != 1:
+            raise EngineError(f"`{home.policies}` holds {len(policies)} policies; exactly one may be in force")
+        policy = load_policy(policies[0], catalogue, store.schema)
+        engine = cls(home, store, catalogue, policy, Models.load(home.models),
+                     load_campaigns(home.campaigns), _holidays(home))  # fmt: skip
+        missing = [name for name in engine.models.columns if name not in store.schema.names]
+        if missing:
+            raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
+        for campaign in engine.campaigns.values():
+            campaign.audience_of(catalogue)
+        return engine
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Offer -> family."""
+        return {offer.id: offer.family for offer in self.catalogue.offers}
+
+    def day(self, at: datetime) -> date:
+        """The bank's day."""
+        return at.astimezone(self.home.settings.tz).date()
+
+    def terms(self, at: datetime, paused: Iterable[str] = (), campaigns: Iterable[str] | None = None) -> Terms:
+        """The terms in force at an instant; campaigns: those by name, else all of the day."""
+        return self._terms(self.day(at), frozenset(paused), None if campaigns is None else tuple(campaigns))
+
+    @lru_cache(maxsize=32)  # noqa: B019  # an engine lives as long as the process, or as its own terms
+    def _terms(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None) -> Terms:
+        chosen = (
+            [c for c in self.campaigns.values() if c.in_force(day)]
+            if names is None
+            else [self.campaign(n) for n in names]
+        )
+        season = f"{day.year}H{1 if day.month <= 6 else 2}"
+        return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue) for c in chosen),
+                     exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret())  # fmt: skip
+
+    def campaign(self, name: str) -> Campaign:
+        """The campaign of that id; CampaignError with the ids there are."""
+        if name not in self.campaigns:
+            raise CampaignError(
+                f"no campaign `{name}` in `{self.home.campaigns}`; there are: {', '.join(self.campaigns) or 'none'}"
+            )
+        return self.campaigns[name]
+
+    def snapshot(self, at: datetime) -> Snapshot | None:
+        """The newest snapshot at or before an instant."""
+        return self.store.newest(at)
+
+    def problems(self, at: datetime) -> tuple[str, ...]:
+        """Why marketing must stay silent, one line each; empty: nothing is wrong."""
+        found = [f"no live model `{name}`; train and promote it" for name in self.models.missing]
+        snapshot, age = self.snapshot(at), timedelta(hours=self.home.settings.snapshot_max_age_hours)
+        if snapshot is None:
+            found.append("no feature snapshot; nbo features build")
+        elif at - snapshot.as_of > age:
+            found.append(f"the newest snapshot is of {snapshot.as_of:%FT%TZ}, older than {age}; nbo features build")
+        return tuple(found)
+
+    def score(self, customers: pa.RecordBatch, open_: np.ndarray, degraded: bool = False) -> pa.RecordBatch:
+        """SCORES of the live models for the open cells; all null when degraded, which silences."""
+        offers, channels = [o.id for o in self.catalogue.offers], [c.id for c in self.catalogue.channels]
+        if degraded:
+            schema = scores_schema(len(offers), len(channels))
+            return pa.RecordBatch.from_arrays([pa.nulls(customers.num_rows, f.type) for f in schema], schema=schema)
+        return self.models.score(customers, open_, offers, [o.family for o in self.catalogue.offers], channels)
+
+    def revisions(self, at: datetime, terms: Terms) -> dict[str, str]:
+        """What decides: terms, policy, catalogue, snapshot and each model -> revision."""
+        snapshot = self.snapshot(at)
+        return {"terms": terms.revision, "policy": self.policy.revision, "catalogue": self.catalogue.revision,
+                "features": self.store.revision, "snapshot": snapshot.path.stem if snapshot else "none",
+                **{f"model_{name}": sha for name, sha in self.models.revisions.items()}}  # fmt: skip
+
+    @cached_property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the bank's data lack and what the models take for granted."""
+        return (*self.home.assumptions(), *self.models.assumptions)
+
+
+def _holidays(home: Home) -> frozenset[date]:
+    """Days that are a holiday everywhere; regional ones wait for a region on the customer."""
+    parts = sorted(home.table("calendar").glob("part-*.parquet"))
+    days: set[date] = set()
+    for part in parts:
+        table = pq.read_table(part, columns=["day", "region"])
+        days |= {row["day"] for row in table.to_pylist() if row["region"] == "all"}
+    return frozenset(days)

@@ -1,0 +1,41 @@
+"""The example policies as a home's first files: catalogue, policy, campaigns."""
+
+from importlib import resources
+from pathlib import Path
+
+from features.home import Home
+
+CAMPAIGN = """# One campaign is one file; every field is described in serving/campaign.py.
+id: {id}
+title: {{en: {en}, zh: {zh}}}
+owner: marketing
+{offered}
+window: {{from: 2017-01-01, to: 2035-12-31}}
+send: {{after: "10:00", before: "19:00"}}
+seats: {{{seats}}}
+"""
+EXAMPLES = {
+    "retail": {"all_year": ("everything, all year", "全年全部产品", "families: [deposit, wealth, card, loan, insurance, retention]",
+                            "sms: 2000, email: 3000, app: 3000, call: 200, branch: 100"),
+               "dollars": ("for those who hold dollars", "美元客户", "offers: [deposit_usd_6m, wealth_usd_income]", "call: 50")},
+    "coupons": {"coupons": ("coupon mailing", "优惠券邮寄", "families: [coupon]", "mail: 300")},
+}  # fmt: skip
+
+
+def equip(home: Home, example: str) -> list[Path]:
+    """Write the example's files where the home has none of the kind; those written."""
+    policies = resources.files("rules.policies")
+    wanted = {home.catalogue: policies / f"{example}.catalogue.yaml"}
+    if not any(home.policies.glob("*.yaml")):
+        wanted[home.policies / f"{example}.yaml"] = policies / f"{example}.yaml"
+    written = [
+        path
+        for path, source in wanted.items()
+        if not path.exists() and path.write_text(source.read_text("utf-8"), "utf-8")
+    ]
+    if not any(home.campaigns.glob("*.yaml")):
+        for name, (en, zh, offered, seats) in EXAMPLES[example].items():
+            path = home.campaigns / f"{name}.yaml"
+            path.write_text(CAMPAIGN.format(id=name, en=f'"{en}"', zh=zh, offered=offered, seats=seats), "utf-8")
+            written.append(path)
+    return written

@@ -1,0 +1,97 @@
+"""What happened before us becomes ledger rows: contacts, outcomes, units, and money movements.
+
+Movements of the currencies that event suppressions watch are kept as events, so that an outflow
+that began before the import and goes on after it is counted as one. Idempotent by the import's
+feed report.
+"""
+
+import hashlib
+from collections import defaultdict
+from datetime import timedelta
+
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import insert, select
+from sqlalchemy.engine import Connection
+
+from features.home import Home
+from features.identity import units
+from features.source import Source
+from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TABLES
+from rules.policy import ContactPolicy
+from serving.engine import Engine
+from serving.events import FIELDS, EventRow, enter_suppressions, policy_fold
+from serving.ledger import Ledger, micros, unit_of
+from serving.schema import Statement, events, meta
+from serving.seed import Progress, seed
+
+CHUNK = 1_000
+_KNOWN_FEED = select(meta.c.value).where(meta.c.name == "seeded_feed")
+_SEEDED = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+_EVENT = Statement(insert(events), "ON CONFLICT (event_id) DO NOTHING")
+
+
+def ensure_seeded(home: Home, ledger: Ledger, engine: Engine, progress: Progress | None = None) -> bool:
+    """Bring the last import into the ledger unless it is there already; whether anything was done."""
+    feed = home.data / "feed.json"
+    revision = hashlib.sha256(feed.read_bytes()).hexdigest() if feed.is_file() else "none"
+    with ledger.read() as connection:
+        if connection.execute(_KNOWN_FEED).scalar() == revision:
+            return False
+    source = Source(home)
+    everyone = units(source)
+    contacts, outcomes = _table(home, "contacts"), _table(home, "outcomes")
+    seed(ledger, contacts, outcomes, everyone.to_arrow(), engine.families, progress)
+    _enter_movements(home, ledger, engine.policy)
+    ledger.write(lambda connection: _SEEDED.run(connection, name="seeded_feed", value=revision)).result()
+    return True
+
+
+def _table(home: Home, name: str) -> pa.Table:
+    parts = sorted(home.table(name).glob("part-*.parquet"))
+    if not parts:
+        return TABLES[name].schema.empty_table()
+    return pl.read_parquet(parts).to_arrow().cast(TABLES[name].schema)
+
+
+def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
+    watched = sorted({currency for rule in policy.event_suppressions for currency in rule.currencies})
+    if not watched or not any(home.table("transactions").glob("part-*.parquet")):
+        return
+    reach = max(rule.lasts_days + rule.event.days for rule in policy.event_suppressions)
+    since = micros(home.now() - timedelta(days=reach))
+    rows = (
+        pl.scan_parquet(home.table("transactions") / "part-*.parquet")
+        .filter(pl.col("currency").is_in(watched), pl.col("kind").is_in([*OUTFLOW_KINDS, *INFLOW_KINDS]))
+        .with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us"))
+        .filter(pl.col("booked_at") >= since)
+        .select(
+            "transaction_id",
+            "customer_id",
+            "kind",
+            "amount_minor",
+            "currency",
+            "balance_after_minor",
+            "booked_at",
+            "recorded_at",
+        )
+        .sort("customer_id", "currency", "booked_at", "transaction_id")
+        .collect()
+    )
+    movements = [EventRow(event_id=r[0], customer_id=r[1], kind=r[2], amount_minor=r[3], currency=r[4], balance_after_minor=r[5],
+                          booked_at=r[6], recorded_at=r[7], received_at=r[7]) for r in rows.iter_rows()]  # fmt: skip
+    series: dict[tuple[str, str], list[EventRow]] = defaultdict(list)
+    for movement in movements:
+        series[movement.customer_id, movement.currency or ""].append(movement)
+    keys = list(series)
+    for start in range(0, len(keys), CHUNK):
+        chunk = {key: series[key] for key in keys[start : start + CHUNK]}
+        ledger.write(lambda connection, chunk=chunk: _enter(connection, chunk, policy)).result()
+
+
+def _enter(connection: Connection, chunk: dict[tuple[str, str], list[EventRow]], policy: ContactPolicy) -> None:
+    fold = policy_fold(policy)
+    unit = unit_of(connection, {customer for customer, _ in chunk})
+    for (customer, currency), rows in chunk.items():
+        _EVENT.run_many(connection, [{name: getattr(row, name) for name in FIELDS} for row in rows])
+        enter_suppressions(connection, customer, unit[customer], currency, fold(currency, rows, ()))

@@ -1,0 +1,215 @@
+"""The real Door: one ledger, one engine, every route's work in one transaction."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from features.home import Home
+from serving import idempotency, records
+from serving.account import account
+from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
+from serving.decisions import commit, decide_one, decision_id_of
+from serving.door import Call, NotFound, StoredAnswer, Unprocessable
+from serving.engine import Engine
+from serving.history import ensure_seeded
+from serving.keys import Principal, who
+from serving.ledger import Ledger, LedgerError
+from serving.messages import (
+    BatchDecisionRequest,
+    BatchDecisionResponse,
+    CancelRequest,
+    ClaimRequest,
+    ConsentRequest,
+    DecisionRecordResponse,
+    DecisionRequest,
+    DecisionResponse,
+    DecisionWhyResponse,
+    DueContactsQuery,
+    DueContactsResponse,
+    EventRequest,
+    ExternalContactRequest,
+    Message,
+    OutcomeRequest,
+    ReadyResponse,
+    RecallsQuery,
+    RecallsResponse,
+    SentRequest,
+    SwitchRequest,
+)  # fmt: skip
+from serving.records import DecisionRow
+from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
+from serving.writer import SIMULATED, WALL
+
+Pending = Future[StoredAnswer]
+Work = Callable[[Connection, int], Message | StoredAnswer]
+
+
+def open_office(home: Path, serving: bool = True) -> "Office":
+    """The office of a home: engine checked, ledger open and seeded with the imported history."""
+    at = Home.open(home)
+    engine = open_engine(at)
+    ledger = open_ledger(at, serving=serving)
+    try:
+        ensure_seeded(at, ledger, engine)
+    except BaseException:
+        ledger.close()
+        raise
+    return Office(engine, ledger)
+
+
+def open_engine(home: Home) -> Engine:
+    """The engine of a home, checked to fit together."""
+    return Engine.open(home)
+
+
+def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
+    """The ledger of a home on the home's clock; a simulated one may be moved ahead at will."""
+    bounds = SIMULATED if home.settings.clock == "simulated" else WALL
+    return Ledger.open(home.database_url, home.now, home.secret(), serving=serving, bounds=bounds)
+
+
+class Office:
+    """Implements serving.door.Door over one engine and one ledger; see there what each method answers."""
+
+    def __init__(self, engine: Engine, ledger: Ledger) -> None:
+        self.engine, self.ledger = engine, ledger
+
+    def close(self) -> None:
+        """Finish what waits and let go of the ledger."""
+        self.ledger.close()
+
+    def who(self, presented: str) -> Principal | None:
+        """The owner of a key; null: unknown, expired or revoked."""
+        with self.ledger.read() as connection:
+            return who(connection, presented, secret=self.ledger.secret, now=self.ledger.now_micros())
+
+    def ready(self) -> ReadyResponse:
+        """Whether the ledger takes a write, and how fresh the data are."""
+        found: tuple[str, ...] = ()
+        try:
+            self.ledger.write(lambda _: None).result(timeout=2)
+        except (LedgerError, TimeoutError) as error:
+            found = (str(error) or "the ledger is busy",)
+        at = self._now()
+        problems, snapshot = self.engine.problems(at), self.engine.snapshot(at)
+        as_of = snapshot.as_of if snapshot else None
+        return ReadyResponse(
+            ready=not found, degraded=bool(problems), problems=(*found, *problems), snapshot_as_of=as_of
+        )
+
+    def decide(self, request: DecisionRequest, call: Call) -> Pending:
+        """The decision, recorded; outbound: its contact reserved."""
+        return self._write(call, lambda connection, now: self._decide(connection, now, request, call, 0))
+
+    def decide_batch(self, request: BatchDecisionRequest, call: Call) -> Pending:
+        """The decisions in order, in one transaction: a unit that comes twice sees its first contact."""
+
+        def work(connection: Connection, now: int) -> Message:
+            answers = [self._decide(connection, now, one, call, place) for place, one in enumerate(request.decisions)]
+            return BatchDecisionResponse(decisions=tuple(answers))
+
+        return self._write(call, work)
+
+    def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
+        """A page of contacts to claim."""
+        with self.ledger.read() as connection:
+            return due_page(connection, query, self.ledger.now_micros())
+
+    def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
+        """The contact, claimed, unless a rule forbids it now."""
+        return self._write(
+            call, lambda connection, now: claim_contact(self.engine, connection, contact_id, call.principal, now)
+        )
+
+    def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
+        """The contact, sent."""
+        return self._write(
+            call, lambda connection, now: confirm_sent(connection, contact_id, request, call.principal, now)
+        )
+
+    def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
+        """The contact, closed unsent."""
+        return self._write(
+            call, lambda connection, now: cancel_contact(connection, contact_id, request, call.principal, now)
+        )
+
+    def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:
+        """Another system's contact, entered as sent."""
+        return self._write(call, lambda connection, now: enter_external(self.engine, connection, request, now))
+
+    def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
+        """A page of contacts that must not be sent any more."""
+        with self.ledger.read() as connection:
+            return recall_page(connection, query)
+
+    def outcome(self, request: OutcomeRequest, call: Call) -> Pending:
+        """The outcome, stored."""
+        return self._write(call, lambda connection, now: enter_outcome(connection, request, call.principal, now))
+
+    def event(self, request: EventRequest, call: Call) -> Pending:
+        """The event, stored, and the suppressions it opened and closed."""
+        return self._write(call, lambda connection, now: enter_event(self.engine, connection, request, now))
+
+    def consent(self, request: ConsentRequest, call: Call) -> Pending:
+        """The consent, stored."""
+        return self._write(call, lambda connection, now: enter_consent(connection, request, now))
+
+    def switch(self, request: SwitchRequest, call: Call) -> Pending:
+        """Where the scope stands."""
+        return self._write(call, lambda connection, now: turn_switch(connection, request, call.principal, now))
+
+    def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
+        """The record of a decision."""
+        with self.ledger.read() as connection:
+            row = _record(connection, decision_id)
+        answer = DecisionResponse.model_validate_json(json.dumps(json.loads(row.result)["answer"]))
+        return DecisionRecordResponse(
+            decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=instant(row.as_of),
+            inputs=json.loads(row.inputs), result=answer, terms=row.terms, row_sha256=records.row_sha256(row), sealed=False)  # fmt: skip
+
+    def why(self, decision_id: str, call: Call) -> DecisionWhyResponse:
+        """The account of a decision, from its stored inputs."""
+        with self.ledger.read() as connection:
+            return account(self.engine, connection, _record(connection, decision_id))
+
+    def _now(self) -> datetime:
+        return instant(self.ledger.now_micros())
+
+    def _write(self, call: Call, work: Work) -> Pending:
+        """Run the work once per idempotency key, in a transaction, and store its answer there."""
+        name, key, body = call.principal.name, call.idempotency_key or "", call.body_sha256 or ""
+
+        def task(connection: Connection) -> StoredAnswer:
+            known = idempotency.remembered(connection, name, call.route, key, body)
+            if known is not None:
+                return StoredAnswer(known.body, known.status)
+            now = self.ledger.now_micros()
+            done = work(connection, now)
+            answer = done if isinstance(done, StoredAnswer) else StoredAnswer.of(done)
+            stored = idempotency.Answer(answer.status, answer.body)
+            idempotency.remember(connection, name, call.route, key, body, stored, now)
+            return answer
+
+        return self.ledger.write(task, call.deadline)
+
+    def _decide(
+        self, connection: Connection, now: int, request: DecisionRequest, call: Call, place: int
+    ) -> DecisionResponse:
+        for channel in request.channels or ():
+            if channel not in self.engine.catalogue.channel_index:
+                known = ", ".join(self.engine.catalogue.channel_index)
+                raise Unprocessable(f"`channels` names one that is not in the catalogue; there are: {known}")
+        decision_id = decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
+        decided = decide_one(self.engine, connection, request, decision_id, instant(now))
+        return commit(self.engine, connection, decided, now)
+
+
+def _record(connection: Connection, decision_id: str) -> DecisionRow:
+    row = records.find(connection, decision_id)
+    if row is None:
+        raise NotFound("there is no such decision")
+    return row

@@ -1,0 +1,118 @@
+"""What callers report: outcomes, money events, consents, contacts of other systems, switches.
+
+Each acts from the very next decision and claim on; each is one transaction of the caller's.
+"""
+
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
+
+from features.tables import MARKETING_CHANNELS
+from serving import consents, events, outcomes, switches
+from serving.claims import contact_of, instant
+from serving.door import Unprocessable
+from serving.engine import Engine
+from serving.keys import Principal
+from serving.ledger import ContactRow, State, micros, unit_of
+from serving.lifecycle import enter_external as enter_external_row
+from serving.messages import (
+    ConsentRequest,
+    ConsentResponse,
+    ContactResponse,
+    ContactState,
+    EventRequest,
+    EventResponse,
+    ExternalContactRequest,
+    Message,
+    OutcomeRequest,
+    OutcomeResponse,
+    Switch,
+    SwitchAction,
+    SwitchRequest,
+    SwitchResponse,
+    SwitchState,
+)  # fmt: skip
+from serving.schema import contacts
+
+
+def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:
+    """The outcome, stored; an opt-out withdraws consent in the same transaction."""
+    at = _past(micros(request.at), now, "at")
+    contact_of(connection, request.contact_id, principal)
+    accepted = outcomes.accept(connection, request.contact_id, request.kind.value, at, now)
+    return OutcomeResponse(contact_id=request.contact_id, kind=request.kind, new=accepted.new)
+
+
+def enter_event(engine: Engine, connection: Connection, request: EventRequest, now: int) -> Message:
+    """The event, stored, and the suppressions it opened and closed."""
+    currencies = engine.home.settings.currencies
+    if request.currency is not None and request.currency not in currencies:
+        raise Unprocessable(f"`currency` is not kept by this bank; it keeps {', '.join(currencies)}")
+    money = request.amount_minor is not None
+    row = events.EventRow(
+        event_id=request.event_id, customer_id=request.customer_id, kind=request.kind.value, amount_minor=request.amount_minor,
+        currency=request.currency if money else None, balance_after_minor=request.balance_after_minor if money else None,
+        booked_at=_past(micros(request.booked_at), now, "booked_at"), recorded_at=_past(micros(request.recorded_at), now, "recorded_at"),
+        received_at=now)  # fmt: skip
+    unit = unit_of(connection, [request.customer_id])[request.customer_id]
+    accepted = events.accept(connection, row, unit, now, events.policy_fold(engine.policy))
+    return EventResponse(event_id=request.event_id, new=accepted.new, opened=accepted.opened, closed=accepted.closed)
+
+
+def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> Message:
+    """The consent, stored; a refusal takes back what is reserved."""
+    at = _past(micros(request.at), now, "at")
+    said = (request.customer_id, request.purpose.value, request.channel.value, request.state.value, request.source, request.wording, at)  # fmt: skip
+    row = consents.ConsentRow(
+        consent_id=request.consent_id or consents.consent_id(*said), customer_id=said[0], purpose=said[1], channel=said[2],
+        state=said[3], source=said[4], wording=said[5], at=at, received_at=now)  # fmt: skip
+    before = _reserved(connection, request.customer_id)
+    new = consents.record(connection, row)
+    recalled = before - _reserved(connection, request.customer_id)
+    return ConsentResponse(consent_id=row.consent_id, new=new, recalled=recalled)
+
+
+def enter_external(engine: Engine, connection: Connection, request: ExternalContactRequest, now: int) -> Message:
+    """Another system's contact, entered as sent: it counts from now on."""
+    at = _past(micros(request.sent_at), now, "sent_at")
+    if request.channel not in MARKETING_CHANNELS:
+        raise Unprocessable(f"`channel` is not known; it is one of {', '.join(MARKETING_CHANNELS)}")
+    unit = unit_of(connection, [request.customer_id])[request.customer_id]
+    row = ContactRow(
+        contact_id=request.contact_id, customer_id=request.customer_id, unit_id=unit, channel=request.channel, decided_at=at,
+        send_after=at, send_before=at, offer_id=request.offer_id, family=request.family or engine.families.get(request.offer_id or ""),
+        campaign_id=request.campaign_id, purpose=request.purpose.value, direction=request.direction.value, state=State.SENT,
+        source="external", sent_at=at)  # fmt: skip
+    enter_external_row(connection, row)
+    return ContactResponse(contact_id=request.contact_id, state=ContactState.SENT, at=request.sent_at)
+
+
+def turn_switch(connection: Connection, request: SwitchRequest, principal: Principal, now: int) -> Message:
+    """Pause at once; resume when two different keys have asked."""
+    if request.action is SwitchAction.PAUSE:
+        switches.pause(connection, request.scope, principal.name, request.note or "", now)
+        state = SwitchState.PAUSED
+    else:
+        resumed = switches.resume(connection, request.scope, principal.name, request.note or "", now)
+        state = SwitchState.RUNNING if resumed else SwitchState.RESUMING
+    return SwitchResponse(scope=request.scope, state=state, paused=tuple(_paused(connection)))
+
+
+def _past(at: int, now: int, field: str) -> int:
+    if at > now:
+        raise Unprocessable(f"`{field}` is in the future; report it when it has happened")
+    return at
+
+
+def _paused(connection: Connection) -> list[Switch]:
+    found: list[Switch] = []
+    for scope in sorted(switches.paused(connection)):
+        entries = switches.history(connection, scope)
+        began = next(change for change in reversed(entries) if change.action == "pause")
+        state = SwitchState.RESUMING if entries[-1].action == "ask" else SwitchState.PAUSED
+        found.append(Switch(scope=scope, state=state, since=instant(began.at), by=began.principal))
+    return found
+
+
+def _reserved(connection: Connection, customer_id: str) -> int:
+    mine = (contacts.c.customer_id == customer_id) & (contacts.c.state == State.RESERVED)
+    return connection.execute(select(func.count()).where(mine)).scalar_one()

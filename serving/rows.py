@@ -1,0 +1,134 @@
+"""CUSTOMERS rows: one customer's features, ledger state and local clock, side by side.
+
+Two readings of the same columns: `online` for a few customers from the ledger's connection, `batch`
+for all of them from whole tables.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy.engine import Connection
+
+from rules.quiet import clock_state
+from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
+from rules.terms import Terms
+from rules.types import CUSTOMERS, INSTANT
+from serving.engine import Engine
+from serving.events import suppressions_of_units
+from serving.ledger import COUNTING, contacts_of_units, micros, unit_of
+from serving.outcomes import outcomes_of_units
+
+LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
+OUTBOUND_VALID = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom a decision is asked for, and how. channels: ids, null for all."""
+
+    customer_id: str
+    direction: str = "outbound"
+    channels: tuple[str, ...] | None = None
+
+
+def online(
+    engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], at: datetime
+) -> pa.RecordBatch | None:
+    """CUSTOMERS, state and model columns of those asked for, in their order; strangers are left out.
+
+    Null where there is no snapshot, or nobody is known. The send window of an outbound contact
+    begins now; inbound has none.
+    """
+    if engine.snapshot(at) is None:
+        return None
+    features = engine.store.latest([a.customer_id for a in asked], at, connection)
+    known = set(features.column("customer_id").to_pylist())
+    asked = [a for a in asked if a.customer_id in known]
+    if not asked:
+        return None
+    units = unit_of(connection, [a.customer_id for a in asked])
+    window = (micros(at), micros(at))
+    state = _online_state(engine, connection, asked, units, (window[0], micros(at + OUTBOUND_VALID)))
+    outbound = [a.direction == "outbound" for a in asked]
+    instants = pa.array([at] * len(asked), INSTANT)
+    fixed = {
+        "customer_id": pa.array([a.customer_id for a in asked], pa.string()),
+        "unit_id": pa.array([units[a.customer_id] for a in asked], pa.string()), "as_of": instants,
+        "direction": pa.array([a.direction for a in asked], pa.string()),
+        "channels": pa.array([_bits(engine, a.channels) for a in asked], pa.uint64()),
+        "send_after": pa.array([at if out else None for out in outbound], INSTANT),
+        "send_before": pa.array([at + OUTBOUND_VALID if out else None for out in outbound], INSTANT),
+    }  # fmt: skip
+    return _joined(engine, terms, features, fixed, state, instants)
+
+
+def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa.Table],
+          send_after: pa.Array, send_before: pa.Array, at: datetime) -> pa.RecordBatch:  # fmt: skip
+    """CUSTOMERS, state and model columns for every row of features, outbound on every channel.
+
+    ledger: `contacts`, `outcomes`, `suppressions` whole; send_after, send_before: (n,) instants.
+    """
+    n = features.num_rows
+    who = pa.table({"customer_id": features.column("customer_id"), "unit_id": features.column("unit_id"),
+                    "send_after": send_after, "send_before": send_before})  # fmt: skip
+    table = contact_state(
+        engine.policy, engine.catalogue, ledger["contacts"], ledger["outcomes"], ledger["suppressions"], who
+    )
+    state = {name: table.column(name).combine_chunks() for name in table.column_names}
+    fixed = {"customer_id": features.column("customer_id").combine_chunks(), "unit_id": features.column("unit_id").combine_chunks(),
+             "as_of": pa.array([at] * n, INSTANT), "direction": pa.array(["outbound"] * n, pa.string()),
+             "channels": pa.nulls(n, pa.uint64()), "send_after": send_after, "send_before": send_before}  # fmt: skip
+    return _joined(engine, terms, features, fixed, state, send_after)
+
+
+def _joined(engine: Engine, terms: Terms, features: pa.Table, fixed: dict[str, pa.Array],
+            state: dict[str, pa.Array], sending: pa.Array) -> pa.RecordBatch:  # fmt: skip
+    n = features.num_rows
+    zones = features.column("time_zone") if "time_zone" in features.column_names else pa.nulls(n, pa.string())
+    state = state | clock_state(zones, sending, engine.holidays)
+    columns = fixed | {"local_day": state.pop("local_day")}
+    arrays, fields = [columns[f.name].cast(f.type) for f in CUSTOMERS], list(CUSTOMERS)
+    taken = set(CUSTOMERS.names)
+    for field in (*terms.state_schema, *(engine.store.schema.field(name) for name in engine.models.columns)):
+        if field.name in taken:
+            continue
+        taken.add(field.name)
+        found = state[field.name] if field.name in state else features.column(field.name)
+        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        arrays.append(found.cast(field.type))
+        fields.append(field)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _online_state(engine: Engine, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
+                  window: tuple[int, int]) -> dict[str, pa.Array]:  # fmt: skip
+    since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
+    contacts: dict[str, list[ContactFact]] = defaultdict(list)
+    for row in contacts_of_units(connection, names, since):
+        if row.state in COUNTING and row.purpose == "marketing" and row.direction == "outbound":
+            starts, ends = (row.sent_at, row.sent_at) if row.sent_at is not None else (row.send_after, row.send_before)
+            contacts[row.unit_id].append(ContactFact(row.customer_id, row.channel, row.family or "", starts, ends))
+    answers: dict[str, list[AnswerFact]] = defaultdict(list)
+    for row in outcomes_of_units(connection, names, since):
+        answers[row.customer_id].append(AnswerFact(row.kind, row.at, row.family or "", row.offer_id or "", row.channel))
+    stretches: dict[str, list[SuppressionFact]] = defaultdict(list)
+    for row in suppressions_of_units(connection, names, window[0]):
+        stretches[row.customer_id].append(
+            SuppressionFact(row.rule_id, row.currency, row.opened_at, row.ends_at, row.closed_at)
+        )
+    states = [customer_state(engine.policy, engine.catalogue, a.customer_id, window if a.direction == "outbound" else (window[0], window[0]),
+                             contacts[units[a.customer_id]], answers[a.customer_id], stretches[a.customer_id]) for a in asked]  # fmt: skip
+    fields = engine.policy.state_fields(engine.catalogue)
+    return {
+        f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if states and f.name in states[0]
+    }
+
+
+def _bits(engine: Engine, channels: tuple[str, ...] | None) -> int | None:
+    if channels is None:
+        return None
+    return int(np.bitwise_or.reduce([np.uint64(1 << engine.catalogue.channel_index[c]) for c in channels]))

@@ -1,0 +1,148 @@
+"""The service as BentoML runs it: our routes and nothing else, bounded memory, a clean end."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOOR = """
+from concurrent.futures import Future
+from serving.door import StoredAnswer
+from serving.keys import Principal, Role
+from serving.messages import ReadyResponse
+
+class Door:
+    def who(self, presented):
+        return Principal("sms", Role.CHANNEL) if presented == "good" else None
+
+    def ready(self):
+        return ReadyResponse(ready=True, degraded=False, problems=(), snapshot_as_of=None)
+
+    def close(self):
+        print("the door is closed", flush=True)
+
+    def decide(self, request, call):
+        future = Future()
+        future.set_result(StoredAnswer(b'{"decided":true}'))
+        return future
+
+    def __getattr__(self, name):
+        return lambda *given: None
+
+def open_door(home, serving):
+    assert serving and str(home) == "the-home"
+    return Door()
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "door_of_a_test.py").write_text(DOOR)
+    port, log = free_port(), folder / "log"
+    environment = os.environ | {
+        "NBO_HOME": "the-home", "NBO_DOOR": "door_of_a_test:open_door",
+        "PYTHONPATH": f"{folder}:{REPOSITORY}", "BENTOML_HOME": str(folder),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:NextBestOffer",
+               "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
+    with log.open("wb") as out:
+        child = subprocess.Popen(command, env=environment, cwd=folder, stdout=out, stderr=out)
+    try:
+        wait_until_live(port, child, log)
+        yield port, child, log
+    finally:
+        child.kill()
+        child.wait()
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_live(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once /livez answers; fail with the log where the process ends first."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and child.poll() is None:
+        try:
+            if ask(port, "GET", "/livez")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(log.read_text())
+
+
+def ask(port: int, method: str, path: str, body=None, **headers: str) -> tuple[int, bytes]:
+    """Status and body of one request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        chunked = body is not None and not isinstance(body, bytes)
+        connection.request(method, path, body, names, encode_chunked=chunked)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+GOOD = {"Authorization": "Bearer good", "Idempotency_Key": "k", "Content_Type": "application/json"}
+
+
+def test_only_our_routes_answer(service):
+    port, _, _ = service
+    assert ask(port, "GET", "/livez") == (200, b'{"status":"live"}')
+    assert ask(port, "GET", "/readyz")[0] == 200
+    for path in ("/", "/docs.json", "/schema.json", "/static_content/index.css", "/healthz",
+                 "/v1/nothing", "/console"):  # fmt: skip
+        status, body = ask(port, "GET", path)
+        assert (status, json.loads(body)["error"]["code"]) == (404, "no_such_route"), path
+    assert ask(port, "GET", "/metrics")[0] == 401
+
+
+def test_p25_a_decision_needs_a_key(service):
+    port, _, _ = service
+    body = b'{"customer_id": "CANARY-4711"}'
+    assert ask(port, "POST", "/v1/decisions", body)[0] == 401
+    assert ask(port, "POST", "/v1/decisions", body, **GOOD) == (200, b'{"decided":true}')
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_p21_twenty_megabytes_are_refused_and_not_kept(service, chunked):
+    port, child, _ = service
+    chunk = b" " * 100_000
+    workers = psutil.Process(child.pid).children(recursive=True)
+    before = sum(worker.memory_info().rss for worker in workers)
+    body = (chunk for _ in range(200)) if chunked else chunk * 200
+    headers = GOOD | ({"Transfer_Encoding": "chunked"} if chunked else {})
+    with contextlib.suppress(ConnectionError):  # it may hang up on a sender that goes on
+        assert ask(port, "POST", "/v1/decisions", body, **headers)[0] == 413
+    after = sum(worker.memory_info().rss for worker in workers)
+    assert after - before < 10_000_000
+    assert ask(port, "GET", "/livez")[0] == 200
+
+
+def test_it_stops_cleanly_and_p26_its_log_holds_no_id(service):
+    """The last test of this file: it ends the service."""
+    port, child, log = service
+    ask(port, "POST", "/v1/decisions", b'{"customer_id": "CANARY-4711"}', **GOOD)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 0
+    said = log.read_text()
+    assert "the door is closed" in said
+    assert "CANARY" not in said
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, "GET", "/livez")
