@@ -1,11 +1,13 @@
 """Arbitrate: the value of every open cell, and which one a customer gets - or silence, worth 0.
 
     p_accept = p_interest(offer) x p_reach(channel)
-    EV = (p_accept - p_organic) x margin - cost(channel) - p_harm(channel) x lifetime_value
+    EV = (p_accept - p_reach x p_organic) x margin - cost(channel) - p_harm(channel) x lifetime_value
          + p_churn x lifetime_value x save_rate            (retention offers alone)
     value = round(EV x context x lever - bid_price)        (integer minor units, half to even)
 
-Only those who accept a retention offer can be kept by it, hence p_accept in the last term.
+A customer who is not reached does what he would have done unasked: the contact changes only what
+those do who are reached, hence p_reach beside p_organic. Only those who accept a retention offer
+can be kept by it, hence p_accept in the last term.
 Every step is one float64 operation in this order, so that one row and a million give equal bits.
 Source: the field's P x C x V x L (propensity, context, value, lever), kept apart in `factors`.
 """
@@ -61,15 +63,19 @@ def cell_values(scores: pa.RecordBatch, terms: Terms) -> Values:
     if not scores.schema.equals(scores_schema(len(offers), len(channels))):
         raise SchemaError("the scores do not fit the catalogue: retrain or roll back the models")
     with np.errstate(invalid="ignore"):
-        accept = matrix(scores, "p_interest")[:, :, None] * matrix(scores, "p_reach")[:, None, :]
+        reach = matrix(scores, "p_reach")[:, None, :]
+        accept = matrix(scores, "p_interest")[:, :, None] * reach
+        unasked = matrix(scores, "p_organic")[:, :, None] * reach
         lifetime, churn = numbers(scores.column("lifetime_value_minor")), numbers(scores.column("p_churn"))
         margin = np.array([float(o.margin_minor) for o in offers])
         cost = np.array([float(c.cost_minor) for c in channels])
-        value = (accept - matrix(scores, "p_organic")[:, :, None]) * margin[:, None] - cost
+        value = (accept - unasked) * margin[:, None] - cost
         value = value - (matrix(scores, "p_harm") * lifetime[:, None])[:, None, :]
         for place, offer in enumerate(offers):
             if offer.save_rate is not None:
-                value[:, place, :] = value[:, place, :] + accept[:, place, :] * (churn * lifetime * offer.save_rate)[:, None]
+                value[:, place, :] = (
+                    value[:, place, :] + accept[:, place, :] * (churn * lifetime * offer.save_rate)[:, None]
+                )
         value = value * 1.0 * np.array([o.lever for o in offers])[:, None]
         flat = value.reshape(len(value), terms.catalogue.n_cells)
         known = ~np.isnan(flat)

@@ -74,4 +74,3 @@ def _expand(asked: str, names: list[str]) -> list[str | None]:
     if asked == "all":
         return [None]
     return list(names) if asked == "each" else [asked]
-

@@ -6,12 +6,26 @@ False or None (UNKNOWN). Tied to `rules.masks` by test.
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from math import isnan
 
 import pyarrow as pa
 
 from rules.masks import numbers
 from rules.tree import (
-    ARITHMETIC, COMPARE, All, Any, Arithmetic, Column, Compare, IsNull, Literal, Node, Not, OneOf, Scalar, kind_of,
+    ARITHMETIC,
+    COMPARE,
+    All,
+    Any,
+    Arithmetic,
+    Column,
+    Compare,
+    IsNull,
+    Literal,
+    Node,
+    Not,
+    OneOf,
+    Scalar,
+    kind_of,
 )  # fmt: skip
 
 Row = Mapping[str, Scalar]
@@ -23,7 +37,7 @@ def closure(node: Node) -> Closure:
     """The condition as a function of a row."""
     if isinstance(node, Literal):
         truth = None if node.value is None else bool(node.value)
-        return lambda row: truth
+        return lambda _: truth
     if isinstance(node, Column):
         name = node.name
         return lambda row: row[name]  # pyright: ignore[reportReturnType]  # a yes/no column, checked by the parser
@@ -74,7 +88,7 @@ def _compared(node: Compare) -> Closure:
 def _value(node: Node) -> Callable[[Row], Scalar]:
     if isinstance(node, Literal):
         constant = node.value
-        return lambda row: constant
+        return lambda _: constant
     if isinstance(node, Column):
         name = node.name
         return lambda row: row[name]
@@ -86,7 +100,7 @@ def _value(node: Node) -> Callable[[Row], Scalar]:
             if a is None or b is None:
                 return None
             found = operation(a, b)  # pyright: ignore[reportArgumentType]  # numbers, checked by the parser
-            return None if found != found else found  # NaN is null
+            return None if isnan(found) else found
 
         return result
     if kind_of(node) == "bool":
@@ -106,6 +120,10 @@ def rows(batch: pa.RecordBatch, types: pa.Schema) -> list[dict[str, Scalar]]:
             allowed = frozenset(declared.split("|")) if "|" in declared else None
             columns.append([v if allowed is None or v in allowed else None for v in column.to_pylist()])
         else:
-            columns.append([None if v != v else v for v in numbers(column).tolist()])
+            columns.append([None if isnan(v) else v for v in numbers(column).tolist()])
     names = types.names
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] if names else [{} for _ in range(batch.num_rows)]
+    return (
+        [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        if names
+        else [{} for _ in range(batch.num_rows)]
+    )

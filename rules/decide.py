@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from rules.arbitrate import Choice, Values, cell_values, choose, matrix
-from rules.masks import numbers
+from rules.masks import Masks, numbers
 from rules.program import Audience
-from rules.masks import Masks
 from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.suppress import Suppressed, suppress
 from rules.terms import Terms
@@ -98,7 +97,11 @@ def _again(work: _Work, allowed: np.ndarray, rows: list[int], raised: dict[int, 
     found = suppress(part, work.terms)
     allowed[rows] = found.open & work.values.known[rows]
     choice = choose(work.values.minor[rows], allowed[rows], part, work.terms)
-    work.choice.cell[rows], work.choice.p_chosen[rows], work.choice.explored[rows] = choice.cell, choice.p_chosen, choice.explored
+    work.choice.cell[rows], work.choice.p_chosen[rows], work.choice.explored[rows] = (
+        choice.cell,
+        choice.p_chosen,
+        choice.explored,
+    )
     work.found.open[rows] = found.open
     work.found.reasons[rows] |= found.reasons
     work.found.decisive[rows] = found.decisive
@@ -125,7 +128,9 @@ def _decisions(work: _Work, scores: pa.RecordBatch) -> pa.RecordBatch:
     interest, reach = matrix(scores, "p_interest")[row, offer], matrix(scores, "p_reach")[row, channel]
     treatments = [catalogue.treatment(o.id, c.id) for o in catalogue.offers for c in catalogue.channels]
     numbers_of = np.array([int(code) for code in PRECEDENCE], np.int16)
-    bits = np.unpackbits(np.ascontiguousarray(work.found.reasons).view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    bits = np.unpackbits(
+        np.ascontiguousarray(work.found.reasons).view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"
+    )
     ends = np.concatenate(([0], np.cumsum(bits.sum(axis=1, dtype=np.int64)))).astype(np.int32)
     columns = {
         **{name: work.customers.column(name) for name in ("customer_id", "unit_id", "as_of")},
@@ -176,7 +181,10 @@ def _window(work: _Work, channel: np.ndarray, won: np.ndarray) -> dict[str, pa.A
         for quiet in work.terms.policy.quiet_hours:
             silent = np.array([c.id in quiet.channels for c in work.terms.catalogue.channels])
             for row in np.flatnonzero(known & outbound & silent[channel] & ~np.isnan(minute)):
-                until = int(after[row]) // MINUTE_MICROS * MINUTE_MICROS + int(quiet.minutes_until(minute[row])) * MINUTE_MICROS
+                until = (
+                    int(after[row]) // MINUTE_MICROS * MINUTE_MICROS
+                    + int(quiet.minutes_until(minute[row])) * MINUTE_MICROS
+                )
                 before[row] = min(before[row], until)
     no_after = np.asarray(work.customers.column("send_after").is_null())
     return {"send_after": pa.array(after, pa.int64(), mask=~won | no_after).cast(INSTANT),

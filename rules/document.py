@@ -75,7 +75,9 @@ def read_document(path: Path) -> Document:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise PolicyError(f"cannot be read: {(error.strerror or 'error').lower()}; check the path", file=str(path)) from error
+        raise PolicyError(
+            f"cannot be read: {(error.strerror or 'error').lower()}; check the path", file=str(path)
+        ) from error
     if len(raw) > BYTES_MAX:
         raise PolicyError(f"is {len(raw):,} bytes; at most {BYTES_MAX:,} are read", file=str(path))
     try:
@@ -107,11 +109,11 @@ def parse_document(text: str, file: str = "<text>") -> Document:
 def _refuse_references(text: str, file: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise PolicyError("anchors (`&`, `*`) are not allowed; write the value out", file=file, line=line)
-        if getattr(event, "tag", None):
-            raise PolicyError(f"tag `{event.tag}` is not allowed; remove it", file=file, line=line)
+        if tag := getattr(event, "tag", None):
+            raise PolicyError(f"tag `{tag}` is not allowed; remove it", file=file, line=line)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -1,11 +1,11 @@
 """What can be wrong with what we are given.
 
-    ValueError
-    └── RulesError            one line: what, where, remedy
-        ├── SchemaError       a table lacks a column, or a column has another type
-        ├── CatalogueError    offers, channels or treatments contradict each other
-        └── PolicyError       a contact policy does not load; carries file, line and rule id
-            └── ConditionError    the condition of a rule does not parse or type-check
+ValueError
+└── RulesError            one line: what, where, remedy
+├── SchemaError       a table lacks a column, or a column has another type
+├── CatalogueError    offers, channels or treatments contradict each other
+└── PolicyError       a contact policy does not load; carries file, line and rule id
+└── ConditionError    the condition of a rule does not parse or type-check
 """
 
 

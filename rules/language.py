@@ -19,13 +19,35 @@ from sqlglot.errors import SqlglotError
 from rules.catalogue import Catalogue
 from rules.errors import ConditionError
 from rules.tree import (
-    FALSE, PLACEHOLDERS, TRUE, All, Any, Arithmetic, CellFacts, CellField, Column, Compare, IsNull,
-    Kind, Literal, Node, Not, OneOf, Scalar, kind_of,
+    FALSE,
+    PLACEHOLDERS,
+    TRUE,
+    All,
+    Any,
+    Arithmetic,
+    CellField,
+    Column,
+    Compare,
+    IsNull,
+    Kind,
+    Literal,
+    Node,
+    Not,
+    OneOf,
+    Scalar,
+    kind_of,
 )  # fmt: skip
 
 LENGTH_MAX, DEPTH_MAX = 4000, 60
-_COMPARE = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
-_ARITHMETIC = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_COMPARE: dict[type[exp.Expr], str] = {
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
 _CELL_FIELDS: dict[str, Kind] = {
     "offer.id": "text", "offer.family": "text", "offer.currency": "text", "offer.product": "text",
     "offer.entry_minor": "number", "offer.risk_grade": "number", "offer.credit": "bool",
@@ -89,7 +111,9 @@ class Language:
         if isinstance(e, exp.Not):
             return Not(self._bool(self._lower(e.this, depth + 1), "NOT"))
         if type(e) in _COMPARE:
-            return self._compare(_COMPARE[type(e)], self._lower(e.this, depth + 1), self._lower(e.expression, depth + 1))
+            return self._compare(
+                _COMPARE[type(e)], self._lower(e.this, depth + 1), self._lower(e.expression, depth + 1)
+            )
         if type(e) in _ARITHMETIC:
             left, right = self._lower(e.this, depth + 1), self._lower(e.expression, depth + 1)
             return Arithmetic(_ARITHMETIC[type(e)], _numeric(left), _numeric(right))
@@ -140,7 +164,9 @@ class Language:
     def _compare(self, op: str, left: Node, right: Node) -> Node:
         kinds = {kind_of(left), kind_of(right)}
         if len(kinds) > 1:
-            raise ConditionError(f"cannot compare {kind_of(left)} with {kind_of(right)}: `{shown(left)} {op} {shown(right)}`")
+            raise ConditionError(
+                f"cannot compare {kind_of(left)} with {kind_of(right)}: `{shown(left)} {op} {shown(right)}`"
+            )
         if kinds != {"number"} and op not in ("=", "<>"):
             raise ConditionError(f"`{op}` compares numbers only: `{shown(left)} {op} {shown(right)}`")
         if kinds == {"bool"}:
@@ -174,8 +200,10 @@ class Language:
         domain = self._domains.get(item.name) or domain_of(self.columns, self._example(item.name))
         if domain and value not in domain:
             near = get_close_matches(str(value), domain, 1)
-            raise ConditionError(f"`{value}` is no value of `{item.name}`"
-                                 + (f": did you mean `{near[0]}`?" if near else f"; it is one of {', '.join(domain)}"))
+            raise ConditionError(
+                f"`{value}` is no value of `{item.name}`"
+                + (f": did you mean `{near[0]}`?" if near else f"; it is one of {', '.join(domain)}")
+            )
 
     def _column(self, e: exp.Column) -> Node:
         name = e.sql(dialect="duckdb").replace('"', "")
@@ -192,7 +220,9 @@ class Language:
         """A real column for a name with a placeholder: that of the first cell that has one."""
         for placeholder in PLACEHOLDERS:
             if placeholder in name:
-                values = sorted({str(cell[placeholder]).lower() for cell in self.cells if cell[placeholder] is not None})
+                values = sorted(
+                    {str(cell[placeholder]).lower() for cell in self.cells if cell[placeholder] is not None}
+                )
                 names = [name.replace(placeholder, value) for value in values]
                 return next((real for real in names if real in self.columns.names), name)
         return name
@@ -224,7 +254,13 @@ def domain_of(columns: pa.Schema, name: str) -> list[str]:
 def shown(node: Node) -> str:
     """The node as the author wrote it, near enough for a message."""
     if isinstance(node, Literal):
-        return f"'{node.value}'" if node.kind == "text" else f"{node.value:g}" if node.kind == "number" else str(node.value)
+        return (
+            f"'{node.value}'"
+            if node.kind == "text"
+            else f"{node.value:g}"
+            if node.kind == "number"
+            else str(node.value)
+        )
     if isinstance(node, Column | CellField):
         return node.name
     if isinstance(node, Compare | Arithmetic):

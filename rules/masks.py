@@ -13,7 +13,18 @@ import pyarrow.compute as pc
 
 from rules.errors import SchemaError
 from rules.tree import (
-    ARITHMETIC, All, Any, Arithmetic, Column, Compare, IsNull, Literal, Node, Not, OneOf, kind_of,
+    ARITHMETIC,
+    All,
+    Any,
+    Arithmetic,
+    Column,
+    Compare,
+    IsNull,
+    Literal,
+    Node,
+    Not,
+    OneOf,
+    kind_of,
 )  # fmt: skip
 
 Mask = np.ndarray
@@ -117,7 +128,9 @@ class Masks:
             # A literal that occurs nowhere equals nothing, but a known text still differs from it.
             return codes, np.float64(places.get(str(right.value), -1))  # pyright: ignore[reportReturnType]
         other, other_places = self._text(right)
-        translate = np.array([places.get(value, -1 - place) for value, place in other_places.items()] or [0], dtype=float)
+        translate = np.array(
+            [places.get(value, -1 - place) for value, place in other_places.items()] or [0], dtype=float
+        )
         known = ~np.isnan(other)
         aligned = np.full(self.n, np.nan)
         aligned[known] = translate[other[known].astype(np.int64)]
@@ -137,4 +150,3 @@ class Masks:
 def numbers(column: pa.Array) -> np.ndarray:
     """(n,) float64, NaN where null."""
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-

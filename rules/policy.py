@@ -41,7 +41,9 @@ class ContactPolicy(Frozen):
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
-        ids = [part.id for part in (*self.rules, *self.caps, *self.cool_offs, *self.event_suppressions, *self.quiet_hours)]
+        ids = [
+            part.id for part in (*self.rules, *self.caps, *self.cool_offs, *self.event_suppressions, *self.quiet_hours)
+        ]
         for twice in sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"id `{twice}` stands twice; every rule, cap and pause needs its own")
         for rule in self.rules:
@@ -53,7 +55,9 @@ class ContactPolicy(Frozen):
     @cached_property
     def revision(self) -> str:
         """sha256 of the canonical JSON: equal content, equal revision."""
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(
+            self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def lowered(self, catalogue: Catalogue, day: date | None = None) -> list[Rule]:
@@ -61,7 +65,9 @@ class ContactPolicy(Frozen):
         suppressions = [rule for part in self.event_suppressions if (rule := part.rule(catalogue))]
         parts = [*self.rules, *(cap.rule() for cap in self.caps), *(pause.rule() for pause in self.cool_offs),
                  *suppressions, *(quiet.rule() for quiet in self.quiet_hours)]  # fmt: skip
-        return sorted((rule for rule in parts if day is None or rule.effective.on(day)), key=lambda rule: RANK[rule.reason])
+        return sorted(
+            (rule for rule in parts if day is None or rule.effective.on(day)), key=lambda rule: RANK[rule.reason]
+        )
 
     def counts(self, catalogue: Catalogue) -> list[ContactCount]:
         """The distinct counters the caps need."""

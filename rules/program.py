@@ -129,11 +129,15 @@ def _audience(catalogue: Catalogue, language: Language, spec: AudienceSpec) -> A
     for offer in offers:
         for channel in channels:
             if offer not in catalogue.offer_index or channel not in catalogue.channel_index:
-                raise SchemaError(f"campaign `{campaign}`: no cell `{offer}` x `{channel}` in the catalogue; mend the campaign")
+                raise SchemaError(
+                    f"campaign `{campaign}`: no cell `{offer}` x `{channel}` in the catalogue; mend the campaign"
+                )
             cells |= 1 << catalogue.cell(offer, channel)
     node = _parse(language, when, campaign)
     for part in walk(node):
-        if isinstance(part, CellField) or (isinstance(part, Column) and any(word in part.name for word in PLACEHOLDERS)):
+        if isinstance(part, CellField) or (
+            isinstance(part, Column) and any(word in part.name for word in PLACEHOLDERS)
+        ):
             raise ConditionError(f"an audience is about customers; `{part.name}` is about the cell", rule=campaign)
     return Audience(campaign, cells, node)
 
@@ -145,4 +149,4 @@ def _parse(language: Language, when: str, rule: str) -> Node:
         raise ConditionError(error.what, rule=rule) from error
 
 
-assert len(PRECEDENCE) <= 64, "a reason set is one 64-bit word"  # noqa: S101
+assert len(PRECEDENCE) <= 64, "a reason set is one 64-bit word"

@@ -5,14 +5,14 @@ suppresses: an unknown zone is always quiet. Instant -> local time is total, so 
 need no special case.
 """
 
-from datetime import date
+from collections import defaultdict
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from rules.catalogue import Name
@@ -21,6 +21,9 @@ from rules.reasons import Layer
 from rules.rule import Rule, Scope, Stated
 
 DAY_MINUTES = 1440
+MINUTE_MICROS = 60_000_000
+UNKNOWN_MINUTE = np.iinfo(np.int64).min
+EPOCH_WEEKDAY = 4  # 1970-01-01 was a Thursday
 CLOCK = (
     declare("local_minute", pa.float64(), unit="minutes after local midnight", domain="[0,1440)",
             null="zone unknown: always quiet", source="customers.time_zone and the send time",
@@ -54,32 +57,39 @@ class QuietHours(Stated):
 def clock_state(zones: pa.Array, instants: pa.Array, holidays: frozenset[date] = frozenset()) -> dict[str, pa.Array]:
     """local_day (date32), local_minute, local_weekday, is_holiday of each instant in its own zone.
 
-    zones: IANA names, null or unknown -> all null. instants: timestamps UTC, same length.
+    zones: IANA names, null or unknown -> all null. instants: timestamps UTC, same length. The zone
+    tables are Python's own (zoneinfo), the same on every machine that has the tzdata package.
     """
-    zones = zones.combine_chunks() if isinstance(zones, pa.ChunkedArray) else zones
-    n = len(zones)
-    minute, weekday = np.full(n, np.nan), np.full(n, np.nan)
-    day = np.full(n, np.iinfo(np.int32).min, dtype=np.int32)
-    encoded = pc.dictionary_encode(zones)
-    codes = np.asarray(pc.fill_null(encoded.indices, -1))
-    for code, zone in enumerate(encoded.dictionary.to_pylist()):
-        if zone not in _zones():
-            continue
-        rows = np.flatnonzero(codes == code)
-        local = pc.cast(pc.take(instants, pa.array(rows)), pa.timestamp("us", zone))
-        minute[rows] = np.asarray(pc.hour(local)) * 60.0 + np.asarray(pc.minute(local))
-        weekday[rows] = np.asarray(pc.day_of_week(local)) + 1.0
-        day[rows] = np.asarray(pc.cast(pc.cast(pc.local_timestamp(local), pa.date32()), pa.int32()))
-    unknown = np.isnan(minute)
-    off = np.isin(day, [(d - date(1970, 1, 1)).days for d in holidays]) if holidays else np.zeros(n, dtype=bool)
-    return {"local_day": pa.array(day, pa.int32(), mask=unknown).cast(pa.date32()),
-            "local_minute": pa.array(minute, mask=unknown), "local_weekday": pa.array(weekday, mask=unknown),
-            "is_holiday": pa.array(off, mask=unknown)}  # fmt: skip
+    names = zones.to_pylist()
+    minutes = np.asarray(instants.cast(pa.int64())) // MINUTE_MICROS
+    local = np.full(len(names), UNKNOWN_MINUTE)
+    places: dict[str | None, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        places[name].append(place)
+    for name, rows in places.items():
+        if name in _zones():
+            local[rows] = _local_minutes(minutes[rows], ZoneInfo(name))
+    unknown = local == UNKNOWN_MINUTE
+    day = np.where(unknown, 0, local // DAY_MINUTES)
+    off = np.isin(day, [(d - date(1970, 1, 1)).days for d in holidays]) if holidays else np.zeros(len(day), dtype=bool)
+    return {
+        "local_day": pa.array(day.astype(np.int32), pa.int32(), mask=unknown).cast(pa.date32()),
+        "local_minute": pa.array((local % DAY_MINUTES).astype(np.float64), mask=unknown),
+        "local_weekday": pa.array((day + EPOCH_WEEKDAY - 1) % 7 + 1.0, mask=unknown),
+        "is_holiday": pa.array(off, mask=unknown),
+    }
+
+
+def _local_minutes(minutes: np.ndarray, zone: ZoneInfo) -> np.ndarray:
+    """Local minutes since the epoch; each distinct minute is asked once."""
+    distinct, back = np.unique(minutes, return_inverse=True)
+    shifts = [zone.utcoffset(datetime.fromtimestamp(int(m) * 60, UTC).astimezone(zone)) for m in distinct]
+    seconds = np.array([shift.total_seconds() if shift else 0.0 for shift in shifts])
+    return (distinct + np.floor(seconds / 60).astype(np.int64))[back]
 
 
 def _minute(text: str) -> int:
     return int(text[:2]) * 60 + int(text[3:])
-
 
 
 @cache

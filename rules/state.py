@@ -63,11 +63,17 @@ def customer_state(policy: ContactPolicy, catalogue: Catalogue, customer_id: str
              for count in policy.counts(catalogue)}  # fmt: skip
     for pause in policy.cool_offs:
         for about in pause.abouts(catalogue):
-            until = pause.until(a.at for a in answers if a.kind in pause.outcomes and a.at <= window[0] and _about(pause, a) == about)
+            until = pause.until(
+                a.at for a in answers if a.kind in pause.outcomes and a.at <= window[0] and _about(pause, a) == about
+            )
             state[pause.column(about)] = max(0, (until or 0) - window[0]) / DAY_MICROS
     for part in policy.event_suppressions:
         for currency in part.currencies:
-            stretches = [(s.opened_at, s.ends_at, s.closed_at) for s in suppressions if (s.rule_id, s.currency) == (part.id, currency)]
+            stretches = [
+                (s.opened_at, s.ends_at, s.closed_at)
+                for s in suppressions
+                if (s.rule_id, s.currency) == (part.id, currency)
+            ]
             state[part.column(currency)] = days_left(stretches, window[0])
     return state
 
@@ -87,16 +93,20 @@ def contact_state(policy: ContactPolicy, catalogue: Catalogue, contacts: pa.Tabl
                   suppressions: pa.Table, customers: pa.Table) -> pa.Table:  # fmt: skip
     """The same columns for every row of customers, in its order.
 
-    contacts, outcomes, suppressions: the ledger's tables (instants int64 micros). customers:
-    customer_id, unit_id, send_after, send_before (timestamps).
+    contacts, outcomes, suppressions: the ledger's tables (instants int64 micros; outcomes with the
+    columns of their contact). customers: customer_id, unit_id, send_after, send_before (timestamps).
     """
-    after, before = (np.asarray(customers.column(name).cast(pa.int64()).combine_chunks()) for name in ("send_after", "send_before"))
+    after, before = (
+        np.asarray(customers.column(name).cast(pa.int64()).combine_chunks()) for name in ("send_after", "send_before")
+    )
     columns: dict[str, np.ndarray] = {}
     rows = _counting(contacts)
     owner, contact = _pairs(customers.column("unit_id"), rows["unit"])
     own = np.asarray(pc.equal(_at(customers.column("customer_id"), owner), _at(rows["customer"], contact)), dtype=bool)
     starts, ends = rows["starts"][contact], rows["ends"][contact]
-    channel, family = (np.asarray(_at(rows[name], contact).fill_null(""), dtype=object) for name in ("channel", "family"))
+    channel, family = (
+        np.asarray(_at(rows[name], contact).fill_null(""), dtype=object) for name in ("channel", "family")
+    )
     for count in policy.counts(catalogue):
         reach = count.window_days * DAY_MICROS
         hit = (starts < before[owner] + reach) & (ends > after[owner] - reach)
@@ -104,7 +114,7 @@ def contact_state(policy: ContactPolicy, catalogue: Catalogue, contacts: pa.Tabl
         hit &= True if count.channel is None else channel == count.channel
         hit &= True if count.family is None else family == count.family
         columns[count.name] = np.bincount(owner[hit], minlength=len(after)).astype(float)
-    columns |= _pauses(policy, catalogue, contacts, outcomes, customers.column("customer_id"), after)
+    columns |= _pauses(policy, catalogue, outcomes, customers.column("customer_id"), after)
     columns |= _suppressions(policy, suppressions, customers.column("customer_id"), after)
     return pa.table(columns)
 
@@ -115,7 +125,9 @@ def _counting(contacts: pa.Table) -> dict[str, pa.Array | np.ndarray]:
                      pc.equal(contacts.column("direction"), "outbound"))  # fmt: skip
     kept = contacts.filter(counts).combine_chunks()
     sent = kept.column("sent_at")
-    starts, ends = (pc.coalesce(sent, kept.column(name), kept.column("decided_at")) for name in ("send_after", "send_before"))
+    starts, ends = (
+        pc.coalesce(sent, kept.column(name), kept.column("decided_at")) for name in ("send_after", "send_before")
+    )
     return {"unit": kept.column("unit_id"), "customer": kept.column("customer_id"), "channel": kept.column("channel"),
             "family": kept.column("family"), "starts": np.asarray(starts), "ends": np.asarray(ends)}  # fmt: skip
 
@@ -138,26 +150,21 @@ def _at(column: pa.ChunkedArray | pa.Array, index: np.ndarray) -> pa.Array:
     return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
 
 
-def _pauses(policy: ContactPolicy, catalogue: Catalogue, contacts: pa.Table, outcomes: pa.Table,
+def _pauses(policy: ContactPolicy, catalogue: Catalogue, outcomes: pa.Table,
             customer: pa.ChunkedArray, after: np.ndarray) -> dict[str, np.ndarray]:  # fmt: skip
-    columns = {pause.column(about): np.zeros(len(after)) for pause in policy.cool_offs for about in pause.abouts(catalogue)}
+    columns = {
+        pause.column(about): np.zeros(len(after)) for pause in policy.cool_offs for about in pause.abouts(catalogue)
+    }
     kinds = sorted({kind for pause in policy.cool_offs for kind in pause.outcomes})
     wanted = outcomes.filter(pc.is_in(outcomes.column("kind"), pa.array(kinds, pa.string())))
-    if not columns or not wanted.num_rows:
-        return columns
-    answered, contact = _pairs(wanted.column("contact_id"), contacts.column("contact_id"))
-    about = {name: _at(contacts.column(name), contact).to_pylist() for name in ("customer_id", "family", "offer_id", "channel")}
-    answers: dict[str, list[AnswerFact]] = defaultdict(list)
-    for who, kind, at, family, offer, channel in zip(
-            about["customer_id"], _at(wanted.column("kind"), answered).to_pylist(), _at(wanted.column("at"), answered).to_pylist(),
-            about["family"], about["offer_id"], about["channel"], strict=True):  # fmt: skip
-        answers[who].append(AnswerFact(kind, at, family or "", offer or "", channel))
-    place = pc.index_in(customer, value_set=pa.array(list(answers), pa.string())).to_pylist()
-    found = list(answers.values())
-    for row, where in enumerate(place):
-        if where is not None:
-            for pause in policy.cool_offs:
-                _pause(pause, found[where], int(after[row]), row, columns)
+    answers: dict[int, list[AnswerFact]] = defaultdict(list)
+    owner, answer = _pairs(customer, wanted.column("customer_id"))
+    facts = (_at(wanted.column(name), answer).to_pylist() for name in ("kind", "at", "family", "offer_id", "channel"))
+    for row, kind, at, family, offer, channel in zip(owner.tolist(), *facts, strict=True):
+        answers[row].append(AnswerFact(kind, at, family or "", offer or "", channel))
+    for row, found in answers.items():
+        for pause in policy.cool_offs:
+            _pause(pause, found, int(after[row]), row, columns)
     return columns
 
 
@@ -171,9 +178,17 @@ def _pause(pause: CoolOff, answers: Sequence[AnswerFact], at: int, row: int, col
             columns[name][row] = max(0, (pause.until(times) or 0) - at) / DAY_MICROS
 
 
-def _suppressions(policy: ContactPolicy, suppressions: pa.Table, customer: pa.ChunkedArray, after: np.ndarray) -> dict[str, np.ndarray]:
-    columns = {part.column(currency): np.zeros(len(after)) for part in policy.event_suppressions for currency in part.currencies}
-    by_id = {(part.id, currency): part.column(currency) for part in policy.event_suppressions for currency in part.currencies}
+def _suppressions(
+    policy: ContactPolicy, suppressions: pa.Table, customer: pa.ChunkedArray, after: np.ndarray
+) -> dict[str, np.ndarray]:
+    columns = {
+        part.column(currency): np.zeros(len(after))
+        for part in policy.event_suppressions
+        for currency in part.currencies
+    }
+    by_id = {
+        (part.id, currency): part.column(currency) for part in policy.event_suppressions for currency in part.currencies
+    }
     owner, stretch = _pairs(customer, suppressions.column("customer_id"))
     names = ("rule_id", "currency", "opened_at", "ends_at", "closed_at")
     facts = zip(*(_at(suppressions.column(name), stretch).to_pylist() for name in names), strict=True)

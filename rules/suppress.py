@@ -53,7 +53,7 @@ def suppress(customers: pa.RecordBatch, terms: Terms) -> Suppressed:
         if not len(chosen):
             continue
         part = customers if len(chosen) == n else customers.take(pa.array(chosen))
-        extra = _extra(part, terms)
+        extra = row_facts(part, terms)
         few = len(chosen) <= FEW
         closed, reasons, decisive = (_few if few else _many)(part, program, steps, extra)
         found.open[chosen] = ~closed
@@ -73,8 +73,8 @@ def check_schema(customers: pa.RecordBatch, terms: Terms) -> None:
 Extra = list[tuple[int, np.ndarray]]  # (rank, (n, n_cells) bool or (n, 1)): closed by what is no rule
 
 
-def _extra(part: pa.RecordBatch, terms: Terms) -> Extra:
-    """Channels not asked for, and the holdout: facts of the row, not rules over columns."""
+def row_facts(part: pa.RecordBatch, terms: Terms) -> Extra:
+    """Closed by facts of the row rather than rules: channels not asked for, and the holdout."""
     catalogue = terms.catalogue
     extra: Extra = []
     asked = part.column("channels")
@@ -88,7 +88,9 @@ def _extra(part: pa.RecordBatch, terms: Terms) -> Extra:
     return extra
 
 
-def _few(part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra: Extra) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _few(
+    part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra: Extra
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = part.num_rows
     closed = np.zeros((n, program.n_cells), dtype=bool)
     reasons, decisive = np.zeros(n, np.uint64), np.full(n, -1, np.int16)
@@ -101,7 +103,9 @@ def _few(part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra:
                 rank = step.reason if truth else step.unknown
                 by_rank[rank] = by_rank.get(rank, 0) | step.cells
         for rank, mask in extra:
-            bits = int.from_bytes(np.packbits(np.broadcast_to(mask[place], program.n_cells), bitorder="little").tobytes(), "little")
+            bits = int.from_bytes(
+                np.packbits(np.broadcast_to(mask[place], program.n_cells), bitorder="little").tobytes(), "little"
+            )
             if bits:
                 by_rank[rank] = by_rank.get(rank, 0) | bits
         shut, seen = 0, 0
@@ -116,7 +120,9 @@ def _few(part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra:
     return closed, reasons, decisive
 
 
-def _many(part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra: Extra) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _many(
+    part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra: Extra
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n, n_words = part.num_rows, -(-program.n_cells // WORD)
     masks = Masks(part, program.types)
     full = _words(program.full, n_words)
@@ -133,7 +139,7 @@ def _many(part: pa.RecordBatch, program: Program, steps: tuple[Step, ...], extra
         bits = np.packbits(np.broadcast_to(mask, (n, program.n_cells)), axis=1, bitorder="little")
         padded = np.zeros((n, n_words * 8), np.uint8)
         padded[:, : bits.shape[1]] = bits
-        by_rank.setdefault(rank, []).append((mask.any(axis=1), padded.view(np.uint64).T))
+        by_rank.setdefault(rank, []).append((np.asarray(mask.any(axis=1)), padded.view(np.uint64).T))
     closed = np.zeros((n_words, n), np.uint64)
     reasons, decisive = np.zeros(n, np.uint64), np.full(n, -1, np.int16)
     for rank in sorted(by_rank):

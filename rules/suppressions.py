@@ -50,7 +50,7 @@ class Outflow(Frozen):
     least_minor: Annotated[int, Field(ge=0)] = 0
 
     def happened(self, outflow_minor: int, balance_minor: int) -> bool:
-        """share = outflow / (what is left, not below 0, + outflow): in [0, 1], also for refilled accounts."""
+        """Share = outflow / (what is left, not below 0, + outflow): in [0, 1], also for refilled accounts."""
         money = max(balance_minor, 0) + outflow_minor
         return outflow_minor >= max(self.least_minor, 1) and outflow_minor >= self.share * money
 

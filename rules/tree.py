@@ -9,6 +9,7 @@ residual conditions over customer columns alone.
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Literal as Is
 
 Kind = Is["number", "text", "bool"]
@@ -184,7 +185,7 @@ def _arithmetic(op: str, left: Node, right: Node) -> Node:
         if not isinstance(left.value, float) or not isinstance(right.value, float):
             return Literal(None, "number")
         value = ARITHMETIC[op](left.value, right.value)
-        return Literal(None if value != value else value, "number")  # NaN is null
+        return Literal(None if isnan(value) else value, "number")
     for side in (left, right):
         if isinstance(side, Literal) and side.value is None:
             return side

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 INSTANT = pa.timestamp("us", "UTC")
 
-CUSTOMERS = pa.schema([
-    pa.field("customer_id", pa.string(), nullable=False),
-    pa.field("unit_id", pa.string(), nullable=False),  # household, else person; never split
-    pa.field("as_of", INSTANT, nullable=False),  # what the decision may know
-    pa.field("local_day", pa.date32()),  # in the customer's zone; one exploration draw a day
-    pa.field("direction", pa.string(), nullable=False),  # outbound | inbound
-    pa.field("channels", pa.uint64()),  # bit k: channel k was asked for; null: all
-    pa.field("send_after", INSTANT),  # the window a contact would be sent in
-    pa.field("send_before", INSTANT),
-])
+CUSTOMERS = pa.schema(
+    [
+        pa.field("customer_id", pa.string(), nullable=False),
+        pa.field("unit_id", pa.string(), nullable=False),  # household, else person; never split
+        pa.field("as_of", INSTANT, nullable=False),  # what the decision may know
+        pa.field("local_day", pa.date32()),  # in the customer's zone; one exploration draw a day
+        pa.field("direction", pa.string(), nullable=False),  # outbound | inbound
+        pa.field("channels", pa.uint64()),  # bit k: channel k was asked for; null: all
+        pa.field("send_after", INSTANT),  # the window a contact would be sent in
+        pa.field("send_before", INSTANT),
+    ]
+)
 
 
 def scores_schema(n_offers: int, n_channels: int) -> pa.Schema:

@@ -1,6 +1,7 @@
 """The shipped retail policy with a made-up population: columns, customers and scores for tests."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,19 @@ from rules.types import CUSTOMERS, scores_schema
 
 POLICIES = Path(rules.__file__).parent / "policies"
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)  # 12:00 in Shanghai
-FLAGS = ("deceased", "fraud_lock", "do_not_contact", "no_profiling", "staff", "vulnerable", "complaint_open", "hardship_open")
+FLAGS = (
+    "deceased",
+    "fraud_lock",
+    "do_not_contact",
+    "no_profiling",
+    "staff",
+    "vulnerable",
+    "complaint_open",
+    "hardship_open",
+)
 
 
+@cache
 def catalogue() -> Catalogue:
     """The retail catalogue as shipped."""
     return load_catalogue(POLICIES / "retail.catalogue.yaml")
@@ -41,6 +52,7 @@ def feature_columns(of: Catalogue) -> pa.Schema:
     ])  # fmt: skip
 
 
+@cache
 def policy() -> ContactPolicy:
     """The retail policy as shipped, checked."""
     return load_policy(POLICIES / "retail.yaml", catalogue(), feature_columns(catalogue()))
@@ -48,7 +60,10 @@ def policy() -> ContactPolicy:
 
 def terms(**changes: Any) -> Terms:
     """Terms of the retail policy; keyword arguments replace parts."""
-    return Terms(**{"catalogue": catalogue(), "policy": policy(), "columns": feature_columns(catalogue()), "secret": b"test"} | changes)
+    return Terms(
+        **{"catalogue": catalogue(), "policy": policy(), "columns": feature_columns(catalogue()), "secret": b"test"}
+        | changes
+    )
 
 
 def welcome(of: Terms) -> dict[str, Any]:
@@ -60,7 +75,9 @@ def welcome(of: Terms) -> dict[str, Any]:
         if pa.types.is_boolean(column.type):
             row[column.name] = column.name.startswith("reachable_")
         else:
-            row[column.name] = "granted" if column.name.startswith("consent_") else "person" if column.name == "kind" else 0.0
+            row[column.name] = (
+                "granted" if column.name.startswith("consent_") else "person" if column.name == "kind" else 0.0
+            )
     known = {"age_years": 40.0, "credit_grade": 2.0, "risk_tolerance": 5.0, "risk_assessment_age_days": 30.0,
              "local_minute": 720.0, "local_weekday": 1.0,
              **{f"balance_{c}_minor": 1e8 for c in ("cny", "usd", "eur", "jpy")}}  # fmt: skip
@@ -99,7 +116,9 @@ def _other(column: pa.Field, rng: np.random.Generator) -> Any:
         return bool(rng.random() < 0.5)
     if pa.types.is_string(column.type):
         return str(rng.choice((column.metadata or {})[b"domain"].decode().split("|")))
-    scale = {"balance": 1e6, "risk_a": 800, "age_ye": 90, "local_": 1440}.get(column.name[:6] if column.name[:7] != "balance" else "balance", 6)
+    scale = {"balance": 1e6, "risk_a": 800, "age_ye": 90, "local_": 1440}.get(
+        column.name[:6] if column.name[:7] != "balance" else "balance", 6
+    )
     return float(rng.integers(0, int(scale)))
 
 

@@ -14,7 +14,17 @@ from rules.language import Language
 from rules.reasons import RANK, UNKNOWN, ReasonCode
 from rules.terms import Terms
 from rules.tree import (
-    All, Arithmetic, CellField, Column, Compare, IsNull, Literal, Node, Not, OneOf, resolve,
+    All,
+    Arithmetic,
+    CellField,
+    Column,
+    Compare,
+    IsNull,
+    Literal,
+    Node,
+    Not,
+    OneOf,
+    resolve,
 )  # fmt: skip
 from rules.tree import Any as AnyOf
 
@@ -73,7 +83,9 @@ def _decide(row: Row, terms: Terms, scores: Row, seen: set[ReasonCode]) -> Decis
     reasons = set(seen).union(*closed.values())
     decisive: ReasonCode | None = None
     if not open_cells:
-        decisive = max((min(found, key=lambda code: RANK[code]) for found in closed.values()), key=lambda code: RANK[code])
+        decisive = max(
+            (min(found, key=lambda code: RANK[code]) for found in closed.values()), key=lambda code: RANK[code]
+        )
     values = {cell: value(cell, terms, scores) for cell in open_cells}
     if any(v is None for v in values.values()):
         reasons.add(ReasonCode.NOT_SCORED)
@@ -88,13 +100,18 @@ def _decide(row: Row, terms: Terms, scores: Row, seen: set[ReasonCode]) -> Decis
         return Decision(None, None, 1.0, False, decisive, ordered, frozenset(open_cells), None)
     best = max(good, key=lambda cell: (known[cell][0], -cell))
     cell, p_chosen, explored = _explore(row, terms, best, good, known)
-    return Decision(cell, known[cell][0], p_chosen, explored, None, (), frozenset(open_cells), _campaign(row, cell, terms))
+    return Decision(
+        cell, known[cell][0], p_chosen, explored, None, (), frozenset(open_cells), _campaign(row, cell, terms)
+    )
 
 
 def closing(row: Row, cell: int, terms: Terms) -> set[ReasonCode]:
     """Every reason that closes this cell for this customer."""
     catalogue = terms.catalogue
-    offer, channel = catalogue.offers[cell // len(catalogue.channels)], catalogue.channels[cell % len(catalogue.channels)]
+    offer, channel = (
+        catalogue.offers[cell // len(catalogue.channels)],
+        catalogue.channels[cell % len(catalogue.channels)],
+    )
     facts, rules, audiences = _read(id(terms), terms)
     facts = facts[cell]
     reasons: set[ReasonCode] = set()
@@ -109,7 +126,10 @@ def closing(row: Row, cell: int, terms: Terms) -> set[ReasonCode]:
         reasons.add(ReasonCode.OFFER_NOT_ON_CHANNEL)
     if row.get("channels") is not None and not row["channels"] >> catalogue.channel_index[channel.id] & 1:
         reasons.add(ReasonCode.CHANNEL_NOT_ASKED)
-    if terms.holdout.share > 0 and draw(terms.secret, "holdout", terms.holdout.season, row["unit_id"]) < terms.holdout.share:
+    if (
+        terms.holdout.share > 0
+        and draw(terms.secret, "holdout", terms.holdout.season, row["unit_id"]) < terms.holdout.share
+    ):
         reasons.add(ReasonCode.HOLDOUT)
     if terms.audiences is not None and row["direction"] == "outbound":
         covering = [a for a in terms.audiences if offer.id in a.offers and channel.id in a.channels]
@@ -147,7 +167,7 @@ def value(cell: int, terms: Terms, scores: Row) -> tuple[int, int] | None:
     if any(p is None for p in parts) or (offer.save_rate is not None and churn is None):
         return None
     accept = parts[0] * parts[1]
-    ev = (accept - parts[2]) * float(offer.margin_minor) - float(channel.cost_minor)
+    ev = (accept - parts[2] * parts[1]) * float(offer.margin_minor) - float(channel.cost_minor)
     ev = ev - parts[3] * lifetime
     if offer.save_rate is not None:
         ev = ev + accept * (churn * lifetime * offer.save_rate)
@@ -156,7 +176,9 @@ def value(cell: int, terms: Terms, scores: Row) -> tuple[int, int] | None:
     return round(ev - price), round(ev)
 
 
-def _explore(row: Row, terms: Terms, best: int, good: list[int], known: dict[int, tuple[int, int]]) -> tuple[int, float, bool]:
+def _explore(
+    row: Row, terms: Terms, best: int, good: list[int], known: dict[int, tuple[int, int]]
+) -> tuple[int, float, bool]:
     share = terms.exploration.share
     pool = [cell for cell in good if known[cell][0] >= known[best][0] - terms.exploration.max_loss_minor]
     if share <= 0 or len(pool) < 2 or row["local_day"] is None:
@@ -172,7 +194,10 @@ def _explore(row: Row, terms: Terms, best: int, good: list[int], known: dict[int
 
 def _campaign(row: Row, cell: int, terms: Terms) -> str | None:
     catalogue = terms.catalogue
-    offer, channel = catalogue.offers[cell // len(catalogue.channels)], catalogue.channels[cell % len(catalogue.channels)]
+    offer, channel = (
+        catalogue.offers[cell // len(catalogue.channels)],
+        catalogue.channels[cell % len(catalogue.channels)],
+    )
     facts, _, audiences = _read(id(terms), terms)
     for audience in terms.audiences or ():
         if offer.id in audience.offers and channel.id in audience.channels and f"campaign:{audience.campaign_id}" not in terms.paused \
