@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from demo import demo
@@ -47,14 +46,20 @@ def init(directory: Path,
         print(path)
 
 
-def after_import(*_: object, **__: object) -> None:
-    """A fresh home gets the example that fits its data; what stands there is left alone."""
-    context = click.get_current_context()
-    home = Home.open(context.obj)
-    equip(home, "coupons" if context.invoked_subcommand == "completejourney" else "retail")
+@features.import_app.callback()
+def importing(context: typer.Context) -> None:
+    """Check and take over a bank's tables."""
+    example = "coupons" if context.invoked_subcommand == "completejourney" else "retail"
+
+    def equip_fresh_home() -> None:
+        # What stands in the home is left alone; an import that failed leaves no data and no example.
+        if (Path(context.obj) / "data" / "feed.json").is_file():
+            equip(Home.open(context.obj), example)
+
+    context.call_on_close(equip_fresh_home)
 
 
-app.add_typer(features.import_app, name="import", result_callback=after_import)
+app.add_typer(features.import_app, name="import")
 app.add_typer(features.features_app, name="features")
 app.add_typer(training.train_app, name="train")
 app.add_typer(training.models_app, name="models")
