@@ -10,7 +10,7 @@ reaches into the slice that measures it, and no unit's later row is learned from
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -65,6 +65,12 @@ class Dataset:
     def slice(self, *wanted: Slice) -> "Dataset":
         """The rows of some slices, in order."""
         return self.rows(np.isin(self.slices, wanted))
+
+    def knowing(self, names: Collection[str]) -> "Dataset":
+        """The same rows with these features alone; those the source does not give are not missed."""
+        places = [place for place, feature in enumerate(self.features) if feature.name in names]
+        features = tuple(self.features[place] for place in places)
+        return replace(self, features=features, matrix=self.matrix[:, places])
 
     def with_item(self, feature: Feature) -> "Dataset":
         """The same rows with one more column: the code of the item, NaN outside the domain."""

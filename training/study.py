@@ -10,6 +10,7 @@ import polars as pl
 
 from features.home import Home
 from features.store import FeatureStore
+from features.tables import MARKETING_CHANNELS
 from training.dataset import Dataset, Observed, labelled, observe, sample_rows
 from training.errors import DatasetError
 from training.history import read_history
@@ -26,6 +27,12 @@ from training.labels import (
 from training.tune import Progress
 
 CONTACTS_MOST, REACHED_MOST, MONTHS_MOST = 40_000, 60_000, 100_000  # rows learned from
+# Harm is rare and comes of being bothered: what we did to the customer says it, and money he happens
+# to move must not, for a few dozen positives cannot tell its effect from chance.
+HARM_FEATURES = frozenset({
+    *(f"contacts_{channel}_count_{days}d" for channel in MARKETING_CHANNELS for days in (30, 90)),
+    "contacts_count_30d", "contacts_count_365d", "days_since_last_contact", "ignored_in_a_row", "opened_count_90d",
+    "accepted_count_365d", "refused_count_365d", "days_since_last_complaint", "age_years", "tenure_days"})  # fmt: skip
 _RUN_IN_DAYS = 60  # history a first row of features needs behind it
 _KEY = "row_key"
 LAPSE_WORDS = "no accounts on record: churn means no transaction for 42 days"
@@ -60,7 +67,8 @@ class Study:
 
     def harm(self, later: bool = False) -> Dataset:
         """Did the contact end in a complaint or an opt-out? Items are channels."""
-        return self._contacts("harmed", "harm_end", "channel", pl.col("for_channel"), later)
+        seen = self._contacts("harmed", "harm_end", "channel", pl.col("for_channel"), later)
+        return seen.knowing(HARM_FEATURES)
 
     def churn(self, later: bool = False) -> Dataset:
         """Does the customer leave? One row per customer and month."""
