@@ -17,7 +17,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from rules.catalogue import Catalogue
+from rules.cell import CELL_FIELDS, cell_facts
 from rules.errors import ConditionError
+from rules.sql import condition_text as shown
 from rules.tree import (
     FALSE,
     PLACEHOLDERS,
@@ -48,26 +50,6 @@ _COMPARE: dict[type[exp.Expr], str] = {
     exp.GTE: ">=",
 }
 _ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
-_CELL_FIELDS: dict[str, Kind] = {
-    "offer.id": "text", "offer.family": "text", "offer.currency": "text", "offer.product": "text",
-    "offer.entry_minor": "number", "offer.risk_grade": "number", "offer.credit": "bool",
-    "offer.personalised": "bool", "channel.id": "text", "channel.disturbs": "bool"}  # fmt: skip
-
-
-def cell_facts(catalogue: Catalogue) -> list[dict[str, Scalar]]:
-    """One mapping per cell, in cell order: every cell field and placeholder -> its value."""
-    facts: list[dict[str, Scalar]] = []
-    for offer in catalogue.offers:
-        for channel in catalogue.channels:
-            facts.append({
-                "offer.id": offer.id, "offer.family": offer.family, "offer.currency": offer.currency,
-                "offer.product": offer.product, "offer.entry_minor": offer.entry_minor,
-                "offer.risk_grade": offer.risk_grade, "offer.credit": offer.credit,
-                "offer.personalised": offer.personalised, "channel.id": channel.id,
-                "channel.disturbs": channel.disturbs, "this_offer": offer.id,
-                "this_family": offer.family, "this_currency": offer.currency,
-                "this_product": offer.product, "this_channel": channel.id})  # fmt: skip
-    return facts
 
 
 class Language:
@@ -83,6 +65,10 @@ class Language:
     def cells(self) -> list[dict[str, Scalar]]:
         """The facts of each cell, in cell order."""
         return cell_facts(self.catalogue)
+
+    def field(self, name: str) -> pa.Field:
+        """The declared column a condition names; for a placeholder that of the first cell that has one."""
+        return self.columns.field(self._example(name))
 
     def parse(self, text: str) -> Node:
         """The typed tree of a condition; ConditionError in one line for whatever is not allowed."""
@@ -208,9 +194,9 @@ class Language:
     def _column(self, e: exp.Column) -> Node:
         name = e.sql(dialect="duckdb").replace('"', "")
         if e.table:
-            if name in _CELL_FIELDS:
-                return CellField(name, _CELL_FIELDS[name])
-            raise self._unknown(name, list(_CELL_FIELDS))
+            if name in CELL_FIELDS:
+                return CellField(name, CELL_FIELDS[name])
+            raise self._unknown(name, list(CELL_FIELDS))
         example = self._example(name)
         if example not in self.columns.names:
             raise self._unknown(name, self.columns.names)
@@ -249,23 +235,6 @@ def domain_of(columns: pa.Schema, name: str) -> list[str]:
         return []
     declared = (columns.field(name).metadata or {}).get(b"domain", b"").decode()
     return declared.split("|") if "|" in declared else []
-
-
-def shown(node: Node) -> str:
-    """The node as the author wrote it, near enough for a message."""
-    if isinstance(node, Literal):
-        return (
-            f"'{node.value}'"
-            if node.kind == "text"
-            else f"{node.value:g}"
-            if node.kind == "number"
-            else str(node.value)
-        )
-    if isinstance(node, Column | CellField):
-        return node.name
-    if isinstance(node, Compare | Arithmetic):
-        return f"{shown(node.left)} {node.op} {shown(node.right)}"
-    return "(...)"
 
 
 def _float(text: str) -> float:

@@ -9,10 +9,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from rules.catalogue import Catalogue
+from rules.closures import Closure, closure
 from rules.errors import ConditionError, SchemaError
 from rules.language import Language
 from rules.reasons import PRECEDENCE, RANK, UNKNOWN, ReasonCode
@@ -32,6 +35,16 @@ class Step:
     when: Node
     cells: int  # bit set
     rules: tuple[str, ...]  # ids of the rules merged here
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a condition closes. direction: None, both; where: the cells as an index, None for all."""
+
+    direction: str | None
+    reason: int
+    unknown: int
+    where: slice | np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,45 @@ class Program:
     def full(self) -> int:
         """The bit set of all cells."""
         return (1 << self.n_cells) - 1
+
+    @cached_property
+    def channel_cells(self) -> tuple[int, ...]:
+        """The bit set of each channel's cells."""
+        every = range(0, self.n_cells, self.n_channels)
+        return tuple(sum(1 << first + channel for first in every) for channel in range(self.n_channels))
+
+    @cached_property
+    def closures(self) -> dict[str, tuple[tuple[Closure, int, int, int], ...]]:
+        """For few customers: (condition, reason, unknown, cells) per step, by direction."""
+        return {direction: tuple((closure(step.when), step.reason, step.unknown, step.cells) for step in steps)
+                for direction, steps in self.steps.items()}  # fmt: skip
+
+    @cached_property
+    def checks(self) -> tuple[tuple[Node, tuple[Closing, ...]], ...]:
+        """For many customers: every distinct condition once, with what it closes in which direction."""
+        found: dict[Node, dict[tuple[int, int], dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+        for direction, steps in self.steps.items():
+            for step in steps:
+                found[step.when][step.reason, step.unknown][direction] = step.cells
+        return tuple((when, tuple(closing for ranks, cells in by_ranks.items() for closing in self._closings(ranks, cells)))
+                     for when, by_ranks in found.items())  # fmt: skip
+
+    def _closings(self, ranks: tuple[int, int], cells: dict[str, int]) -> list[Closing]:
+        shared = self.full
+        for direction in DIRECTIONS:
+            shared &= cells.get(direction, 0)
+        parts = [(None, shared), *((direction, bits & ~shared) for direction, bits in cells.items())]
+        return [Closing(direction, *ranks, self.where(bits)) for direction, bits in parts if bits]
+
+    def where(self, bits: int) -> slice | np.ndarray | None:
+        """A set of cells as an index into an axis of cells; None for all of them."""
+        if bits == self.full:
+            return None
+        places = [cell for cell in range(self.n_cells) if bits >> cell & 1]
+        steps = {b - a for a, b in pairwise(places)}
+        if len(steps) < 2:  # an offer's or a channel's cells: no copy is made of a slice
+            return slice(places[0], places[-1] + 1, steps.pop() if steps else 1)
+        return np.array(places)
 
 
 def compile_program(catalogue: Catalogue, rules: Sequence[Rule], columns: pa.Schema,

@@ -2,18 +2,18 @@
 
 One place computes local time: `clock_state`. A zone that is null or unknown gives null, and null
 suppresses: an unknown zone is always quiet. Instant -> local time is total, so both DST nights
-need no special case.
+need no special case. A rule for some weekdays only ("no calls on Sunday") is quiet hours with `weekdays`.
 """
 
 from collections import defaultdict
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rules.catalogue import Name
 from rules.column import declare
@@ -24,34 +24,72 @@ DAY_MINUTES = 1440
 MINUTE_MICROS = 60_000_000
 UNKNOWN_MINUTE = np.iinfo(np.int64).min
 EPOCH_WEEKDAY = 4  # 1970-01-01 was a Thursday
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CLOCK = (
     declare("local_minute", pa.float64(), unit="minutes after local midnight", domain="[0,1440)",
             null="zone unknown: always quiet", source="customers.time_zone and the send time",
             en="local time of sending", zh="发送时的当地时间"),
     declare("local_weekday", pa.float64(), unit="1 Monday .. 7 Sunday", domain="[1,7]", null="zone unknown",
             source="customers.time_zone and the send time", en="local weekday of sending", zh="发送日（星期）"),
-    declare("is_holiday", pa.bool_(), unit="", domain="", null="zone unknown", source="calendar",
+    declare("is_holiday", pa.bool_(), unit="yes/no", domain="", null="zone unknown", source="calendar",
             en="a public holiday at the customer's place", zh="客户所在地公共假日"),
 )  # fmt: skip
 
 
 class QuietHours(Stated):
-    """From `from` to `to` (local, over midnight if from > to) the channels are silent outbound."""
+    """From `from` to `to` (local, over midnight if from > to) the channels are silent outbound.
+
+    weekdays: only in the hours that begin on these days; none: every day. 00:00 to 24:00 is the
+    whole day.
+    """
 
     from_: Annotated[str, Field(alias="from", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    to: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    to: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
     channels: tuple[Name, ...] = Field(min_length=1)
+    weekdays: tuple[Weekday, ...] = ()
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.from_ == self.to:
+            raise ValueError(
+                f"quiet hours `{self.id}`: from and to are both {self.to}; write 00:00 to 24:00 for all day"
+            )
+        return self  # fmt: skip
+
+    @property
+    def layer(self) -> Layer:
+        """Quiet hours are of the contact layer."""
+        return Layer.CONTACT
 
     def rule(self) -> Rule:
-        """The contact-layer rule over local_minute."""
+        """The contact-layer rule over local_minute, and local_weekday where weekdays are named."""
         start, end = _minute(self.from_), _minute(self.to)
-        joint = "OR" if start > end else "AND"
-        return Rule(**self.stated(), layer=Layer.CONTACT, scope=Scope(channels=self.channels, direction="outbound"),
-                    when=f"local_minute >= {start} {joint} local_minute < {end}")  # fmt: skip
+        late, early = f"local_minute >= {start}", f"local_minute < {end}"
+        on, next_day = self._on(0), self._on(1)
+        if start > end:
+            when = f"({on} AND {late}) OR ({next_day} AND {early})" if on else f"{late} OR {early}"
+        else:
+            needed = [on, late if start else "", early if end < DAY_MINUTES else ""]
+            when = " AND ".join(part for part in needed if part) or late
+        return Rule(**self.stated(), layer=self.layer, scope=Scope(channels=self.channels, direction="outbound"), when=when)  # fmt: skip
 
-    def minutes_until(self, local_minute: float) -> float:
-        """Minutes from an open local minute to the start of the quiet hours."""
-        return (_minute(self.from_) - local_minute) % DAY_MINUTES or DAY_MINUTES
+    def _on(self, later: int) -> str:
+        days = sorted((WEEKDAYS.index(day) + later) % 7 + 1 for day in self.weekdays)
+        return f"local_weekday IN ({', '.join(map(str, days))})" if days else ""
+
+    def minutes_until(self, local_minute: float, local_weekday: float | None = None) -> float:
+        """Minutes from an open local minute to the start of the quiet hours.
+
+        Without a weekday every day counts as one of `weekdays`: early rather than late.
+        """
+        until = (_minute(self.from_) - local_minute) % DAY_MINUTES or DAY_MINUTES
+        if not self.weekdays or local_weekday is None:
+            return until
+        crosses = local_minute + until >= DAY_MINUTES
+        begins = {WEEKDAYS.index(day) for day in self.weekdays}
+        first = int(local_weekday) - 1 + crosses
+        return until + DAY_MINUTES * next(days for days in range(7) if (first + days) % 7 in begins)
 
 
 def clock_state(zones: pa.Array, instants: pa.Array, holidays: frozenset[date] = frozenset()) -> dict[str, pa.Array]:

@@ -6,6 +6,7 @@ gets the next free number of its layer and stands where its precedence is; a ret
 number. `docs/reasons.md` lists them in this order (a test compares).
 """
 
+from difflib import get_close_matches
 from enum import IntEnum, StrEnum, unique
 
 
@@ -95,11 +96,12 @@ class ReasonCode(IntEnum):
 
     @classmethod
     def of(cls, slug: str) -> "ReasonCode":
-        """The reason with this slug; ValueError if there is none."""
+        """The reason with this slug; ValueError with the nearest one if there is none."""
         try:
             return cls[slug.upper()]
         except KeyError:
-            raise ValueError(f"unknown reason `{slug}`") from None
+            near = get_close_matches(slug.lower(), [code.slug for code in cls], 1)
+            raise ValueError(f"unknown reason `{slug}`" + (f": did you mean `{near[0]}`?" if near else "")) from None
 
 
 PRECEDENCE: tuple[ReasonCode, ...] = tuple(ReasonCode)

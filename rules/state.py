@@ -1,54 +1,69 @@
-"""The ledger's state columns: counters, days left of pauses, days left of suppressions.
+"""The ledger's state columns of one customer: counters, days left of pauses and suppressions, precedents.
 
-`customer_state` is the plain reading, for one customer, used online; `contact_state` is the same for
-a whole table, used by lists. A test holds the two together. Instants are micros UTC.
+`customer_state` is the online reading, in plain Python; `rules.state_table.contact_state` is the
+same for a whole table. tests/state_oracle.py is the slow truth both are compared with.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from rules.caps import ContactCount
+from rules.caps import ContactCount, most
 from rules.catalogue import Catalogue
-from rules.cooloffs import DAY_MICROS, CoolOff
+from rules.cooloffs import CoolOff
+from rules.facts import COUNTING_STATES, DAY_MICROS, AnswerFact, ContactFact, SuppressionFact, ignored_at
+from rules.order import Precedent
 from rules.policy import ContactPolicy
-from rules.suppressions import days_left
+from rules.state_table import contact_state
+from rules.suppressions import EventSuppression, Lengthened, days_left
 
-COUNTING_STATES = ("reserved", "claimed", "sent")
-
-
-class ContactFact(NamedTuple):
-    """One outbound marketing contact that counts, sent somewhere in [starts, ends]."""
-
-    customer_id: str
-    channel: str
-    family: str
-    starts: int
-    ends: int
+_Dimensions = tuple[bool, str, str, str, str]  # own, channel, family, offer, campaign
+_Shifts = tuple[int, int, int]
 
 
-class AnswerFact(NamedTuple):
-    """One outcome of a contact of the customer, with what the contact was about."""
+@dataclass(frozen=True)
+class _Plan:
+    """What a policy asks of the ledger, looked up by what a fact says. zeros: every column at rest."""
 
-    kind: str
-    at: int
-    family: str
-    offer: str
-    channel: str
+    zeros: dict[str, float]
+    counts: tuple[ContactCount, ...]
+    pauses: dict[str, list[CoolOff]]  # by kind of outcome
+    suppressions: dict[tuple[str, str], tuple[EventSuppression, str]]  # by (rule id, currency)
+    precedents: tuple[Precedent, ...]
+    matching: dict[_Dimensions, list[tuple[str, _Shifts]]] = field(default_factory=dict)
+
+    def counters(self, own: bool, contact: ContactFact) -> list[tuple[str, _Shifts]]:
+        """The counters that count this contact, with their shifts."""
+        key = (own, contact.channel, contact.family, contact.offer, contact.campaign)
+        if (found := self.matching.get(key)) is None:
+            found = [(c.name, c.shifts) for c in self.counts
+                     if (c.unit or own) and c.channel in (None, contact.channel) and c.family in (None, contact.family)
+                     and c.offer in (None, contact.offer) and c.campaign in (None, contact.campaign)]  # fmt: skip
+            self.matching[key] = found
+        return found
 
 
-class SuppressionFact(NamedTuple):
-    """One stretch of an event suppression of the customer."""
+_PLANS: dict[tuple[object, ...], _Plan] = {}
 
-    rule_id: str
-    currency: str
-    opened_at: int
-    ends_at: int
-    closed_at: int | None
+
+def _plan(policy: ContactPolicy, catalogue: Catalogue) -> _Plan:
+    """The plan of a policy, made once per content."""
+    key = (policy.revision, policy.campaigns, catalogue.revision)
+    if (plan := _PLANS.get(key)) is None:
+        counts, precedents = policy.counts(catalogue), policy.precedents()
+        pauses: dict[str, list[CoolOff]] = defaultdict(list)
+        for pause in policy.cool_offs:
+            for kind in pause.outcomes:
+                pauses[kind].append(pause)
+        names = [*(c.name for c in counts), *(p.column(about) for p in policy.cool_offs for about in p.abouts(catalogue)),
+                 *(part.column(c) for part in policy.event_suppressions for c in part.currencies), *(p.name for p in precedents)]  # fmt: skip
+        plan = _Plan(dict.fromkeys(names, 0.0), tuple(counts), dict(pauses),
+                     {(part.id, c): (part, part.column(c)) for part in policy.event_suppressions for c in part.currencies},
+                     tuple(precedents))  # fmt: skip
+        if len(_PLANS) >= 32:
+            _PLANS.clear()
+        _PLANS[key] = plan
+    return plan
 
 
 def customer_state(policy: ContactPolicy, catalogue: Catalogue, customer_id: str, window: tuple[int, int],
@@ -58,142 +73,75 @@ def customer_state(policy: ContactPolicy, catalogue: Catalogue, customer_id: str
 
     contacts: of the whole unit; answers and suppressions: of the customer.
     """
-    contacts, answers, suppressions = list(contacts), list(answers), list(suppressions)
-    state = {count.name: float(sum(_counts(count, contact, customer_id, window) for contact in contacts))
-             for count in policy.counts(catalogue)}  # fmt: skip
-    for pause in policy.cool_offs:
-        for about in pause.abouts(catalogue):
-            until = pause.until(
-                a.at for a in answers if a.kind in pause.outcomes and a.at <= window[0] and _about(pause, a) == about
-            )
-            state[pause.column(about)] = max(0, (until or 0) - window[0]) / DAY_MICROS
-    for part in policy.event_suppressions:
-        for currency in part.currencies:
-            stretches = [
-                (s.opened_at, s.ends_at, s.closed_at)
-                for s in suppressions
-                if (s.rule_id, s.currency) == (part.id, currency)
-            ]
-            state[part.column(currency)] = days_left(stretches, window[0])
+    plan = _plan(policy, catalogue)
+    state = plan.zeros.copy()
+    contacts, answers = list(contacts), list(answers)
+    own = [contact.customer_id == customer_id for contact in contacts]
+    spans: dict[str, list[tuple[int, int]]] = {}
+    after, before = window
+    for mine, contact in zip(own, contacts, strict=True):
+        for name, (from_, to, begin) in plan.counters(mine, contact):
+            low, high = max(contact.starts + from_, after + begin), min(contact.ends + to, before)
+            if low <= high:
+                spans.setdefault(name, []).append((low, high))
+    for name, placed in spans.items():
+        state[name] = float(most(placed))
+    sent = [contact for mine, contact in zip(own, contacts, strict=True) if mine and contact.sent]
+    _pauses(plan, state, after, sent, answers)
+    for stretch in suppressions:
+        if (asked := plan.suppressions.get((stretch.rule_id, stretch.currency))) is not None:
+            part, name = asked
+            ends_at = stretch.ends_at
+            if part.lengthened:
+                ends_at += _longer(part.lengthened, part.families, stretch.opened_at, after, sent, answers) * DAY_MICROS
+            state[name] = max(state[name], days_left([(stretch.opened_at, ends_at, stretch.closed_at)], after))
+    for precedent in plan.precedents:
+        state[precedent.name] = float(_times(precedent, window, sent, answers))
     return state
 
 
-def _counts(count: ContactCount, contact: ContactFact, customer_id: str, window: tuple[int, int]) -> bool:
-    reach = count.window_days * DAY_MICROS
-    return ((count.unit or contact.customer_id == customer_id)
-            and count.channel in (None, contact.channel) and count.family in (None, contact.family)
-            and contact.starts < window[1] + reach and contact.ends > window[0] - reach)  # fmt: skip
-
-
-def _about(pause: CoolOff, answer: AnswerFact) -> str:
-    return {"family": answer.family, "offer": answer.offer, "channel": answer.channel, "all": "all"}[pause.about]
-
-
-def contact_state(policy: ContactPolicy, catalogue: Catalogue, contacts: pa.Table, outcomes: pa.Table,
-                  suppressions: pa.Table, customers: pa.Table) -> pa.Table:  # fmt: skip
-    """The same columns for every row of customers, in its order.
-
-    contacts, outcomes, suppressions: the ledger's tables (instants int64 micros; outcomes with the
-    columns of their contact). customers: customer_id, unit_id, send_after, send_before (timestamps).
-    """
-    after, before = (
-        np.asarray(customers.column(name).cast(pa.int64()).combine_chunks()) for name in ("send_after", "send_before")
-    )
-    columns: dict[str, np.ndarray] = {}
-    rows = _counting(contacts)
-    owner, contact = _pairs(customers.column("unit_id"), rows["unit"])
-    own = np.asarray(pc.equal(_at(customers.column("customer_id"), owner), _at(rows["customer"], contact)), dtype=bool)
-    starts, ends = rows["starts"][contact], rows["ends"][contact]
-    channel, family = (
-        np.asarray(_at(rows[name], contact).fill_null(""), dtype=object) for name in ("channel", "family")
-    )
-    for count in policy.counts(catalogue):
-        reach = count.window_days * DAY_MICROS
-        hit = (starts < before[owner] + reach) & (ends > after[owner] - reach)
-        hit &= True if count.unit else own
-        hit &= True if count.channel is None else channel == count.channel
-        hit &= True if count.family is None else family == count.family
-        columns[count.name] = np.bincount(owner[hit], minlength=len(after)).astype(float)
-    columns |= _pauses(policy, catalogue, outcomes, customers.column("customer_id"), after)
-    columns |= _suppressions(policy, suppressions, customers.column("customer_id"), after)
-    return pa.table(columns)
-
-
-def _counting(contacts: pa.Table) -> dict[str, pa.Array | np.ndarray]:
-    counts = pc.and_(pc.and_(pc.is_in(contacts.column("state"), pa.array(COUNTING_STATES)),
-                             pc.equal(contacts.column("purpose"), "marketing")),
-                     pc.equal(contacts.column("direction"), "outbound"))  # fmt: skip
-    kept = contacts.filter(counts).combine_chunks()
-    sent = kept.column("sent_at")
-    starts, ends = (
-        pc.coalesce(sent, kept.column(name), kept.column("decided_at")) for name in ("send_after", "send_before")
-    )
-    return {"unit": kept.column("unit_id"), "customer": kept.column("customer_id"), "channel": kept.column("channel"),
-            "family": kept.column("family"), "starts": np.asarray(starts), "ends": np.asarray(ends)}  # fmt: skip
-
-
-def _pairs(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Every (row of left, row of right) with equal text, as two index arrays."""
-    names = pc.unique(left)
-    mine = np.asarray(pc.index_in(left, value_set=names).fill_null(-1))
-    theirs = np.asarray(pc.index_in(right, value_set=names).fill_null(-1))
-    order = np.argsort(theirs, kind="stable")
-    begin, end = np.searchsorted(theirs[order], mine, "left"), np.searchsorted(theirs[order], mine, "right")
-    lengths = end - begin
-    rows = np.repeat(np.arange(len(mine)), lengths)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return rows, order[np.repeat(begin, lengths) + within]
-
-
-def _at(column: pa.ChunkedArray | pa.Array, index: np.ndarray) -> pa.Array:
-    taken = column.take(pa.array(index))
-    return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
-
-
-def _pauses(policy: ContactPolicy, catalogue: Catalogue, outcomes: pa.Table,
-            customer: pa.ChunkedArray, after: np.ndarray) -> dict[str, np.ndarray]:  # fmt: skip
-    columns = {
-        pause.column(about): np.zeros(len(after)) for pause in policy.cool_offs for about in pause.abouts(catalogue)
-    }
-    kinds = sorted({kind for pause in policy.cool_offs for kind in pause.outcomes})
-    wanted = outcomes.filter(pc.is_in(outcomes.column("kind"), pa.array(kinds, pa.string())))
-    answers: dict[int, list[AnswerFact]] = defaultdict(list)
-    owner, answer = _pairs(customer, wanted.column("customer_id"))
-    facts = (_at(wanted.column(name), answer).to_pylist() for name in ("kind", "at", "family", "offer_id", "channel"))
-    for row, kind, at, family, offer, channel in zip(owner.tolist(), *facts, strict=True):
-        answers[row].append(AnswerFact(kind, at, family or "", offer or "", channel))
-    for row, found in answers.items():
-        for pause in policy.cool_offs:
-            _pause(pause, found, int(after[row]), row, columns)
-    return columns
-
-
-def _pause(pause: CoolOff, answers: Sequence[AnswerFact], at: int, row: int, columns: dict[str, np.ndarray]) -> None:
-    causes: dict[str, list[int]] = defaultdict(list)
+def _pauses(plan: _Plan, state: dict[str, float], at: int, sent: Sequence[ContactFact], answers: Sequence[AnswerFact]) -> None:  # fmt: skip
+    causes: dict[str, tuple[CoolOff, list[int]]] = {}
     for answer in answers:
-        if answer.kind in pause.outcomes and answer.at <= at:
-            causes[_about(pause, answer)].append(answer.at)
-    for about, times in causes.items():
-        if (name := pause.column(about)) in columns:
-            columns[name][row] = max(0, (pause.until(times) or 0) - at) / DAY_MICROS
+        if answer.at <= at:
+            for pause in plan.pauses.get(answer.kind, ()):
+                causes.setdefault(pause.column(_about(pause, answer)), (pause, []))[1].append(answer.at)
+    for pause in plan.pauses.get("ignored", ()):
+        for contact, since in _ignored(sent, pause.ignored_after_days, answers):
+            if since <= at:
+                causes.setdefault(pause.column(_about(pause, contact)), (pause, []))[1].append(since)
+    for name, (pause, times) in causes.items():
+        if name in state and (until := pause.until(times)) is not None:
+            state[name] = max(0, until - at) / DAY_MICROS
 
 
-def _suppressions(
-    policy: ContactPolicy, suppressions: pa.Table, customer: pa.ChunkedArray, after: np.ndarray
-) -> dict[str, np.ndarray]:
-    columns = {
-        part.column(currency): np.zeros(len(after))
-        for part in policy.event_suppressions
-        for currency in part.currencies
-    }
-    by_id = {
-        (part.id, currency): part.column(currency) for part in policy.event_suppressions for currency in part.currencies
-    }
-    owner, stretch = _pairs(customer, suppressions.column("customer_id"))
-    names = ("rule_id", "currency", "opened_at", "ends_at", "closed_at")
-    facts = zip(*(_at(suppressions.column(name), stretch).to_pylist() for name in names), strict=True)
-    for row, (rule, currency, opened_at, ends_at, closed_at) in zip(owner.tolist(), facts, strict=True):
-        if (name := by_id.get((rule, currency))) is not None:
-            left = days_left([(opened_at, ends_at, closed_at)], int(after[row]))
-            columns[name][row] = max(columns[name][row], left)
-    return columns
+def _about(pause: CoolOff, fact: AnswerFact | ContactFact) -> str:
+    return "all" if pause.about == "all" else str(getattr(fact, pause.about))
+
+
+def _ignored(sent: Sequence[ContactFact], after_days: int, answers: Sequence[AnswerFact]) -> list[tuple[ContactFact, int]]:  # fmt: skip
+    """(contact, instant) of every sent contact that is or will be ignored."""
+    said: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for answer in answers:
+        said[answer.contact_id].append((answer.kind, answer.at))
+    found = ((contact, ignored_at(contact.starts, after_days, said.get(contact.contact_id, ()))) for contact in sent)
+    return [(contact, since) for contact, since in found if since is not None]
+
+
+def _longer(longer: Lengthened, families: tuple[str, ...], opened_at: int, at: int, sent: Sequence[ContactFact],
+            answers: Sequence[AnswerFact]) -> int:  # fmt: skip
+    """Days that ignored contacts add to a stretch, as known at `at`."""
+    since = opened_at - longer.within_days * DAY_MICROS
+    before = [contact for contact in sent if contact.family in families and since < contact.starts <= opened_at]
+    return longer.days(sum(ignored <= at for _, ignored in _ignored(before, longer.after_days, answers)))
+
+
+def _times(asked: Precedent, window: tuple[int, int], sent: Sequence[ContactFact], answers: Sequence[AnswerFact]) -> int:  # fmt: skip
+    newest, oldest = asked.bounds(*window)
+    facts = ([(c.starts, c) for c in sent] if asked.once == "sent"
+             else [(a.at, a) for a in answers if a.kind == "accepted"])  # fmt: skip
+    return sum(oldest < at <= newest and asked.family in (None, fact.family) and asked.offer in (None, fact.offer)
+               for at, fact in facts)  # fmt: skip
+
+
+__all__ = ["COUNTING_STATES", "AnswerFact", "ContactFact", "SuppressionFact", "contact_state", "customer_state"]

@@ -3,19 +3,23 @@
 The event is an outflow (cash, transfer or FX sale) of one currency, cumulative over days: three
 withdrawals of 30 % count like one of 90 %. It opens a suppression of some families in that currency
 which ends after `lasts_days`, or earlier when enough money comes back. An outflow while it is open
-renews it.
+renews it; contacts the customer ignored before the event lengthen it. The stretches themselves are
+a fold of money movements alone and stand in the ledger; the lengthening is computed in the state
+column, from the contacts and answers known at the time of reading - so a late answer is heard, and
+the fold stays the same in whatever order events and outcomes arrive.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rules.catalogue import Catalogue, Frozen, Name
 from rules.column import declare
-from rules.cooloffs import DAY_MICROS
+from rules.cooloffs import LOOK_BACK_DAYS
+from rules.facts import DAY_MICROS
 from rules.reasons import Layer
 from rules.rule import Rule, Scope, Stated
 
@@ -61,6 +65,23 @@ class Inflow(Frozen):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
+class Lengthened(Frozen):
+    """Every `ignored` contacts about the families lengthen the suppression by `by_days`.
+
+    Counted: contacts sent in the within_days before the opening, ignored for after_days.
+    """
+
+    ignored: Annotated[int, Field(ge=1, le=50)] = 1
+    by_days: Annotated[int, Field(ge=1, le=365)]
+    at_most_days: Annotated[int, Field(ge=1, le=365)]
+    within_days: Annotated[int, Field(ge=1, le=365)] = 30
+    after_days: Annotated[int, Field(ge=1, le=90)] = 7
+
+    def days(self, n_ignored: int) -> int:
+        """min(at_most_days, floor(n_ignored / ignored) x by_days)."""
+        return min(self.at_most_days, n_ignored // self.ignored * self.by_days)
+
+
 class EventSuppression(Stated):
     """After `event` in a currency, no offer of `families` in that currency, in any channel or direction."""
 
@@ -69,6 +90,35 @@ class EventSuppression(Stated):
     currencies: tuple[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], ...] = Field(min_length=1)
     lasts_days: Annotated[int, Field(ge=1, le=730)]
     exit: Inflow | None = None
+    lengthened: Lengthened | None = None
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        longer = self.lengthened
+        if longer and self.lasts_days + longer.at_most_days > LOOK_BACK_DAYS:
+            raise ValueError(
+                f"suppression `{self.id}`: lasts_days and at_most_days are more than {LOOK_BACK_DAYS} together; shorten one"
+            )
+        if longer and longer.after_days > self.lasts_days:
+            raise ValueError(
+                f"suppression `{self.id}`: after_days is more than lasts_days; it would open anew once over"
+            )
+        return self  # fmt: skip
+
+    @property
+    def layer(self) -> Layer:
+        """Event suppressions are of the suppression layer."""
+        return Layer.SUPPRESSION
+
+    @property
+    def tail_days(self) -> int:
+        """The most that ignored contacts can add to lasts_days."""
+        return self.lengthened.at_most_days if self.lengthened else 0
+
+    @property
+    def reach_days(self) -> int:
+        """How far back a movement may matter."""
+        return self.event.days + self.lasts_days + self.tail_days
 
     def column(self, currency: str) -> str:
         """The computed column name for one currency."""
@@ -79,12 +129,12 @@ class EventSuppression(Stated):
         offers = tuple(o.id for o in catalogue.offers if o.family in self.families and o.currency in self.currencies)
         if not offers:
             return None
-        return Rule(**self.stated(), layer=Layer.SUPPRESSION, scope=Scope(offers=offers),
+        return Rule(**self.stated(), layer=self.layer, scope=Scope(offers=offers),
                     when=f"{self.column('this_currency')} > 0")  # fmt: skip
 
     def fields(self) -> list[pa.Field]:
         """The declared state columns, one per currency."""
-        return [declare(self.column(currency), pa.float64(), unit="days", domain="[0,)", null="ledger not read", source="ledger",
+        return [declare(self.column(currency), pa.float64(), unit="days", domain="[0,)", null="ledger not read", source="ledger suppressions",
                         en=f"days left of the pause after a large {currency} outflow", zh=f"大额{currency}流出后的静默剩余天数")
                 for currency in self.currencies]  # fmt: skip
 
@@ -95,28 +145,29 @@ class EventSuppression(Stated):
         may be open). An outflow that again fulfils the event while a stretch is open moves its end.
         """
         done = list(before)
-        current = done.pop() if done and done[-1].closed_at is None else None
-        window, lasts = self.event.days * DAY_MICROS, self.lasts_days * DAY_MICROS
+        window, lasts, tail = (days * DAY_MICROS for days in (self.event.days, self.lasts_days, self.tail_days))
         outflows: list[Movement] = []
         returned = 0
         for movement in sorted(set(movements)):
             now = movement.booked_at
-            if current and now >= current.ends_at:
-                done.append(current)
-                current = None
+            last = done[-1] if done and done[-1].closed_at is None else None
             if movement.outflow_minor > 0:
                 outflows = [m for m in outflows if m.booked_at > now - window] + [movement]
                 left = sum(m.outflow_minor for m in outflows)
                 if self.event.happened(left, movement.balance_minor):
-                    current = (Opening(now, now + lasts, None, movement.movement_id, left) if current is None
-                               else Opening(current.opened_at, now + lasts, None, current.cause, max(left, current.outflow_minor)))  # fmt: skip
+                    if last and now < last.ends_at:
+                        done[-1] = replace(last, ends_at=now + lasts, outflow_minor=max(left, last.outflow_minor))
+                    else:
+                        done.append(Opening(now, now + lasts, None, movement.movement_id, left))
                     returned = 0
-            elif movement.inflow_minor > 0 and current:
+            elif movement.inflow_minor > 0 and last and now < last.ends_at + tail:
                 returned += movement.inflow_minor
-                if self.exit and returned >= self.exit.share * current.outflow_minor:
-                    done.append(Opening(current.opened_at, current.ends_at, now, current.cause, current.outflow_minor))
-                    current, outflows = None, []
-        return [*done, current] if current else done
+                if self.exit and returned >= self.exit.share * last.outflow_minor:
+                    # An earlier stretch may still hold by its lengthening: the money is back for it as well.
+                    done = [replace(o, closed_at=now) if o.closed_at is None and now < o.ends_at + tail else o
+                            for o in done]  # fmt: skip
+                    outflows = []
+        return done
 
 
 def days_left(openings: Iterable[tuple[int, int, int | None]], at: int) -> float:

@@ -9,6 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from rules.catalogue import Catalogue
+from rules.closures import Reader
 from rules.policy import ContactPolicy, with_state
 from rules.program import Program, compile_program
 
@@ -64,6 +65,11 @@ class Terms:
     paused: frozenset[str] = frozenset()
     secret: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        """Caps per campaign count the campaigns in force; replacing them binds the policy anew."""
+        campaigns = tuple((a.campaign_id, a.offers, a.channels) for a in self.audiences or ())
+        object.__setattr__(self, "policy", self.policy.for_campaigns(campaigns))
+
     @cached_property
     def revision(self) -> str:
         """sha256 over all but the secret: two decisions of one revision and one row are equal."""
@@ -84,8 +90,20 @@ class Terms:
     def program(self) -> Program:
         """The compiled rules; ConditionError where one does not hold against columns and catalogue."""
         return compile_program(self.catalogue, self.policy.lowered(self.catalogue, self.day), self.vocabulary,
-                               [(a.campaign_id, a.offers, a.channels, a.when) for a in self.audiences]
+                               [(a.campaign_id, a.offers, a.channels, self.policy.narrowed(a.campaign_id, a.when, self.day))
+                                for a in self.audiences]
                                if self.audiences is not None else None, self.paused)  # fmt: skip
+
+    @cached_property
+    def treatments(self) -> tuple[str | None, ...]:
+        """The first wording of each cell, in cell order; null where none is written."""
+        offers, channels = self.catalogue.offers, self.catalogue.channels
+        return tuple(self.catalogue.treatment(offer.id, channel.id) for offer in offers for channel in channels)
+
+    @cached_property
+    def readers(self) -> list[Reader]:
+        """Readers of the schemas met so far, checked once each; filled by `rules.suppress`."""
+        return []
 
     @cached_property
     def state_schema(self) -> pa.Schema:

@@ -129,6 +129,15 @@ def walk(node: Node) -> Iterator[Node]:
         yield from walk(child)
 
 
+def atoms(node: Node) -> Iterator[Node]:
+    """The conditions that AND, OR and NOT connect, left to right."""
+    if isinstance(node, All | Any | Not):
+        for child in children(node):
+            yield from atoms(child)
+    else:
+        yield node
+
+
 def columns_of(node: Node) -> set[str]:
     """Names of the customer columns the condition reads; placeholders as written."""
     return {part.name for part in walk(node) if isinstance(part, Column)}

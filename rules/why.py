@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from rules.closures import closure, rows
+from rules.closures import closure
 from rules.reasons import PRECEDENCE, Layer, ReasonCode
-from rules.suppress import row_facts
+from rules.suppress import checked_reader, row_facts
 from rules.terms import Terms
 
 
@@ -26,13 +25,13 @@ def why_closed(
 
     customer: CUSTOMERS and terms.state_schema, one row. layers: only reasons of these.
     """
-    [row] = rows(customer, terms.program.types)
+    [row] = checked_reader(customer.schema, terms).rows(customer)
     found: dict[int, list[str]] = {}
     for step in terms.program.steps[customer.column("direction")[0].as_py()]:
         if step.cells >> cell & 1 and (truth := closure(step.when)(row)) is not False:
             found.setdefault(step.reason if truth else step.unknown, []).extend(step.rules)
-    for rank, mask in row_facts(customer, terms):
-        if bool(np.broadcast_to(mask, (1, terms.catalogue.n_cells))[0, cell]):
+    for rank, cells, who in row_facts(customer, terms):
+        if cells >> cell & 1 and who[0]:
             found.setdefault(rank, []).append(PRECEDENCE[rank].slug)
     closings = [Closing(PRECEDENCE[rank], tuple(dict.fromkeys(ids))) for rank, ids in sorted(found.items())]
     return [c for c in closings if layers is None or c.reason.layer in layers]

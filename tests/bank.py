@@ -10,23 +10,14 @@ import pyarrow as pa
 
 import rules
 from rules.catalogue import Catalogue, load_catalogue
-from rules.column import declare
+from rules.column import read_columns
 from rules.policy import ContactPolicy, load_policy
 from rules.terms import Terms
 from rules.types import CUSTOMERS, scores_schema
 
 POLICIES = Path(rules.__file__).parent / "policies"
+TEXTS = {"kind": "person", "language": "zh", "time_zone": "Asia/Shanghai"}
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)  # 12:00 in Shanghai
-FLAGS = (
-    "deceased",
-    "fraud_lock",
-    "do_not_contact",
-    "no_profiling",
-    "staff",
-    "vulnerable",
-    "complaint_open",
-    "hardship_open",
-)
 
 
 @cache
@@ -35,21 +26,15 @@ def catalogue() -> Catalogue:
     return load_catalogue(POLICIES / "retail.catalogue.yaml")
 
 
+@cache
+def _declared() -> pa.Schema:
+    return read_columns(POLICIES / "retail.columns.yaml")
+
+
 def feature_columns(of: Catalogue) -> pa.Schema:
-    """The feature columns the retail policy names."""
-
-    def field(name: str, type_: pa.DataType, domain: str = "") -> pa.Field:
-        return declare(name, type_, unit="", null="unknown", source="tests", en=name, zh=name, domain=domain)
-
-    numbers = ("age_years", "arrears_days", "credit_grade", "risk_tolerance", "risk_assessment_age_days",
-               *(f"balance_{c}_minor" for c in ("cny", "usd", "eur", "jpy")))  # fmt: skip
-    return pa.schema([
-        *(field(name, pa.bool_()) for name in FLAGS), *(field(name, pa.float64()) for name in numbers),
-        field("kind", pa.string(), "person|corporate"),
-        *(field(f"consent_marketing_{c.id}", pa.string(), "granted|denied|withdrawn|none") for c in of.channels),
-        *(field(f"reachable_{c.id}", pa.bool_()) for c in of.channels),
-        *(field(f"holds_{o.product}", pa.bool_()) for o in of.offers if o.product),
-    ])  # fmt: skip
+    """The feature columns of the example bank, as shipped, that are there for the catalogue's products."""
+    products = {f"holds_{offer.product}" for offer in of.offers if offer.product}
+    return pa.schema([f for f in _declared() if not f.name.startswith("holds_") or f.name in products])
 
 
 @cache
@@ -74,12 +59,13 @@ def welcome(of: Terms) -> dict[str, Any]:
     for column in of.vocabulary:
         if pa.types.is_boolean(column.type):
             row[column.name] = column.name.startswith("reachable_")
+        elif pa.types.is_string(column.type):
+            row[column.name] = "granted" if column.name.startswith("consent_") else TEXTS.get(column.name, "x")
         else:
-            row[column.name] = (
-                "granted" if column.name.startswith("consent_") else "person" if column.name == "kind" else 0.0
-            )
+            row[column.name] = 0.0
     known = {"age_years": 40.0, "credit_grade": 2.0, "risk_tolerance": 5.0, "risk_assessment_age_days": 30.0,
-             "local_minute": 720.0, "local_weekday": 1.0,
+             "local_minute": 720.0, "local_weekday": 1.0, "tenure_days": 900.0, "salary_sum_90d": 4e6,
+             "purchase_sum_365d": 5e6, "balance_total_minor": 1e8, "maturity_ahead_days": 200.0,
              **{f"balance_{c}_minor": 1e8 for c in ("cny", "usd", "eur", "jpy")}}  # fmt: skip
     return row | {name: value for name, value in known.items() if name in row}
 
@@ -100,7 +86,7 @@ def _person(of: Terms, rng: np.random.Generator, customer: str, unit: str, unkno
     row = welcome(of) | {"customer_id": customer, "unit_id": unit}
     row["direction"] = "inbound" if rng.random() < 0.2 else "outbound"
     row["channels"] = int(rng.integers(1, 32)) if rng.random() < 0.2 else None
-    for column in of.vocabulary:
+    for column in of.state_schema:
         chance = rng.random()
         if chance < unknown:
             row[column.name] = None
@@ -115,7 +101,7 @@ def _other(column: pa.Field, rng: np.random.Generator) -> Any:
     if pa.types.is_boolean(column.type):
         return bool(rng.random() < 0.5)
     if pa.types.is_string(column.type):
-        return str(rng.choice((column.metadata or {})[b"domain"].decode().split("|")))
+        return str(rng.choice((column.metadata or {})[b"domain"].decode().split("|")))  # free text gives ""
     scale = {"balance": 1e6, "risk_a": 800, "age_ye": 90, "local_": 1440}.get(
         column.name[:6] if column.name[:7] != "balance" else "balance", 6
     )

@@ -152,7 +152,10 @@ def _read(key: int, terms: Terms) -> Any:
         language = Language(terms.vocabulary, terms.catalogue)
         rules = [(rule, language.parse(rule.when), rule.scope.cells(terms.catalogue))
                  for rule in terms.policy.lowered(terms.catalogue, terms.day)]  # fmt: skip
-        audiences = {a.campaign_id: language.parse(a.when) for a in terms.audiences or ()}
+        audiences = {
+            a.campaign_id: language.parse(terms.policy.narrowed(a.campaign_id, a.when, terms.day))
+            for a in terms.audiences or ()
+        }
         _READINGS[key] = (terms, (language.cells, rules, audiences))
     return _READINGS[key][1]
 

@@ -91,3 +91,14 @@ def test_a_missing_column_is_named() -> None:
 
         decide(pa.RecordBatch.from_arrays([c for i, c in enumerate(batch.columns) if i != place],
                                           schema=batch.schema.remove(place)), terms, lambda *_: batch)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_p11_members_closed_by_the_household_keep_only_the_reasons_of_the_last_look(seed: int) -> None:
+    """Units of up to five, many scores missing: who is looked at again must not keep what he met before."""
+    terms = bank.terms(exploration=Exploration(0.3, 20_000))
+    rows = [row | {"unit_id": f"U{place // 5}", "direction": "inbound" if place % 7 == 0 else "outbound"}
+            for place, row in enumerate(bank.population(terms, 60, seed=seed, unknown=0.001))]  # fmt: skip
+    random.Random(seed).shuffle(rows)
+    scores = bank.scores(terms, 60, seed=seed, unknown=0.3)
+    assert_same(terms, by_engine(terms, rows, scores), by_oracle(terms, rows, scores))

@@ -1,5 +1,6 @@
 """Loading a policy: every mistake is one line with file, line, rule and the nearest right name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,23 @@ TEXT = (bank.POLICIES / "retail.yaml").read_text("utf-8")
 
 SPOILED = [
     ("when: deceased\n", "when: deceasd\n", "rule `deceased`: unknown column `deceasd`: did you mean `deceased`?"),
-    ("reason: deceased\n", "reason: decesed\n", "`deceased`: unknown reason `decesed`"),
+    ("reason: deceased\n", "reason: decesed\n", "`deceased`: unknown reason `decesed`: did you mean `deceased`?"),
     ("    layer: regulatory\n    reason: deceased", "    layer: suitability\n    reason: deceased",
      "rule `deceased`: reason `deceased` belongs to layer `regulatory`, not `suitability`; change one of the two"),
     ("scope: {families: [card, loan, wealth]}", "scope: {families: [card, loan, welth]}",
      "rule `vulnerable_credit`: unknown family `welth`: did you mean `wealth`?"),
     ("scope: {families: [card, loan, wealth]}", "scpe: {families: [card, loan, wealth]}", "`vulnerable_credit`: unknown key `scpe`: did you mean `scope`?"),
-    ("    owner: compliance\n    when: fraud_lock", "    when: fraud_lock", "`fraud_lock`: `owner` is missing; add it"),
+    ("    owner: compliance\n    effective: {from: 2024-01-01}\n    when: fraud_lock", "    when: fraud_lock", "`fraud_lock`: `owner` is missing; add it"),
+    ("layer: regulatory\n    reason: deceased", "layer: regulatry\n    reason: deceased", "`deceased`: `layer` is `regulatry`: did you mean `regulatory`?"),
+    ("direction: outbound}\n    when: consent_marketing_this_channel IN", "direction: outbond}\n    when: consent_marketing_this_channel IN",
+     "`opted_out`: `scope.direction` is `outbond`: did you mean `outbound`?"),
+    ("effective: {from: 2024-01-01}", "effective: {from: soon}", "`deceased`: `effective.from` is `soon`: "),
+    ("when: consent_marketing_this_channel = 'none'", "when: consent_marketing_this_channel = 'non'", "rule `no_consent`: `non` is no value of `consent_marketing_this_channel`: did you mean `none`?"),
+    ("when: consent_marketing_this_channel = 'none'", "when: consent_marketing_this_chanel = 'none'", "rule `no_consent`: unknown column `consent_marketing_this_chanel`: did you mean `consent_marketing_"),
+    ("outcomes: [ignored]", "outcomes: [ignord]", "`ignored`: `outcomes` is `ignord`: did you mean `ignored`?"),
+    ("families: [wealth, deposit]\n    currencies", "families: [welth, deposit]\n    currencies", "rule `outflow`: unknown family `welth`: did you mean `wealth`?"),
+    ("never: {family: loan}", "never: {family: laon}", "`borrow_after_saving`: unknown family `laon`: did you mean `loan`?"),
+    ("weekdays: [sun]", "weekdays: [son]", "`sunday_calls`: `weekdays` is `son`: did you mean `sun`?"),
     ("max: 2\n    window_days: 7", "max: two\n    window_days: 7", "`cap_sms_week`: `max` is `two`: input should be a valid integer"),
     ("max: 2\n    window_days: 7", "max: -1\n    window_days: 7", "`cap_sms_week`: `max` is `-1`: input should be greater than or equal to 0"),
     ('from: "21:00"', "from: 21", "`night`: `from` is `21`: string should match pattern"),
@@ -99,3 +110,22 @@ def test_a_contradictory_catalogue_is_refused(tmp_path: Path, old: str, new: str
     with pytest.raises(CatalogueError) as refused:
         load_catalogue(path)
     assert said in str(refused.value)
+
+
+def test_every_part_names_a_paragraph_of_the_contact_policy_and_every_paragraph_has_a_part() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "contact-policy.md").read_text("utf-8")
+    paragraphs = re.findall(r"^- \*\*(§\d+\.\d+)", text, re.MULTILINE)
+    assert set(paragraphs) == {part.source for part in bank.policy().parts}
+    assert len(set(paragraphs)) == len(paragraphs)
+
+
+def test_every_part_speaks_both_languages_and_says_since_when() -> None:
+    assert 30 <= len(bank.policy().rules) <= 40
+    assert {str(rule.layer) for rule in bank.policy().rules} == {
+        "regulatory", "eligibility", "suitability", "suppression", "contact", "campaign"}  # fmt: skip
+    for part in bank.policy().parts:
+        assert part.explanation, part.id
+        assert part.effective.from_, part.id
+        for words in (part.title, part.explanation):
+            assert re.search(r"[\u4e00-\u9fff]", words.zh), part.id
+            assert not re.search(r"[\u4e00-\u9fff]", words.en), part.id

@@ -5,8 +5,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
-from rules.quiet import clock_state
+from rules.policy import ContactPolicy
+from rules.quiet import QuietHours, clock_state
+from rules.suppress import suppress
 from rules.types import INSTANT
 from tests import bank
 from tests.conformance import by_engine
@@ -65,3 +68,74 @@ def test_a_holiday_is_a_local_day() -> None:
         frozenset({date(2026, 10, 1)}),
     )
     assert found["is_holiday"] == [True, False]
+
+
+SAID = {
+    "id": "q",
+    "reason": "quiet_hours",
+    "title": {"en": "x", "zh": "x"},
+    "source": "§0",
+    "owner": "tests",
+    "channels": ["sms", "call"],
+}
+
+
+def quiet(**written: object) -> QuietHours:
+    return QuietHours.model_validate(SAID | written)
+
+
+def is_quiet(rule: QuietHours, weekday: float | None, minute: float | None) -> bool:
+    """Whether sms is closed at this local weekday and minute under the rule alone."""
+    policy = ContactPolicy(id="p", title={"en": "x", "zh": "x"}, source="t", quiet_hours=(rule,))  # type: ignore[arg-type]
+    terms = bank.terms(policy=policy)
+    row = bank.welcome(terms) | {"local_weekday": weekday, "local_minute": minute, "channels": 1}
+    return not suppress(bank.customers_batch(terms, [row]), terms).open.any()
+
+
+@pytest.mark.parametrize(("written", "weekday", "minute", "want"), [
+    ({"from": "00:00", "to": "24:00", "weekdays": ["sun"]}, 7, 0, True), ({"from": "00:00", "to": "24:00", "weekdays": ["sun"]}, 7, 1439, True),
+    ({"from": "00:00", "to": "24:00", "weekdays": ["sun"]}, 1, 0, False), ({"from": "00:00", "to": "24:00", "weekdays": ["sun"]}, None, None, True),
+    ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 6, 1200, True), ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 6, 539, False),
+    ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 7, 539, True), ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 1, 539, True),
+    ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 1, 540, False), ({"from": "20:00", "to": "09:00", "weekdays": ["sat", "sun"]}, 1, 1200, False),
+    ({"from": "12:00", "to": "14:00", "weekdays": ["mon"]}, 1, 720, True), ({"from": "12:00", "to": "14:00", "weekdays": ["mon"]}, 1, 840, False),
+    ({"from": "00:00", "to": "24:00"}, 3, 600, True),
+])  # fmt: skip
+def test_p19_quiet_hours_of_some_weekdays(
+    written: dict[str, object], weekday: float, minute: float, want: bool
+) -> None:
+    assert is_quiet(quiet(**written), weekday, minute) == want
+
+
+def test_quiet_hours_of_no_length_are_refused() -> None:
+    with pytest.raises(ValidationError, match="from and to are both 08:00; write 00:00 to 24:00 for all day"):
+        quiet(**{"from": "08:00", "to": "08:00"})
+    with pytest.raises(ValidationError, match="weekdays"):
+        quiet(**{"from": "08:00", "to": "09:00", "weekdays": ["sunday"]})
+
+
+@pytest.mark.parametrize(("weekday", "minute", "want"), [
+    (6, 1200, 240), (7, 1439, 7 * 1440 - 1439), (1, 0, 6 * 1440), (3, 600, 4 * 1440 - 600), (None, 600, 840),
+])  # fmt: skip
+def test_minutes_until_sunday(weekday: float | None, minute: float, want: float) -> None:
+    sunday = quiet(**{"from": "00:00", "to": "24:00", "weekdays": ["sun"]})
+    assert sunday.minutes_until(minute, weekday) == want
+
+
+def test_minutes_until_agrees_with_the_rule_minute_by_minute() -> None:
+    rule = quiet(**{"from": "20:30", "to": "07:00", "weekdays": ["fri", "sun"]})
+    begins = [4 * 1440 + 1230, 6 * 1440 + 1230]  # friday, sunday: minutes of the week
+    for now in range(0, 7 * 1440, 7):
+        want = min((begin - now) % (7 * 1440) or 7 * 1440 for begin in begins)
+        assert rule.minutes_until(now % 1440, now // 1440 + 1) == want
+
+
+@pytest.mark.long
+def test_p19_local_time_is_right_in_every_zone_for_four_years() -> None:
+    zones = sorted(available_timezones())
+    for zone in zones:
+        instants = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=7 * k) for k in range(4 * 366 * 24 // 7)]
+        found = clock([zone] * len(instants), instants)
+        local = [at.astimezone(ZoneInfo(zone)) for at in instants]
+        assert found["local_minute"] == [t.hour * 60 + t.minute for t in local], zone
+        assert found["local_day"] == [t.date() for t in local], zone

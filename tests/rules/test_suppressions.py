@@ -1,8 +1,13 @@
 """Event suppressions: what opens one, what ends it, and that it always ends."""
 
-import pytest
+from typing import Any
 
-from rules.suppressions import EventSuppression, Movement, Opening, days_left
+import pytest
+from pydantic import ValidationError
+
+from rules.policy import ContactPolicy
+from rules.state import AnswerFact, ContactFact, SuppressionFact, customer_state
+from rules.suppressions import EventSuppression, Lengthened, Movement, Opening, days_left
 from tests import bank
 
 DAY = 86_400_000_000
@@ -69,3 +74,74 @@ def test_mutant_a_share_of_the_single_withdrawal_alone_misses_the_story() -> Non
     thrice = [out(1, 300_000, 700_000), out(2, 300_000, 400_000)]
     assert RULE.openings(thrice)
     assert not mutant.openings(thrice)
+
+
+LONGER = Lengthened(by_days=10, at_most_days=90, within_days=30, after_days=7)
+LONG = RULE.model_copy(update={"lengthened": LONGER})
+
+
+def ignored(day: float, family: str = "wealth") -> ContactFact:
+    return ContactFact("A", "sms", family, int(day * DAY), int(day * DAY), "wealth_usd_income", "", f"k{day}", True)
+
+
+def left(
+    at: float,
+    contacts: list[ContactFact],
+    answers: list[AnswerFact],
+    movements: list[Movement],
+    rule: EventSuppression = LONG,
+) -> float:
+    policy = ContactPolicy(id="p", title={"en": "x", "zh": "x"}, source="tests", event_suppressions=(rule,))  # type: ignore[arg-type]
+    rows = [SuppressionFact("outflow", "USD", o.opened_at, o.ends_at, o.closed_at) for o in rule.openings(movements)]
+    return customer_state(policy, bank.catalogue(), "A", (round(at * DAY),) * 2, contacts, answers, rows)[
+        rule.column("USD")
+    ]
+
+
+FLED = [out(101, 900_000, 100_000)]  # rests until day 146
+
+
+@pytest.mark.parametrize(("contacts", "days"), [
+    ([], 45), ([ignored(90)], 55), ([ignored(90), ignored(95)], 65), ([ignored(90, "card")], 45),
+    ([ignored(71)], 45), ([ignored(71.1)], 55), ([ignored(101)], 55), ([ignored(102)], 45),  # the 30 days before, the opening included
+    ([ignored(75 + k) for k in range(12)], 135),  # at most 90 more
+])  # fmt: skip
+def test_each_ignored_contact_before_the_event_lengthens_it(contacts: list[ContactFact], days: float) -> None:
+    end = 101 + days
+    assert left(end - 0.001, contacts, [], FLED) > 0
+    assert left(end, contacts, [], FLED) == 0
+    assert left(110, contacts, [], FLED) == pytest.approx(days - 9)
+
+
+def test_an_answered_contact_lengthens_nothing_and_a_late_answer_is_heard() -> None:
+    opened = AnswerFact("opened", 92 * DAY, "wealth", "wealth_usd_income", "sms", "k90")
+    assert left(146, [ignored(90)], [], FLED) > 0
+    assert left(146, [ignored(90)], [opened], FLED) == 0
+
+
+def test_money_that_comes_back_ends_the_lengthened_part_too() -> None:
+    home = [*FLED, back(150, 900_000, 1_000_000)]
+    assert left(149.9, [ignored(90)], [], home) > 0
+    assert left(150, [ignored(90)], [], home) == 0
+    again = [*FLED, out(148, 90_000, 10_000), back(150, 900_000, 910_000)]  # a second outflow while lengthened
+    assert left(149.9, [ignored(90)], [], again) > 0
+    assert left(150, [ignored(90)], [], again) == 0
+
+
+@pytest.mark.parametrize("rule", [*bank.policy().event_suppressions, LONG], ids=["shipped", "lengthened"])
+def test_p10_every_suppression_ends_at_the_latest_by_lasts_days_and_the_most_it_can_be_lengthened(
+    rule: EventSuppression,
+) -> None:
+    many = [ignored(90 + k / 10) for k in range(50)]
+    last = 101 + rule.lasts_days + rule.tail_days
+    assert left(last - 1 / DAY, many, [], FLED, rule) > 0
+    assert left(last, many, [], FLED, rule) == 0
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"lasts_days": 700, "lengthened": LONGER}, "more than 730 together"),
+    ({"lasts_days": 5, "lengthened": LONGER}, "after_days is more than lasts_days"),
+])  # fmt: skip
+def test_a_suppression_without_a_near_end_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EventSuppression(**(dict(RULE) | changes))
