@@ -10,7 +10,7 @@ demo: $(RUNTIME)
 	$(BIN)/nbo demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n auto -m "not long"
 
 check: $(DEV)
 	$(BIN)/ruff check .
@@ -19,7 +19,7 @@ check: $(DEV)
 	$(BIN)/basedpyright
 
 verify: $(DEV)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n auto -m long
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks $(NAME)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,7 +86,7 @@ def demo(context: typer.Context,
 
 
 def _home(path: Path, seed: int) -> Home:
-    if path.exists() and not (path / "demo").exists():
+    if path.exists() and not (path / "demo").exists() and not (path.is_dir() and not any(path.iterdir())):
         raise DemoError(f"`{path}` exists and is no demo bank; choose another with nbo --home DIR demo")
     shutil.rmtree(path, ignore_errors=True)
     settings = Settings(name="Demo bank", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
@@ -226,7 +227,7 @@ def _in_list(answer: PlanAnswer) -> str:
 def _told(answer: DemoAnswer) -> list[str]:
     lines = ["", *plan_lines(answer.plan), "", "first rows of offers.csv:"]
     with (Path(answer.list_path) / "offers.csv").open(encoding="utf-8") as file:
-        lines += [f"  {next(file).rstrip()}" for _ in range(6)]
+        lines += [f"  {line.rstrip()}" for line in islice(file, 6)]
     lines += ["", "models on later data (area under the curve):"]
     lines += [
         f"  {name:<10} {metrics['auc']:.3f}"

@@ -6,14 +6,16 @@ Exit 0: done. 1: a check said no. 2: bad usage or input, told in one line on std
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from demo import demo
 from features import commands as features
-from features.home import Home, Settings
-from serving.commands import audit, keys, lists
+from features.home import Home, HomeError, Settings
+from rules import commands as rules_commands
+from serving.commands import audit, keys, lists, operate
 from serving.commands.serve import serve
 from serving.example import equip
 from training import commands as training
@@ -29,6 +31,13 @@ app = typer.Typer(
 HomePath = Annotated[Path, typer.Option("--home", envvar="NBO_HOME", help="The bank's folder.")]
 
 
+class InitAnswer(BaseModel):
+    """`nbo init --json`: the home, and the example files written; those that stood there are left alone."""
+
+    home: str
+    written: list[str]
+
+
 @app.callback()
 def front_door(context: typer.Context, home: HomePath = DEFAULT_HOME) -> None:
     """For each customer the one next offer and channel, or silence, and the proof why."""
@@ -38,12 +47,18 @@ def front_door(context: typer.Context, home: HomePath = DEFAULT_HOME) -> None:
 @app.command("init")
 def init(directory: Path,
          currency: Annotated[str, typer.Option(help="Base currency, ISO 4217.")] = "CNY",
-         zone: Annotated[str, typer.Option(help="IANA zone of the bank's days.")] = "Asia/Shanghai") -> None:  # fmt: skip
+         zone: Annotated[str, typer.Option(help="IANA zone of the bank's days.")] = "Asia/Shanghai",
+         as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:  # fmt: skip
     """Make a home: settings, secret, the example catalogue, policy and campaigns."""
     currencies = tuple(dict.fromkeys((currency, "CNY", "USD", "EUR", "JPY")))
-    home = Home.create(directory, Settings(currency=currency, currencies=currencies, zone=zone))
-    for path in equip(home, "retail"):
-        print(path)
+    try:
+        settings = Settings(currency=currency, currencies=currencies, zone=zone)
+    except ValidationError as error:
+        raise HomeError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    home = Home.create(directory, settings)
+    answer = InitAnswer(home=str(home.path), written=[str(path) for path in equip(home, "retail")])
+    text = "\n".join([f"home: {answer.home}", *answer.written])
+    print(answer.model_dump_json() if as_json else text)
 
 
 @features.import_app.callback()
@@ -63,8 +78,11 @@ app.add_typer(features.import_app, name="import")
 app.add_typer(features.features_app, name="features")
 app.add_typer(training.train_app, name="train")
 app.add_typer(training.models_app, name="models")
+app.add_typer(rules_commands.app, name="rules")
 app.add_typer(audit.app, name="audit", help="What was decided, and the proof.")
 app.add_typer(keys.app, name="keys")
+app.add_typer(operate.switch_app, name="switch")
+app.add_typer(operate.recall_app, name="recall")
 app.command("plan")(lists.plan)
 app.command("decide")(lists.decide)
 app.command("serve")(serve)
@@ -76,11 +94,33 @@ def main() -> None:
     _own_packages()
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:  # a command mistyped
+        said = error.format_message().strip()
+        if "\n" in said:  # no command at all: the help
+            print(said, file=sys.stderr)
+        else:
+            what = f"{said[0].lower()}{said[1:].rstrip('.')}"
+            _refuse(f"{what}; nbo --help and nbo COMMAND --help say what there is", error.exit_code)
+        raise SystemExit(error.exit_code) from None
+    except typer.Abort:
+        _refuse("stopped from the keyboard", 130)
+    except BrokenPipeError:  # whoever read us has gone: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        _refuse(
+            f"{(error.strerror or 'cannot be read').lower()}: `{error.filename or 'the disk'}`; mend it and repeat", 2
+        )
     except ValueError as error:  # every room's errors of input are ValueErrors with one line
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(str(error), 2)
+    else:
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _refuse(what: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(what.split())}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def _own_packages() -> None:

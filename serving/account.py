@@ -12,10 +12,10 @@ from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.types import CUSTOMERS, scores_schema
 from rules.why import why_closed
+from serving import switches
 from serving.engine import Engine
 from serving.messages import Cell, DecisionWhyResponse, Words
 from serving.records import DecisionRow
-from serving.switches import paused
 
 
 class AccountError(ValueError):
@@ -27,15 +27,29 @@ def account(engine: Engine, connection: Connection, record: DecisionRow) -> Deci
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
-    terms = engine.terms(at, paused(connection))
+    terms = terms_of(engine, connection, record.terms, at)
     cells: tuple[Cell, ...] = ()
-    if stored and terms.revision == record.terms:
+    if stored and terms is not None:
         cells = tuple(_cells(terms, stored))
     won = row if row is not None and row["offer_id"] is not None else None
     return DecisionWhyResponse(
         decision_id=record.decision_id, offer_id=won["offer_id"] if won else None, channel=won["channel"] if won else None,
         sentences=tuple(_sentences(result)), factors=won["factors"] if won else {}, p_chosen=won["p_chosen"] if won else None,
         explored=bool(won and won["explored"]), cells=cells)  # fmt: skip
+
+
+def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime) -> Terms | None:
+    """The terms of that revision, with the switches as they stood; null: no longer in force."""
+    scopes: set[str] = set()
+    stood = [frozenset(scopes)]
+    for change in switches.history(connection):
+        (scopes.discard if change.action == "resume" else scopes.add)(change.scope)
+        stood.append(frozenset(scopes))
+    for paused in dict.fromkeys(reversed(stood)):  # the latest first: most decisions are asked about soon
+        terms = engine.terms(at, paused)
+        if terms.revision == revision:
+            return terms
+    return None
 
 
 def restored(terms: Terms, stored: dict[str, Any]) -> tuple[pa.RecordBatch, pa.RecordBatch]:

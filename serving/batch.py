@@ -11,22 +11,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import select
 
 from rules.arbitrate import cell_values
+from rules.catalogue import Catalogue
 from rules.decide import decide
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import DECISIONS, INSTANT
 from serving.allocate import Prices, allocate
+from serving.campaign import CampaignError
 from serving.consents import consents_table
 from serving.engine import Engine, EngineError
 from serving.events import events_table, suppressions_table
-from serving.ledger import Ledger, contacts_table, micros
+from serving.ledger import Ledger, State, contacts_table, micros
 from serving.outcomes import outcomes_table
-from serving.rows import LOOK_BACK, batch
+from serving.rows import INSTANT_AFTER, LOOK_BACK, batch
+from serving.schema import arrow, units
 from serving.switches import paused
 
 CHUNK = 16_384
+_UNITS = pa.schema([("customer_id", pa.string()), ("unit_id", pa.string())])
 Progress = Callable[[int, int], object]
 
 
@@ -46,7 +51,7 @@ class Inputs:
 def read_inputs(
     engine: Engine, ledger: Ledger, at: datetime, campaigns: tuple[str, ...] | None, run: str | None = None
 ) -> Inputs:
-    """Read snapshot and ledger; contacts that an earlier try of the same run reserved are left out."""
+    """Read snapshot and ledger; what an earlier try of the same run reserved, and nobody claimed, is left out."""
     snapshot = engine.snapshot(at)
     if snapshot is None:
         raise EngineError("no feature snapshot at or before the plan's instant; nbo features build --as-of T")
@@ -56,19 +61,24 @@ def read_inputs(
         tables = {"contacts": contacts_table(connection, since), "outcomes": outcomes_table(connection, since),
                   "suppressions": suppressions_table(connection, since), "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
+        members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
     if run is not None:
-        own = pc.fill_null(pc.equal(tables["contacts"].column("decision_id"), run), False)
-        tables["contacts"] = tables["contacts"].filter(pc.invert(own))
+        contacts = tables["contacts"]
+        own = pc.fill_null(pc.equal(contacts.column("decision_id"), run), False)
+        waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
+        tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
     base = micros(snapshot.as_of)
     events = tables["events"]
     new = pc.or_(pc.greater_equal(events.column("booked_at"), base), pc.greater(events.column("recorded_at"), base))
-    features = engine.store.overlay(snapshot.table, at, events.filter(new), tables["consents"])
-    features = features.sort_by([("unit_id", "ascending"), ("customer_id", "ascending")])
+    features = engine.store.overlay(snapshot.table, at + INSTANT_AFTER, events.filter(new), tables["consents"])
+    features = _in_units(features, members).sort_by([("unit_id", "ascending"), ("customer_id", "ascending")])
     chosen = [engine.campaign(name) for name in campaigns] if campaigns is not None else []
     hours = (
         max((c.send.after for c in chosen), default="10:00"),
         min((c.send.before for c in chosen), default="19:00"),
     )
+    if hours[0] >= hours[1]:
+        raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
     return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, bool(engine.problems(at)))
 
 
@@ -90,8 +100,13 @@ def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.Rec
             progress(start, n)
 
 
-def decide_all(inputs: Inputs, seats: dict[str, int], progress: Progress | None = None) -> tuple[pa.Table, Prices]:
-    """DECISIONS for every customer under seat prices, and the prices with their bound.
+def decide_all(
+    inputs: Inputs, seats: dict[str, int], progress: Progress | None = None
+) -> tuple[pa.Table, Prices, np.ndarray]:
+    """DECISIONS for every customer under seat prices, the prices with their bound, and what each is worth.
+
+    The worth, (n,) int64, is the chosen cell's value before the seat price, as the bound counts it; 0
+    for silence.
 
     Explored and household-resolved choices may differ from the priced ones; the caller trims to the
     seats, and the bound holds all the same.
@@ -107,13 +122,30 @@ def decide_all(inputs: Inputs, seats: dict[str, int], progress: Progress | None 
         kept.append((customers, scores))
         values.append(found.gross)
         allowed.append(open_ & found.known)
+    if not kept:
+        raise EngineError("the newest snapshot holds no customers; import them, then nbo features build")
     channels = [channel.id for channel in catalogue.channels]
     prices = allocate(np.concatenate(values), np.concatenate(allowed), channels, seats)
     priced = replace(
         inputs.terms, prices=tuple(prices.minor[channel] for _ in catalogue.offers for channel in channels)
     )
     decided = [decide(customers, priced, lambda *_, scores=scores: scores) for customers, scores in kept]
-    return pa.Table.from_batches(decided, DECISIONS), prices
+    worth = [_worth(catalogue, batch_, gross) for batch_, gross in zip(decided, values, strict=True)]
+    return pa.Table.from_batches(decided, DECISIONS), prices, np.concatenate(worth)
+
+
+def _worth(catalogue: Catalogue, decided: pa.RecordBatch, gross: np.ndarray) -> np.ndarray:
+    chosen = zip(decided.column("offer_id").to_pylist(), decided.column("channel").to_pylist(), strict=True)
+    cells = np.array([-1 if offer is None else catalogue.cell(offer, channel) for offer, channel in chosen], np.int64)
+    return np.where(cells < 0, 0, gross[np.arange(len(cells)), np.maximum(cells, 0)])
+
+
+def _in_units(features: pa.Table, members: pa.Table) -> pa.Table:
+    """The features in the ledger's units, by which its contacts are counted; newer than the snapshot's."""
+    place = pc.index_in(features.column("customer_id"), value_set=members.column("customer_id"))
+    unit = pc.coalesce(members.column("unit_id").take(place), features.column("unit_id"))
+    where = features.schema.get_field_index("unit_id")
+    return features.set_column(where, features.schema.field(where), unit)
 
 
 def send_windows(

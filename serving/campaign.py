@@ -2,9 +2,9 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from rules.catalogue import Catalogue, Frozen, Name, Words
 from rules.document import read_document
@@ -24,12 +24,24 @@ class Window(Frozen):
     from_: Annotated[date, Field(alias="from")]
     to: date
 
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.from_ > self.to:
+            raise ValueError(f"`window` ends on {self.to}, before it begins on {self.from_}; swap the two")
+        return self
+
 
 class SendHours(Frozen):
     """The customer's local hours in which a list's contacts are sent."""
 
     after: Clock = "10:00"
     before: Clock = "19:00"
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.after >= self.before:
+            raise ValueError(f"`send` ends at {self.before}, not after its begin at {self.after}; mend one of the two")
+        return self
 
 
 class Campaign(Frozen):

@@ -15,7 +15,7 @@ from serving.door import Conflict, NotFound, StoredAnswer, Unprocessable
 from serving.engine import Engine
 from serving.guard import check_channel
 from serving.keys import Principal
-from serving.ledger import Action, ContactRow, claim, close, due, find, micros, recalls, sent
+from serving.ledger import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
 from serving.lifecycle import CLAIM_AHEAD_MICROS
 from serving.messages import (
     CancelRequest,
@@ -55,7 +55,8 @@ def claim_contact(
     row = contact_of(connection, contact_id, principal)
     if row.direction != "outbound":
         raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
-    if forbidden := _forbidden(engine, connection, row, now):
+    # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
+    if row.state in (State.RESERVED, State.CLOSED) and (forbidden := _forbidden(engine, connection, row, now)):
         close(connection, contact_id, Action.RECALL, now)
         message = f"the rules forbid it now ({', '.join(forbidden)}); do not send"
         body = {"error": {"code": "claim_refused", "message": message}}
@@ -73,8 +74,11 @@ def confirm_sent(
     at = micros(request.sent_at) if request.sent_at else now
     if at > now:
         raise Unprocessable("`sent_at` is in the future; report a contact when it has gone out")
-    contact_of(connection, contact_id, principal)
-    return stands(sent(connection, contact_id, at), at)
+    row = contact_of(connection, contact_id, principal)
+    if row.claimed_at is not None and at < row.claimed_at - CLAIM_AHEAD_MICROS:
+        raise Unprocessable("`sent_at` lies before the claim; report when it went out")  # it would count too early
+    row = sent(connection, contact_id, at)
+    return stands(row, row.sent_at or at)
 
 
 def cancel_contact(
@@ -83,7 +87,8 @@ def cancel_contact(
     """The contact, closed unsent."""
     contact_of(connection, contact_id, principal)
     action = Action.CANCEL if request.reason.value == "cancelled" else Action.NOT_SENT
-    return stands(close(connection, contact_id, action, now), now)
+    row = close(connection, contact_id, action, now)
+    return stands(row, row.closed_at or now)
 
 
 def due_page(connection: Connection, query: DueContactsQuery, now: int) -> DueContactsResponse:
@@ -136,8 +141,8 @@ def _forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int
     if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
     terms = engine.terms(at, stopped)
-    customers = online(engine, terms, connection, [Asked(row.customer_id)], at)
-    if customers is None:
+    customers = None if engine.staleness(at) else online(engine, terms, connection, [Asked(row.customer_id)], at)
+    if customers is None:  # nobody can say that he still may be contacted
         return [ReasonCode.REGULATORY_UNKNOWN.slug]
     cell = engine.catalogue.cell(row.offer_id, row.channel)
     return [closing.reason.slug for closing in why_closed(customers, terms, cell, CLAIM_LAYERS)]

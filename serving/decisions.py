@@ -22,7 +22,7 @@ from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS
 from serving.engine import Engine
-from serving.ledger import ContactRow, micros, reserve
+from serving.ledger import ContactRow, claim, micros, reserve
 from serving.lifecycle import State
 from serving.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
 from serving.records import DecisionRow, record
@@ -89,6 +89,8 @@ def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -
             direction="inbound" if inbound else "outbound", state=State.RESERVED, p_chosen=decided.row["p_chosen"] if place == 0 else None,
             decision_id=answer.decision_id)  # fmt: skip
         reserve(connection, contact)
+        if inbound:  # made by answering: there is nothing left to claim, and its outcome may come at once
+            claim(connection, contact_id, now)
         choices.append(choice.model_copy(update={"contact_id": contact_id}))
     answer = answer.model_copy(update={"choices": tuple(choices)})
     record(connection, DecisionRow(

@@ -20,6 +20,7 @@ from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
 from rules.types import scores_schema
 from serving.campaign import Campaign, CampaignError, load_campaigns
+from training.errors import BundleError
 from training.score import Models
 
 EXPLORATION = Exploration(share=0.02, max_loss_minor=2_000)
@@ -41,6 +42,7 @@ class Engine:
     models: Models
     campaigns: dict[str, Campaign]
     holidays: frozenset[date]
+    damaged: tuple[str, ...] = ()  # what is wrong with the live models: then none is used
 
     @classmethod
     def open(cls, home: Home) -> "Engine":
@@ -52,9 +54,13 @@ class Engine:
         policies = sorted(p for p in home.policies.glob("*.yaml") if p.name.count(".") == 1)
         if len(policies) != 1:
             raise EngineError(f"`{home.policies}` holds {len(policies)} policies; exactly one may be in force")
+        if catalogue.base_currency != home.settings.currency:
+            raise EngineError(
+                f"`{home.catalogue}` counts in {catalogue.base_currency}, bank.yaml in {home.settings.currency}; make them one"
+            )
         policy = load_policy(policies[0], catalogue, store.schema)
-        engine = cls(home, store, catalogue, policy, Models.load(home.models),
-                     load_campaigns(home.campaigns), _holidays(home))  # fmt: skip
+        models, damaged = _live(home)
+        engine = cls(home, store, catalogue, policy, models, load_campaigns(home.campaigns), _holidays(home), damaged)
         missing = [name for name in engine.models.columns if name not in store.schema.names]
         if missing:
             raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
@@ -100,13 +106,17 @@ class Engine:
 
     def problems(self, at: datetime) -> tuple[str, ...]:
         """Why marketing must stay silent, one line each; empty: nothing is wrong."""
-        found = [f"no live model `{name}`; train and promote it" for name in self.models.missing]
+        missing = tuple(f"no live model `{name}`; train and promote it" for name in self.models.missing)
+        return (*(self.damaged or missing), *self.staleness(at))
+
+    def staleness(self, at: datetime) -> tuple[str, ...]:
+        """Why the features cannot be trusted at an instant, one line; empty: they can."""
         snapshot, age = self.snapshot(at), timedelta(hours=self.home.settings.snapshot_max_age_hours)
         if snapshot is None:
-            found.append("no feature snapshot; nbo features build")
-        elif at - snapshot.as_of > age:
-            found.append(f"the newest snapshot is of {snapshot.as_of:%FT%TZ}, older than {age}; nbo features build")
-        return tuple(found)
+            return ("no feature snapshot; nbo features build",)
+        if at - snapshot.as_of > age:
+            return (f"the newest snapshot is of {snapshot.as_of:%FT%TZ}, older than {age}; nbo features build",)
+        return ()
 
     def score(self, customers: pa.RecordBatch, open_: np.ndarray, degraded: bool = False) -> pa.RecordBatch:
         """SCORES of the live models for the open cells; all null when degraded, which silences."""
@@ -127,6 +137,17 @@ class Engine:
     def assumptions(self) -> tuple[str, ...]:
         """What the bank's data lack and what the models take for granted."""
         return (*self.home.assumptions(), *self.models.assumptions)
+
+
+def _live(home: Home) -> tuple[Models, tuple[str, ...]]:
+    """The live models and what is wrong with them.
+
+    A damaged one silences marketing and no more: opt-outs and outcomes are still taken.
+    """
+    try:
+        return Models.load(home.models), ()
+    except BundleError as error:
+        return Models({}), (str(error),)
 
 
 def _holidays(home: Home) -> frozenset[date]:

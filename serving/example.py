@@ -1,5 +1,6 @@
 """The example policies as a home's first files: catalogue, policy, campaigns."""
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -25,14 +26,18 @@ EXAMPLES = {
 def equip(home: Home, example: str) -> list[Path]:
     """Write the example's files where the home has none of the kind; those written."""
     policies = resources.files("rules.policies")
-    wanted = {home.catalogue: policies / f"{example}.catalogue.yaml"}
+    written: list[Path] = []
+    if not home.catalogue.exists():
+        text = (policies / f"{example}.catalogue.yaml").read_text("utf-8")
+        ours = f"\nbase_currency: {home.settings.currency}\n"  # its amounts are examples in any currency
+        home.catalogue.write_text(re.sub(r"\nbase_currency: [A-Z]{3}\n", ours, text, count=1), "utf-8")
+        written.append(home.catalogue)
     if not any(home.policies.glob("*.yaml")):
-        wanted[home.policies / f"{example}.yaml"] = policies / f"{example}.yaml"
-    written = [
-        path
-        for path, source in wanted.items()
-        if not path.exists() and path.write_text(source.read_text("utf-8"), "utf-8")
-    ]
+        for kind in ("yaml", "cases.yaml"):
+            source, policy = policies / f"{example}.{kind}", home.policies / f"{example}.{kind}"
+            if source.is_file():
+                policy.write_text(source.read_text("utf-8"), "utf-8")
+                written.append(policy)
     if not any(home.campaigns.glob("*.yaml")):
         for name, (en, zh, offered, seats) in EXAMPLES[example].items():
             path = home.campaigns / f"{name}.yaml"

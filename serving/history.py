@@ -31,13 +31,17 @@ _SEEDED = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excl
 _EVENT = Statement(insert(events), "ON CONFLICT (event_id) DO NOTHING")
 
 
+def is_seeded(home: Home, ledger: Ledger) -> bool:
+    """Whether the ledger holds the last import."""
+    with ledger.read() as connection:
+        return connection.execute(_KNOWN_FEED).scalar() == _feed(home)
+
+
 def ensure_seeded(home: Home, ledger: Ledger, engine: Engine, progress: Progress | None = None) -> bool:
     """Bring the last import into the ledger unless it is there already; whether anything was done."""
-    feed = home.data / "feed.json"
-    revision = hashlib.sha256(feed.read_bytes()).hexdigest() if feed.is_file() else "none"
-    with ledger.read() as connection:
-        if connection.execute(_KNOWN_FEED).scalar() == revision:
-            return False
+    if is_seeded(home, ledger):
+        return False
+    revision = _feed(home)
     source = Source(home)
     everyone = units(source)
     contacts, outcomes = _table(home, "contacts"), _table(home, "outcomes")
@@ -45,6 +49,11 @@ def ensure_seeded(home: Home, ledger: Ledger, engine: Engine, progress: Progress
     _enter_movements(home, ledger, engine.policy)
     ledger.write(lambda connection: _SEEDED.run(connection, name="seeded_feed", value=revision)).result()
     return True
+
+
+def _feed(home: Home) -> str:
+    feed = home.data / "feed.json"
+    return hashlib.sha256(feed.read_bytes()).hexdigest() if feed.is_file() else "none"
 
 
 def _table(home: Home, name: str) -> pa.Table:
@@ -58,7 +67,7 @@ def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
     watched = sorted({currency for rule in policy.event_suppressions for currency in rule.currencies})
     if not watched or not any(home.table("transactions").glob("part-*.parquet")):
         return
-    reach = max(rule.lasts_days + rule.event.days for rule in policy.event_suppressions)
+    reach = max(rule.reach_days for rule in policy.event_suppressions)
     since = micros(home.now() - timedelta(days=reach))
     rows = (
         pl.scan_parquet(home.table("transactions") / "part-*.parquet")

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,6 +26,10 @@ from serving.report import report_page
 OFFER_COLUMNS = ("customer_id", "offer_id", "channel", "send_after", "send_before", "treatment", "campaign_id", "contact_id",
                  "expected_value_minor", "p_accept", "p_chosen")  # fmt: skip
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class ListError(ValueError):
+    """A list cannot be written where it should stand; one line."""
 
 
 class Certificate(BaseModel):
@@ -62,12 +67,9 @@ def certificate(plan: Plan) -> Certificate:
     issued = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
     bids = plan.prices.minor
     used = {row["values"]: row["counts"] for row in pc.value_counts(issued.column("channel")).to_pylist()}
-    # Decisions are priced; the list's worth is counted before the seat prices.
-    value = (pc.sum(issued.column("expected_value_minor")).as_py() or 0) + sum(
-        bids[channel] * count for channel, count in used.items()
-    )
+    value = int(plan.worth[np.asarray(pc.is_valid(plan.decisions.column("offer_id")))].sum())
     bound = max(plan.prices.bound_minor, 0)
-    return Certificate(value_minor=int(value), bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
+    return Certificate(value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
                        prices_minor={name: bids[name] for name in sorted(plan.seats)},
                        used=dict(sorted(used.items())), seats=dict(sorted(plan.seats.items())))  # fmt: skip
 
@@ -77,6 +79,8 @@ def write_list(plan: Plan, folder: Path) -> Path:
     final = folder / plan.run
     if (final / "manifest.json").is_file():
         return final
+    if final.exists():
+        raise ListError(f"`{final}` is there without its manifest; move it away and plan again")
     beside = folder / f".{plan.run}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -123,13 +127,15 @@ def inert_csv(table: pa.Table) -> bytes:
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"'{value}" if isinstance(value, str) and value.startswith(DANGEROUS) else value
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(DANGEROUS) else "") + value.replace("\r", " ")  # it would end the row
 
 
 def _tables(plan: Plan) -> tuple[pa.Table, pa.Table, pa.Table]:
     rows = plan.decisions.sort_by([("customer_id", "ascending")])
     offered = rows.filter(pc.is_valid(rows.column("offer_id")))
-    ids = [contact_id_of(plan.run, customer) for customer in offered.column("customer_id").to_pylist()]
+    ids = [contact_id_of(plan.run, row) for row in offered.select(["customer_id", "offer_id", "channel"]).to_pylist()]
     offers = offered.append_column("contact_id", pa.array(ids, pa.string()))
     offers = offers.select([*OFFER_COLUMNS, "unit_id", "as_of", "explored", "factors", "n_open", "terms"])
     silent = rows.filter(pc.is_null(rows.column("offer_id")))

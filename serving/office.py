@@ -1,12 +1,15 @@
 """The real Door: one ledger, one engine, every route's work in one transaction."""
 
 import json
-from collections.abc import Callable
+import sqlite3
+import tempfile
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving import idempotency, records
@@ -14,8 +17,8 @@ from serving.account import account
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import commit, decide_one, decision_id_of
 from serving.door import Call, NotFound, StoredAnswer, Unprocessable
-from serving.engine import Engine
-from serving.history import ensure_seeded
+from serving.engine import Engine, EngineError
+from serving.history import ensure_seeded, is_seeded
 from serving.keys import Principal, who
 from serving.ledger import Ledger, LedgerError
 from serving.messages import (
@@ -42,7 +45,8 @@ from serving.messages import (
 )  # fmt: skip
 from serving.records import DecisionRow
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
-from serving.writer import SIMULATED, WALL
+from serving.seed import Progress
+from serving.writer import SIMULATED, WALL, ClockBounds
 
 Pending = Future[StoredAnswer]
 Work = Callable[[Connection, int], Message | StoredAnswer]
@@ -68,8 +72,41 @@ def open_engine(home: Home) -> Engine:
 
 def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
     """The ledger of a home on the home's clock; a simulated one may be moved ahead at will."""
-    bounds = SIMULATED if home.settings.clock == "simulated" else WALL
-    return Ledger.open(home.database_url, home.now, home.secret(), serving=serving, bounds=bounds)
+    return Ledger.open(home.database_url, home.now, home.secret(), serving=serving, bounds=_bounds(home))
+
+
+def _bounds(home: Home) -> ClockBounds:
+    return SIMULATED if home.settings.clock == "simulated" else WALL
+
+
+@contextmanager
+def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress | None = None) -> Generator[Ledger]:
+    """The ledger for what must write nothing (dry run, decide, audit).
+
+    Where there is none yet, or, with an engine, where the last import is not in it, a copy that
+    is brought up to date and thrown away.
+    """
+    address = make_url(home.database_url)
+    own = Path(address.database or "")
+    if address.get_backend_name() != "sqlite" or own.is_file():
+        with open_ledger(home) as ledger:
+            if engine is None or is_seeded(home, ledger):
+                yield ledger
+                return
+            if address.get_backend_name() != "sqlite":
+                raise EngineError("the ledger does not hold the last import yet; nbo plan or nbo serve brings it in")
+    with tempfile.TemporaryDirectory(prefix="nbo-ledger-") as folder:
+        copy = Path(folder) / "nbo.db"
+        if own.is_file():
+            with (
+                closing(sqlite3.connect(f"{own.resolve().as_uri()}?mode=ro", uri=True)) as source,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+        with Ledger.open(f"sqlite:///{copy}", home.now, home.secret(), bounds=_bounds(home)) as ledger:
+            if engine is not None:
+                ensure_seeded(home, ledger, engine, progress)
+            yield ledger
 
 
 class Office:
@@ -139,7 +176,9 @@ class Office:
 
     def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:
         """Another system's contact, entered as sent."""
-        return self._write(call, lambda connection, now: enter_external(self.engine, connection, request, now))
+        return self._write(
+            call, lambda connection, now: enter_external(self.engine, connection, request, call.principal, now)
+        )
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
         """A page of contacts that must not be sent any more."""
@@ -160,7 +199,9 @@ class Office:
 
     def switch(self, request: SwitchRequest, call: Call) -> Pending:
         """Where the scope stands."""
-        return self._write(call, lambda connection, now: turn_switch(connection, request, call.principal, now))
+        return self._write(
+            call, lambda connection, now: turn_switch(self.engine, connection, request, call.principal, now)
+        )
 
     def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
         """The record of a decision."""

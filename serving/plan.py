@@ -1,86 +1,124 @@
 """Plan: one run of campaigns becomes a list - decided, allocated, reserved, written, once."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.engine import Connection
 
 from rules.reasons import ReasonCode
 from rules.types import DECISIONS
 from serving.allocate import Prices
 from serving.batch import Inputs, decide_all, read_inputs
+from serving.campaign import CampaignError
 from serving.engine import Engine
-from serving.events import suppressions_of_units
-from serving.ledger import ContactRow, Ledger, contacts_of_units, micros, reserve_many
+from serving.ledger import (
+    COUNTING,
+    Action,
+    ContactRow,
+    Ledger,
+    State,
+    close,
+    contacts_of_units,
+    micros,
+    reserve_many,
+    unit_of,
+)
 from serving.ledger import find as find_contact
 from serving.rows import LOOK_BACK
+from serving.schema import Statement, consents, contacts, events, is_listed, outcomes
 from serving.switches import paused
 
 CHUNK = 1_000
 Progress = Callable[[str, int, int], object]  # stage, done, in all
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, before or after reservation. lost: customer ids another door was faster with."""
+    """One run, before or after reservation. worth: (n,) what each decision is worth before seat prices.
+
+    lost: customer ids left out because another door wrote about them, or a switch was turned, meanwhile.
+    """
 
     run: str
     campaigns: tuple[str, ...]
     inputs: Inputs
     decisions: pa.Table
     prices: Prices
+    worth: np.ndarray
     seats: dict[str, int]
     lost: tuple[str, ...] = ()
 
 
 def run_name(campaigns: Sequence[str], at: datetime) -> str:
-    """The run's id: same campaigns and instant, same run."""
-    names = "+".join(sorted(campaigns))
+    """The run's id: same campaigns, in any order, and same second, same run."""
+    names = "+".join(sorted(set(campaigns)))
     short = names if len(names) <= 40 else names[:27] + "-" + hashlib.sha256(names.encode()).hexdigest()[:12]
-    return f"{at:%Y%m%dT%H%M%SZ}-{short}"
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{short}"
+
+
+def check_campaigns(engine: Engine, campaigns: Sequence[str], at: datetime) -> None:
+    """CampaignError where a campaign is unknown or does not run that day."""
+    day = engine.day(at)
+    for name in campaigns:
+        window = engine.campaign(name).window
+        if not engine.campaign(name).in_force(day):
+            raise CampaignError(
+                f"campaign `{name}` runs from {window.from_} to {window.to}, not on {day}; mend its window"
+            )
 
 
 def make_plan(
     engine: Engine, ledger: Ledger, campaigns: Sequence[str], at: datetime, progress: Progress | None = None
 ) -> Plan:
     """Decide for everyone and keep the seats; writes nothing."""
-    run, names = run_name(campaigns, at), tuple(dict.fromkeys(campaigns))
+    check_campaigns(engine, campaigns, at)
+    run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
     seats: dict[str, int] = {}
     for name in names:  # campaigns of one run share a clearing house; their seats add up
         for channel, count in engine.campaign(name).seats.items():
             seats[channel] = seats.get(channel, 0) + count
     inputs = read_inputs(engine, ledger, at, names, run)
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
-    decisions, prices = decide_all(inputs, seats, told)
-    return Plan(run, names, inputs, _within_seats(decisions, seats), prices, seats)
+    decisions, prices, worth = decide_all(inputs, seats, told)
+    return Plan(run, names, inputs, _within_seats(decisions, seats), prices, worth, seats)
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:
-    """Reserve every chosen contact, about 1,000 units a transaction, each unit re-checked.
+    """Reserve every chosen contact, about 1,000 a transaction, each re-checked.
 
-    A unit about which anything was written since the plan was read is left alone, and named in lost.
+    A customer or unit about whom anything was written since the plan was read is left alone, and
+    named in lost. What a former try of the run reserved otherwise is recalled.
     """
     chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id"))).to_pylist()
-    lost: list[str] = []
-    seen = _seen(plan.inputs)
+    ledger.write(lambda connection: _recall_former(connection, plan.run, chosen, ledger.now_micros())).result()
+    lost: dict[str, ReasonCode] = {}
+    seen = _seen(plan)
     for start in range(0, len(chosen), CHUNK):
         rows = chosen[start : start + CHUNK]
-        lost += ledger.write(lambda connection, rows=rows: _reserve(connection, plan, rows, seen)).result()
+        lost |= ledger.write(lambda connection, rows=rows: _reserve(connection, plan, rows, seen)).result()
         if progress:
             progress("reserving", start + len(rows), len(chosen))
-    gone = pc.is_in(plan.decisions.column("customer_id"), pa.array(lost, pa.string()))
-    return Plan(plan.run, plan.campaigns, plan.inputs, silenced(plan.decisions, np.asarray(gone), ReasonCode.CAP_TOTAL), plan.prices,
-                plan.seats, tuple(lost))  # fmt: skip
+    decisions = plan.decisions
+    for reason in sorted(set(lost.values())):
+        gone = [customer for customer, why in lost.items() if why is reason]
+        rows = pc.is_in(decisions.column("customer_id"), pa.array(gone, pa.string()))
+        decisions = silenced(decisions, np.asarray(rows), reason)
+    return replace(plan, decisions=decisions, lost=tuple(sorted(lost)))
 
 
-def contact_id_of(run: str, customer_id: str) -> str:
-    """The id of a list's contact: one run, one customer, one contact."""
-    return "l" + hashlib.sha256(f"{run}\x1f{customer_id}".encode()).hexdigest()[:31]
+def contact_id_of(run: str, row: Row) -> str:
+    """The id of a list's contact: one run, one customer, one choice; the next try of a run finds it again."""
+    named = "\x1f".join([run, *(str(row[name]) for name in ("customer_id", "offer_id", "channel"))])
+    return "l" + hashlib.sha256(named.encode()).hexdigest()[:31]
 
 
 def silenced(decisions: pa.Table, rows: np.ndarray, reason: ReasonCode) -> pa.Table:
@@ -107,48 +145,106 @@ def _within_seats(decisions: pa.Table, seats: dict[str, int]) -> pa.Table:
     return silenced(decisions, over, ReasonCode.NO_CAPACITY)
 
 
-Seen = dict[str, tuple[int, int]]
+@dataclass(frozen=True)
+class Seen:
+    """What the plan counted with. units: unit -> (contacts, closed, sent); customers: rows about each."""
+
+    units: dict[str, tuple[int, ...]]
+    customers: Counter[str]
 
 
-def _seen(inputs: Inputs) -> Seen:
-    """Unit -> (contacts, suppressions) the plan counted with."""
-    seen: dict[str, list[int]] = {}
-    for place, table in enumerate((inputs.ledger["contacts"], inputs.ledger["suppressions"])):
-        for row in pc.value_counts(table.column("unit_id")).to_pylist():
-            seen.setdefault(row["values"], [0, 0])[place] = row["counts"]
-    return {unit: (counts[0], counts[1]) for unit, counts in seen.items()}
+def _marks(found: Iterable[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
+    """Unit -> (contacts, closed, sent) of (unit, state) pairs: any booking or move changes it."""
+    marks: dict[str, list[int]] = {}
+    for unit, state in found:
+        mark = marks.setdefault(unit, [0, 0, 0])
+        mark[0] += 1
+        mark[1] += state == State.CLOSED
+        mark[2] += state == State.SENT
+    return {unit: tuple(mark) for unit, mark in marks.items()}
 
 
-def _reserve(connection: Connection, plan: Plan, rows: list[dict[str, object]], seen: Seen) -> list[str]:
-    units = sorted({str(row["unit_id"]) for row in rows})
-    since = micros(plan.inputs.at - LOOK_BACK)
-    now: dict[str, list[int]] = {}
-    for contact in contacts_of_units(connection, units, since):
-        if contact.decision_id != plan.run:
-            now.setdefault(contact.unit_id, [0, 0])[0] += 1
-    for stretch in suppressions_of_units(connection, units, since):
-        now.setdefault(stretch.unit_id, [0, 0])[1] += 1
-    changed = {unit for unit in units if tuple(now.get(unit, (0, 0))) != seen.get(unit, (0, 0))}
+def _since(plan: Plan) -> int:
+    return micros(plan.inputs.at - LOOK_BACK)
+
+
+def _seen(plan: Plan) -> Seen:
+    read = plan.inputs.ledger
+    table = read["contacts"].filter(pc.greater_equal(read["contacts"].column("send_before"), _since(plan)))
+    own = pc.fill_null(pc.equal(table.column("decision_id"), plan.run), False)
+    table = table.filter(pc.invert(own))
+    units = _marks(zip(table.column("unit_id").to_pylist(), table.column("state").to_pylist(), strict=True))
+    customers: Counter[str] = Counter()
+    for name in ("events", "consents", "outcomes"):
+        for row in pc.value_counts(read[name].column("customer_id")).to_pylist():
+            customers[row["values"]] += row["counts"]
+    return Seen(units, customers)
+
+
+_LISTED = bindparam("customer_ids")
+_ABOUT = [
+    Statement(select(events.c.customer_id, func.count()).where(is_listed(events.c.customer_id, _LISTED)).group_by(events.c.customer_id)),
+    Statement(select(consents.c.customer_id, func.count()).where(is_listed(consents.c.customer_id, _LISTED)).group_by(consents.c.customer_id)),
+]  # fmt: skip
+_ANSWERS = Statement(
+    select(contacts.c.customer_id, func.count())
+    .select_from(outcomes.join(contacts, outcomes.c.contact_id == contacts.c.contact_id))
+    .where(is_listed(contacts.c.customer_id, _LISTED), outcomes.c.at >= bindparam("since"))
+    .group_by(contacts.c.customer_id)
+)
+
+
+def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> set[str]:
+    """Customers of whom, or of whose unit, the ledger holds something else than the plan read."""
+    of_unit = {str(row["customer_id"]): str(row["unit_id"]) for row in rows}
+    here = contacts_of_units(connection, of_unit.values(), _since(plan))
+    marks = _marks((contact.unit_id, contact.state) for contact in here if contact.decision_id != plan.run)
+    listed = json.dumps(sorted(of_unit))
+    about: Counter[str] = Counter()
+    for found in [statement.run(connection, customer_ids=listed).fetchall() for statement in _ABOUT]:
+        about.update(dict(found))
+    about.update(dict(_ANSWERS.run(connection, customer_ids=listed, since=_since(plan)).fetchall()))
+    now_in = unit_of(connection, of_unit)
+    return {customer for customer, unit in of_unit.items()
+            if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
+
+
+def _reserve(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> dict[str, ReasonCode]:
+    """Customer -> why he was left out; the others are reserved."""
+    changed = _changed(connection, plan, rows, seen)
     stopped = paused(connection) - plan.inputs.terms.paused
-    lost: list[str] = []
+    lost: dict[str, ReasonCode] = {}
     wanted: list[ContactRow] = []
     for row in rows:
-        customer = str(row["customer_id"])
-        if row["unit_id"] in changed or stopped:
-            lost.append(customer)
-        elif find_contact(connection, contact_id_of(plan.run, customer)) is None:
-            wanted.append(_contact(plan, row))
+        contact = _contact(plan, row)
+        known = find_contact(connection, contact.contact_id)
+        about = {"all", f"channel:{contact.channel}", f"family:{contact.family}", f"offer:{contact.offer_id}", f"campaign:{contact.campaign_id}"}  # fmt: skip
+        if stopped & about:
+            lost[contact.customer_id] = ReasonCode.PAUSED
+        elif contact.customer_id in changed or (known is not None and known.state not in COUNTING):
+            lost[contact.customer_id] = ReasonCode.CONTACT_UNKNOWN  # what may be said now is not known
+        elif known is None:
+            wanted.append(contact)
     reserve_many(connection, wanted)
     return lost
 
 
-def _contact(plan: Plan, row: dict[str, object]) -> ContactRow:
+def _recall_former(connection: Connection, run: str, chosen: list[Row], now: int) -> None:
+    """Recall what a former try of the run reserved and this one does not want again."""
+    wanted = {contact_id_of(run, row) for row in chosen}
+    mine = (contacts.c.decision_id == run, contacts.c.state == State.RESERVED)
+    former = connection.execute(select(contacts.c.contact_id).where(*mine)).scalars().all()
+    for contact_id in sorted(set(former) - wanted):
+        close(connection, contact_id, Action.RECALL, now)
+
+
+def _contact(plan: Plan, row: Row) -> ContactRow:
     after, before, offer = row["send_after"], row["send_before"], str(row["offer_id"])
     assert isinstance(after, datetime)
     assert isinstance(before, datetime)
     campaign = row["campaign_id"]
     return ContactRow(
-        contact_id=contact_id_of(plan.run, str(row["customer_id"])), customer_id=str(row["customer_id"]), unit_id=str(row["unit_id"]),
+        contact_id=contact_id_of(plan.run, row), customer_id=str(row["customer_id"]), unit_id=str(row["unit_id"]),
         channel=str(row["channel"]), decided_at=micros(plan.inputs.at), send_after=micros(after), send_before=micros(before),
         offer_id=offer, family=plan.inputs.engine.families[offer], treatment=None if row["treatment"] is None else str(row["treatment"]),
         campaign_id=None if campaign is None else str(campaign), p_chosen=float(str(row["p_chosen"])), decision_id=plan.run)  # fmt: skip

@@ -11,6 +11,7 @@ from serving import consents, events, outcomes, switches
 from serving.claims import contact_of, instant
 from serving.door import Unprocessable
 from serving.engine import Engine
+from serving.guard import check_channel
 from serving.keys import Principal
 from serving.ledger import ContactRow, State, micros, unit_of
 from serving.lifecycle import enter_external as enter_external_row
@@ -48,6 +49,8 @@ def enter_event(engine: Engine, connection: Connection, request: EventRequest, n
     if request.currency is not None and request.currency not in currencies:
         raise Unprocessable(f"`currency` is not kept by this bank; it keeps {', '.join(currencies)}")
     money = request.amount_minor is not None
+    if request.currency is not None and not money:  # it would be acknowledged and then act on nothing
+        raise Unprocessable("`amount_minor` is missing beside `currency`; send the amount that moved")
     row = events.EventRow(
         event_id=request.event_id, customer_id=request.customer_id, kind=request.kind.value, amount_minor=request.amount_minor,
         currency=request.currency if money else None, balance_after_minor=request.balance_after_minor if money else None,
@@ -55,7 +58,9 @@ def enter_event(engine: Engine, connection: Connection, request: EventRequest, n
         received_at=now)  # fmt: skip
     unit = unit_of(connection, [request.customer_id])[request.customer_id]
     accepted = events.accept(connection, row, unit, now, events.policy_fold(engine.policy))
-    return EventResponse(event_id=request.event_id, new=accepted.new, opened=accepted.opened, closed=accepted.closed)
+    rule = {row.suppression_id: row.rule_id for row in events.suppressions_of_units(connection, [unit], 0)}
+    opened, closed = (tuple(sorted({rule[name] for name in names})) for names in (accepted.opened, accepted.closed))
+    return EventResponse(event_id=request.event_id, new=accepted.new, opened=opened, closed=closed)
 
 
 def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> Message:
@@ -71,8 +76,11 @@ def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> 
     return ConsentResponse(consent_id=row.consent_id, new=new, recalled=recalled)
 
 
-def enter_external(engine: Engine, connection: Connection, request: ExternalContactRequest, now: int) -> Message:
+def enter_external(
+    engine: Engine, connection: Connection, request: ExternalContactRequest, principal: Principal, now: int
+) -> Message:
     """Another system's contact, entered as sent: it counts from now on."""
+    check_channel(principal, request.channel)
     at = _past(micros(request.sent_at), now, "sent_at")
     if request.channel not in MARKETING_CHANNELS:
         raise Unprocessable(f"`channel` is not known; it is one of {', '.join(MARKETING_CHANNELS)}")
@@ -86,15 +94,27 @@ def enter_external(engine: Engine, connection: Connection, request: ExternalCont
     return ContactResponse(contact_id=request.contact_id, state=ContactState.SENT, at=request.sent_at)
 
 
-def turn_switch(connection: Connection, request: SwitchRequest, principal: Principal, now: int) -> Message:
+def turn_switch(
+    engine: Engine, connection: Connection, request: SwitchRequest, principal: Principal, now: int
+) -> Message:
     """Pause at once; resume when two different keys have asked."""
     if request.action is SwitchAction.PAUSE:
+        _check_scope(engine, request.scope)
         switches.pause(connection, request.scope, principal.name, request.note or "", now)
         state = SwitchState.PAUSED
     else:
         resumed = switches.resume(connection, request.scope, principal.name, request.note or "", now)
         state = SwitchState.RUNNING if resumed else SwitchState.RESUMING
     return SwitchResponse(scope=request.scope, state=state, paused=tuple(_paused(connection)))
+
+
+def _check_scope(engine: Engine, scope: str) -> None:
+    """Unprocessable for a pause that would stop nothing: a name mistyped in an emergency."""
+    kind, _, name = scope.partition(":")
+    known = {"channel": engine.catalogue.channel_index, "offer": engine.catalogue.offer_index, "campaign": engine.campaigns,
+             "family": {family.id for family in engine.catalogue.families}}  # fmt: skip
+    if kind in known and name not in known[kind]:
+        raise Unprocessable(f"`scope`: there is no such {kind}; there are: {', '.join(sorted(known[kind])) or 'none'}")
 
 
 def _past(at: int, now: int, field: str) -> int:

@@ -5,18 +5,20 @@ for all of them from whole tables.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from rules.quiet import clock_state
 from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
 from rules.terms import Terms
 from rules.types import CUSTOMERS, INSTANT
+from serving.consents import of_customers
 from serving.engine import Engine
 from serving.events import suppressions_of_units
 from serving.ledger import COUNTING, contacts_of_units, micros, unit_of
@@ -24,6 +26,10 @@ from serving.outcomes import outcomes_of_units
 
 LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
 OUTBOUND_VALID = timedelta(hours=12)
+# Features count what happened before their instant. What the ledger holds at `at` itself was accepted
+# before the decision, so it is read as of the instant after; else a clock that stands still would
+# offer in the instant of the opt-out.
+INSTANT_AFTER = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,17 @@ def online(
     """
     if engine.snapshot(at) is None:
         return None
-    features = engine.store.latest([a.customer_id for a in asked], at, connection)
+    names = [a.customer_id for a in asked]
+    features = engine.store.latest(names, at + INSTANT_AFTER, connection)
+    said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, names))
+    features = _with_objections(features, said)
     known = set(features.column("customer_id").to_pylist())
     asked = [a for a in asked if a.customer_id in known]
     if not asked:
         return None
     units = unit_of(connection, [a.customer_id for a in asked])
     window = (micros(at), micros(at))
-    state = _online_state(engine, connection, asked, units, (window[0], micros(at + OUTBOUND_VALID)))
+    state = _online_state(engine, terms, connection, asked, units, (window[0], micros(at + OUTBOUND_VALID)))
     outbound = [a.direction == "outbound" for a in asked]
     instants = pa.array([at] * len(asked), INSTANT)
     fixed = {
@@ -70,13 +79,16 @@ def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa
           send_after: pa.Array, send_before: pa.Array, at: datetime) -> pa.RecordBatch:  # fmt: skip
     """CUSTOMERS, state and model columns for every row of features, outbound on every channel.
 
-    ledger: `contacts`, `outcomes`, `suppressions` whole; send_after, send_before: (n,) instants.
+    ledger: `contacts`, `outcomes`, `suppressions`, `consents` whole; send_after, send_before: (n,) instants.
     """
     n = features.num_rows
+    words = ledger["consents"].filter(pc.less_equal(ledger["consents"].column("at"), micros(at)))
+    words = words.filter(pc.equal(words.column("purpose"), "profiling")).select(WORD)
+    features = _with_objections(features, zip(*(column.to_pylist() for column in words.columns), strict=True))
     who = pa.table({"customer_id": features.column("customer_id"), "unit_id": features.column("unit_id"),
                     "send_after": send_after, "send_before": send_before})  # fmt: skip
     table = contact_state(
-        engine.policy, engine.catalogue, ledger["contacts"], ledger["outcomes"], ledger["suppressions"], who
+        terms.policy, engine.catalogue, ledger["contacts"], ledger["outcomes"], ledger["suppressions"], who
     )
     state = {name: table.column(name).combine_chunks() for name in table.column_names}
     fixed = {"customer_id": features.column("customer_id").combine_chunks(), "unit_id": features.column("unit_id").combine_chunks(),
@@ -104,28 +116,46 @@ def _joined(engine: Engine, terms: Terms, features: pa.Table, fixed: dict[str, p
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _online_state(engine: Engine, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
+def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
                   window: tuple[int, int]) -> dict[str, pa.Array]:  # fmt: skip
     since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
     contacts: dict[str, list[ContactFact]] = defaultdict(list)
     for row in contacts_of_units(connection, names, since):
         if row.state in COUNTING and row.purpose == "marketing" and row.direction == "outbound":
             starts, ends = (row.sent_at, row.sent_at) if row.sent_at is not None else (row.send_after, row.send_before)
-            contacts[row.unit_id].append(ContactFact(row.customer_id, row.channel, row.family or "", starts, ends))
+            contacts[row.unit_id].append(ContactFact(row.customer_id, row.channel, row.family or "", starts, ends, row.offer_id or "",
+                                                     row.campaign_id or "", row.contact_id, row.sent_at is not None and row.state == "sent"))  # fmt: skip
     answers: dict[str, list[AnswerFact]] = defaultdict(list)
     for row in outcomes_of_units(connection, names, since):
-        answers[row.customer_id].append(AnswerFact(row.kind, row.at, row.family or "", row.offer_id or "", row.channel))
+        answers[row.customer_id].append(AnswerFact(row.kind, row.at, row.family or "", row.offer_id or "", row.channel, row.contact_id))  # fmt: skip
     stretches: dict[str, list[SuppressionFact]] = defaultdict(list)
-    for row in suppressions_of_units(connection, names, window[0]):
+    for row in suppressions_of_units(connection, names, since):
         stretches[row.customer_id].append(
             SuppressionFact(row.rule_id, row.currency, row.opened_at, row.ends_at, row.closed_at)
         )
-    states = [customer_state(engine.policy, engine.catalogue, a.customer_id, window if a.direction == "outbound" else (window[0], window[0]),
+    states = [customer_state(terms.policy, engine.catalogue, a.customer_id, window if a.direction == "outbound" else (window[0], window[0]),
                              contacts[units[a.customer_id]], answers[a.customer_id], stretches[a.customer_id]) for a in asked]  # fmt: skip
-    fields = engine.policy.state_fields(engine.catalogue)
+    fields = terms.policy.state_fields(engine.catalogue)
     return {
         f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if states and f.name in states[0]
     }
+
+
+WORD = ["customer_id", "purpose", "channel", "state", "at"]
+
+
+def _with_objections(features: pa.Table, said: Iterable[tuple[str, str, str, str, int]]) -> pa.Table:
+    """The features, `no_profiling` for those whose last word on profiling, on any channel, was no."""
+    last: dict[tuple[str, str], str] = {}
+    for customer, purpose, channel, state, _ in sorted(said, key=lambda word: word[-1]):
+        if purpose == "profiling":
+            last[customer, channel] = state
+    objectors = sorted({customer for (customer, _), state in last.items() if state != "granted"})
+    place = features.schema.get_field_index("no_profiling")
+    if not objectors or place < 0:
+        return features
+    objects = pc.is_in(features.column("customer_id"), pa.array(objectors, pa.string()))
+    return features.set_column(place, features.schema.field(place), pc.if_else(objects, True, features.column(place)))
 
 
 def _bits(engine: Engine, channels: tuple[str, ...] | None) -> int | None:

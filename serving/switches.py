@@ -44,7 +44,7 @@ def paused(connection: Connection) -> frozenset[str]:
 
 def pause(connection: Connection, scope: str, principal: str, reason: str, now: int) -> None:
     """Pause a scope. Where it is paused already, an agreed wish to resume is void."""
-    _append(connection, Change(_checked(scope), "pause", principal, reason, now))
+    _append(connection, Change(check_scope(scope), "pause", principal, reason, now))
 
 
 def resume(connection: Connection, scope: str, principal: str, reason: str, now: int) -> bool:
@@ -52,7 +52,7 @@ def resume(connection: Connection, scope: str, principal: str, reason: str, now:
 
     SwitchError where the scope is not paused, or one principal would be both.
     """
-    last = _last(connection, _checked(scope))
+    last = _last(connection, check_scope(scope))
     if last is None or last.action == "resume":
         raise SwitchError(f"`{scope}` is not paused; nothing to resume")
     if last.action == "pause":
@@ -68,11 +68,12 @@ def history(connection: Connection, scope: str | None = None) -> list[Change]:
     """Every change, of one scope or all, oldest first."""
     query = select(switches).order_by(switches.c.switch_id)
     if scope is not None:
-        query = query.where(switches.c.scope == _checked(scope))
+        query = query.where(switches.c.scope == check_scope(scope))
     return [Change(r.scope, r.action, r.principal, r.reason, r.at) for r in connection.execute(query)]
 
 
-def _checked(scope: str) -> str:
+def check_scope(scope: str) -> str:
+    """The scope as it is; SwitchError where it is none."""
     if not _SCOPE.fullmatch(scope):
         kinds = "channel:ID, family:ID, offer:ID or campaign:ID"
         raise SwitchError(f"unknown scope `{scope[:80]}`; expected all, {kinds}")

@@ -2,19 +2,21 @@
 
 import json
 import sys
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
+from sqlalchemy.engine import Connection
 
 from features.home import Home
 from rules.decide import decide
 from serving import records
-from serving.account import account, restored
+from serving.account import account, restored, terms_of
+from serving.claims import instant
 from serving.decisions import canonical
+from serving.engine import Engine
 from serving.messages import DecisionWhyResponse
-from serving.office import open_engine, open_ledger
+from serving.office import open_engine, reading_ledger
 from serving.records import DecisionRow
 
 app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
@@ -26,7 +28,10 @@ class AuditError(ValueError):
 
 
 class ShowAnswer(BaseModel):
-    """`nbo audit show --json`: the record. whole: its bytes still have the hash taken when it was written."""
+    """`nbo audit show --json`: the record. whole: its bytes still have the hash taken when it was written.
+
+    Parts that are no JSON any more are empty. row_sha256: the hash of the row as it stands.
+    """
 
     decision_id: str
     customer_id: str
@@ -42,7 +47,7 @@ class ShowAnswer(BaseModel):
 
 
 class ReplayAnswer(BaseModel):
-    """`nbo audit replay --json`. same: decide gave the recorded bytes again from the stored inputs."""
+    """`nbo audit replay --json`. same: the record is whole, and decide gave its bytes again from its inputs."""
 
     decision_id: str
     same: bool
@@ -55,12 +60,13 @@ def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
     home = Home.open(context.obj)
     row, whole = _found(home, decision)
     answer = ShowAnswer(
-        decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=json.loads(row.result)["answer"]["as_of"],
-        result=json.loads(row.result), inputs=json.loads(row.inputs), reasons=json.loads(row.reasons), terms=row.terms,
-        revisions=json.loads(row.revisions), row_sha256=records.row_sha256(row), whole=whole)  # fmt: skip
+        decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=instant(row.as_of).isoformat(),
+        result=_parsed(row.result, {}), inputs=_parsed(row.inputs, {}), reasons=_parsed(row.reasons, []), terms=row.terms,
+        revisions=_parsed(row.revisions, {}), row_sha256=records.row_sha256(row), whole=whole)  # fmt: skip
     text = json.dumps(answer.model_dump(), indent=2, ensure_ascii=False, sort_keys=True)
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
     if not whole:
+        print("the record is not what was written: its hash differs", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -68,8 +74,10 @@ def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
 def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
     """Print why a decision came out as it did, cell by cell."""
     home = Home.open(context.obj)
-    row, _ = _found(home, decision)
-    with open_ledger(home) as ledger, ledger.read() as connection:
+    row, whole = _found(home, decision)
+    if not whole:
+        raise AuditError("the record is not what was written: its hash differs; nbo audit show prints it")
+    with reading_ledger(home) as ledger, ledger.read() as connection:
         answer: DecisionWhyResponse = account(open_engine(home), connection, row)
     lines = [words.en for words in answer.sentences]
     lines += [f"  {name:<22} {value}" for name, value in answer.factors.items() if value is not None]
@@ -81,30 +89,43 @@ def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
 def replay(context: typer.Context, decision: str, as_json: Json = False) -> None:
     """Decide again from the stored inputs; exit 1 unless the bytes are the same."""
     home = Home.open(context.obj)
-    row, _ = _found(home, decision)
-    engine, stored = open_engine(home), json.loads(row.inputs)
-    result = json.loads(row.result)
-    if result["row"] is None:
-        raise AuditError("the customer was unknown; there is nothing to replay")
-    terms = engine.terms(datetime.fromisoformat(result["answer"]["as_of"]))
-    if terms.revision != row.terms:
-        raise AuditError(
-            "the terms of that decision are not in force any more; restore that policy, catalogue and campaigns to replay it"
-        )
-    customers, scores = restored(terms, stored)
-    again = decide(customers, terms, lambda *_: scores).to_pylist()[0]
-    answer = ReplayAnswer(
-        decision_id=row.decision_id,
-        same=canonical(again) == canonical(result["row"]),
-        terms=row.terms,
-    )
+    row, whole = _found(home, decision)
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        same = whole and replayed(open_engine(home), connection, row)
+    answer = ReplayAnswer(decision_id=row.decision_id, same=same, terms=row.terms)
     sys.stdout.write((answer.model_dump_json() if as_json else f"same bytes: {answer.same}") + "\n")
     if not answer.same:
         raise typer.Exit(1)
 
 
+def replayed(engine: Engine, connection: Connection, row: DecisionRow) -> bool:
+    """Whether decide gives the recorded bytes again from the stored inputs, under the recorded terms.
+
+    AuditError where there is nothing to decide on, or those terms are not in force any more.
+    """
+    stored, result = json.loads(row.inputs), json.loads(row.result)
+    if result["row"] is None:
+        raise AuditError("the customer was unknown; there is nothing to replay")
+    terms = terms_of(engine, connection, row.terms, instant(row.as_of))
+    if terms is None:
+        raise AuditError(
+            "the terms of that decision are not in force any more; restore that policy, catalogue and campaigns to replay it"
+        )
+    customers, scores = restored(terms, stored)
+    return canonical(decide(customers, terms, lambda *_: scores).to_pylist()[0]) == canonical(result["row"])
+
+
+def _parsed(text: str | bytes, otherwise: Any) -> Any:
+    """The JSON of a record's part; `otherwise` where it is none any more."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return otherwise
+    return value if isinstance(value, type(otherwise)) else otherwise
+
+
 def _found(home: Home, decision: str) -> tuple[DecisionRow, bool]:
-    with open_ledger(home) as ledger, ledger.read() as connection:
+    with reading_ledger(home) as ledger, ledger.read() as connection:
         row = records.find(connection, decision)
         if row is None:
             raise AuditError("there is no such decision; take a decision_id the service answered with")

@@ -1,14 +1,14 @@
 """`nbo plan` and `nbo decide`: the list, and the same engine for one customer without HTTP."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -20,11 +20,15 @@ from serving.funnel import Funnel, funnel
 from serving.history import ensure_seeded
 from serving.lists import Certificate, certificate, read_manifest, write_list
 from serving.messages import DecisionRequest, DecisionResponse, Direction
-from serving.office import open_engine, open_ledger
-from serving.plan import Progress, make_plan, reserve_plan, run_name
+from serving.office import open_engine, open_ledger, reading_ledger
+from serving.plan import Progress, check_campaigns, make_plan, reserve_plan, run_name
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: now.")]
+
+
+class PlanError(ValueError):
+    """A list or a decision cannot be made so; one line."""
 
 
 class PlanAnswer(BaseModel):
@@ -60,23 +64,33 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
 def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False) -> PlanAnswer:
     """Plan, reserve and write one run; a run that is written already is read back."""
     engine = open_engine(home)
-    with bars() as show, open_ledger(home) as ledger:
-        ensure_seeded(home, ledger, engine, lambda done, of: show("contact history", done, of))
-        folder = home.lists / run_name(campaigns, at)
-        if (folder / "manifest.json").is_file() and not dry_run:
-            return _written(folder)
-        made = make_plan(engine, ledger, campaigns, at, show)
-        if not dry_run:
-            made = reserve_plan(made, ledger, show)
+    check_campaigns(engine, campaigns, at)
+    folder = home.lists / run_name(campaigns, at)
+    if dry_run:
+        with bars() as show, reading_ledger(home, engine, _seeding(show)) as ledger:
+            made = make_plan(engine, ledger, campaigns, at, show)
+    elif (folder / "manifest.json").is_file():
+        return _written(folder)
+    elif at > home.now():
+        raise PlanError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one, or --dry-run")
+    else:
+        with bars() as show, open_ledger(home) as ledger:
+            ensure_seeded(home, ledger, engine, _seeding(show))
+            made = reserve_plan(make_plan(engine, ledger, campaigns, at, show), ledger, show)
             folder = write_list(made, home.lists)
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
 
 
+def _seeding(show: Progress) -> Callable[[int, int], object]:
+    return lambda done, of: show("contact history", done, of)
+
+
 def plan_lines(answer: PlanAnswer) -> list[str]:
     """The run in a few lines for people."""
-    lines = [
+    lines = ["DEGRADED: a model is missing or the snapshot is stale; everyone stays silent"] if answer.degraded else []
+    lines += [
         f"list: {answer.path or '(dry run, nothing written)'}",
         f"customers {answer.funnel.customers:>12,}",
     ]
@@ -115,11 +129,12 @@ def decide_customers(home: Home, customers: list[str], at: datetime, channel: st
     engine = open_engine(home)
     channels = None if channel is None else (channel,)
     if channel is not None and channel not in engine.catalogue.channel_index:
-        raise ValueError(f"unknown channel `{channel}`; there are: {', '.join(engine.catalogue.channel_index)}")
-    with open_ledger(home) as ledger, ledger.read() as connection:
-        requests = [
-            DecisionRequest(customer_id=customer, channels=channels, direction=direction) for customer in customers
-        ]
+        raise PlanError(f"unknown channel `{channel}`; there are: {', '.join(engine.catalogue.channel_index)}")
+    try:
+        requests = [DecisionRequest(customer_id=name, channels=channels, direction=direction) for name in customers]
+    except ValidationError:
+        raise PlanError("a customer id has 1 to 64 printable characters without outer spaces; mend it") from None
+    with reading_ledger(home, engine) as ledger, ledger.read() as connection:
         return [
             decide_one(engine, connection, request, f"dry-{place}", at).answer for place, request in enumerate(requests)
         ]
@@ -146,7 +161,8 @@ def bars() -> Generator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as shown:
+    console = Console(stderr=True)
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
         tasks: dict[str, object] = {}
 
         def show(stage: str, done: int, of: int) -> None:

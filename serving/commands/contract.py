@@ -1,0 +1,144 @@
+"""What commands that do not exist yet will answer under --json: fixed now, so that callers can be written.
+
+A command that comes takes its model along into its own module.
+"""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+
+class ExportAnswer(BaseModel):
+    """`nbo audit export CUSTOMER --json`: the file with everything stored of one customer."""
+
+    path: str
+    rows: dict[str, int]  # table -> rows
+
+
+class EraseAnswer(BaseModel):
+    """`nbo audit erase CUSTOMER --json`: the key is shredded; rows keep their hashes, the seal stays whole."""
+
+    erased: bool
+    held: str | None  # legal hold that forbids it; null: none
+    rows: dict[str, int]
+
+
+class ScheduledRun(BaseModel):
+    """One run of one campaign, due or done. run: the list's folder name, null before it ran."""
+
+    campaign: str
+    due_at: datetime
+    run: str | None
+    state: str  # due | done | skipped | failed
+
+
+class ScheduleAnswer(BaseModel):
+    """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at."""
+
+    runs: list[ScheduledRun]
+
+
+class CampaignReport(BaseModel):
+    """`nbo report campaign ID --json`: counts of contacts, and value against the holdout with its interval.
+
+    incremental_minor and its bounds are null where there was no holdout to measure against.
+    """
+
+    campaign: str
+    issued: int
+    sent: int
+    reached: int
+    accepted: int
+    complained: int
+    opted_out: int
+    cost_minor: int
+    incremental_minor: int | None
+    incremental_low_minor: int | None
+    incremental_high_minor: int | None
+
+
+class Proof(BaseModel):
+    """One invariant. outcome: proved | refuted | unknown; witness: a customer who breaks it, null if proved."""
+
+    invariant: str
+    outcome: str
+    witness: dict[str, bool | float | str | None] | None
+    seconds: float
+
+
+class ProveAnswer(BaseModel):
+    """`nbo rules prove --json`: every invariant, and rules that can never or always fire or are shadowed."""
+
+    revision: str
+    proofs: list[Proof]
+    dead: list[str]
+    always: list[str]
+    shadowed: list[str]
+
+
+class DiffAnswer(BaseModel):
+    """`nbo rules diff A B --json`: a customer newly allowed and one newly suppressed; null: proved there is none."""
+
+    before: str
+    after: str
+    only_tightens: bool
+    newly_allowed: dict[str, bool | float | str | None] | None
+    newly_suppressed: dict[str, bool | float | str | None] | None
+
+
+class ImpactRow(BaseModel):
+    """What one rule of the change costs or gains on a snapshot."""
+
+    rule: str
+    customers: int
+    cells: int
+    expected_value_minor: int
+
+
+class ImpactAnswer(BaseModel):
+    """`nbo rules impact A B --json`: per rule, on the newest snapshot; nothing is written."""
+
+    before: str
+    after: str
+    snapshot: str
+    rows: list[ImpactRow]
+
+
+class ChangeAnswer(BaseModel):
+    """`nbo rules propose | approve | activate --json`: where the change stands.
+
+    state: proposed | checked | approved | rejected | withdrawn | active.
+    """
+
+    change_id: str
+    revision: str
+    state: str
+    author: str
+    approver: str | None
+    effective_at: datetime | None
+
+
+class TableAnswer(BaseModel):
+    """`nbo train table FILE --json`: quality on the held-out part. Null: does not apply (no treatment column)."""
+
+    rows: int
+    positives: int
+    auc: float
+    average_precision: float
+    log_loss: float
+    brier: float
+    ece: float
+    lift_10: float
+    qini: float | None
+    qini_low: float | None
+    qini_high: float | None
+    best_share: float | None
+    alarms: list[str]
+
+
+class BenchAnswer(BaseModel):
+    """`nbo bench [NAME] --json`: every figure with the command and machine it was taken on."""
+
+    name: str
+    quick: bool
+    figures: dict[str, float]

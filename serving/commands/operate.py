@@ -1,0 +1,102 @@
+"""`nbo switch pause | resume SCOPE` and `nbo recall customer | campaign ID`: stop what must not go out."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection
+
+from features.home import Home
+from serving import switches
+from serving.door import DoorError
+from serving.keys import Principal, Role, who
+from serving.ledger import Ledger
+from serving.lifecycle import recall
+from serving.messages import SwitchAction, SwitchRequest, SwitchResponse
+from serving.office import open_engine, open_ledger
+from serving.reports import turn_switch
+
+switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
+recall_app = typer.Typer(help="Take back what is reserved but not yet claimed.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
+MAY_RESUME = (Role.MARKETING, Role.COMPLIANCE, Role.ADMIN)
+
+
+class OperateError(ValueError):
+    """What was asked needs a key, or names nothing; one line."""
+
+
+class RecallAnswer(BaseModel):
+    """`nbo recall --json`: how many reserved contacts were taken back; lists find them in /v1/recalls."""
+
+    recalled: int
+
+
+@switch_app.command("pause")
+def pause(context: typer.Context, scope: str, note: Note = "", as_json: Json = False) -> None:
+    """Pause SCOPE at once (all, channel:ID, family:ID, offer:ID, campaign:ID); acts at decision and at claim."""
+    operator = Principal(f"operator {getpass.getuser()}", Role.ADMIN)
+    _turn(context, scope, SwitchAction.PAUSE, note, lambda *_: operator, as_json)
+
+
+@switch_app.command("resume")
+def resume(context: typer.Context, scope: str, note: Note = "", as_json: Json = False) -> None:
+    """Ask to resume SCOPE, or agree to it: two different keys must; each from the variable NBO_KEY."""
+    _turn(context, scope, SwitchAction.RESUME, note, _owner, as_json)
+
+
+@recall_app.command("customer")
+def recall_customer(context: typer.Context, customer: str, as_json: Json = False) -> None:
+    """Take back everything reserved for one customer."""
+    _recall(context, lambda connection, now: recall(connection, now, customer_id=customer), as_json)
+
+
+@recall_app.command("campaign")
+def recall_campaign(context: typer.Context, campaign: str, as_json: Json = False) -> None:
+    """Take back everything reserved by one campaign."""
+    _recall(context, lambda connection, now: recall(connection, now, campaign_id=campaign), as_json)
+
+
+def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
+          principal: Callable[[Connection, Ledger], Principal], as_json: bool) -> None:  # fmt: skip
+    switches.check_scope(scope)
+    request = SwitchRequest(scope=scope, action=action, note=note or None)
+    home = Home.open(context.obj)
+    engine = open_engine(home)
+    with open_ledger(home) as ledger:
+
+        def task(connection: Connection) -> SwitchResponse:
+            done = turn_switch(engine, connection, request, principal(connection, ledger), ledger.now_micros())
+            assert isinstance(done, SwitchResponse)
+            return done
+
+        try:
+            answer = ledger.write(task).result()
+        except DoorError as error:
+            raise OperateError(error.message) from None
+    lines = [
+        f"{answer.scope}: {answer.state}",
+        *(f"paused: {one.scope} by {one.by}, {one.state}" for one in answer.paused),
+    ]
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+
+
+def _owner(connection: Connection, ledger: Ledger) -> Principal:
+    found = who(connection, os.environ.get("NBO_KEY", ""), secret=ledger.secret, now=ledger.now_micros())
+    if found is None:
+        raise OperateError("resuming takes a key: put yours into the variable NBO_KEY; nbo keys add makes one")
+    if found.role not in MAY_RESUME:
+        raise OperateError(f"a {found.role} key may not resume; it takes {', '.join(MAY_RESUME)}")
+    return found
+
+
+def _recall(context: typer.Context, work: Callable[[Connection, int], int], as_json: bool) -> None:
+    with open_ledger(Home.open(context.obj)) as ledger:
+        count = ledger.write(lambda connection: work(connection, ledger.now_micros())).result()
+    answer = RecallAnswer(recalled=count)
+    sys.stdout.write((answer.model_dump_json() if as_json else f"{count} contacts taken back") + "\n")

@@ -1,0 +1,267 @@
+"""No claim, no send: the life of a contact as its channel moves it, over the office."""
+
+import json
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from serving.door import Conflict, DoorError, Forbidden, NotFound, StoredAnswer, Unprocessable, as_door_error
+from serving.keys import Principal, Role
+from serving.messages import (
+    CancelReason,
+    CancelRequest,
+    ClaimRequest,
+    ClaimResponse,
+    ConsentResponse,
+    ContactResponse,
+    ContactState,
+    DueContact,
+    DueContactsQuery,
+    OutcomeKind,
+    OutcomeRequest,
+    OutcomeResponse,
+    RecallsQuery,
+    SentRequest,
+)
+from serving.office import Office
+from serving.plan import make_plan
+from tests.home import BOSS, HERO, Clock, answer, ask, call, move, said
+
+SMS, EMAIL = Principal("sms-gateway", Role.CHANNEL), Principal("email-1", Role.CHANNEL)
+
+
+def reserved(office: Office) -> str:
+    """An sms contact of the story's customer."""
+    contact = ask(office, channels=("sms",)).choices[0].contact_id
+    assert contact is not None
+    return contact
+
+
+def refused(pending: Future[StoredAnswer]) -> DoorError:
+    """What the HTTP layer makes of the failure."""
+    error = pending.exception(30)
+    assert error is not None
+    found = as_door_error(error)
+    assert found is not None, repr(error)
+    return found
+
+
+def claim(office: Office, contact: str, who: Principal = SMS) -> Future[StoredAnswer]:
+    return office.claim(contact, ClaimRequest(), call("POST /v1/contacts/{contact_id}/claim", who))
+
+
+def sent(office: Office, contact: str, who: Principal = SMS, **more: Any) -> Future[StoredAnswer]:
+    return office.sent(contact, SentRequest(**more), call("POST /v1/contacts/{contact_id}/sent", who))
+
+
+def cancel(office: Office, contact: str, reason: str = "cancelled", who: Principal = SMS) -> Future[StoredAnswer]:
+    return office.cancel(contact, CancelRequest(reason=CancelReason(reason)), call("POST cancel", who))
+
+
+def told(office: Office, contact: str, kind: str, clock: Clock, who: Principal = SMS) -> Future[StoredAnswer]:
+    return office.outcome(
+        OutcomeRequest(contact_id=contact, kind=OutcomeKind(kind), at=clock.now), call("POST /v1/outcomes", who)
+    )
+
+
+def due(office: Office, **more: Any) -> tuple[DueContact, ...]:
+    return office.due_contacts(DueContactsQuery(channel="sms", **more), call(who=SMS)).contacts
+
+
+def recalled(office: Office) -> list[str]:
+    return [row.contact_id for row in office.recalls(RecallsQuery(), call()).recalls]
+
+
+def test_a_contact_goes_from_due_to_claimed_to_sent_to_answered(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    [row] = due(office)
+    assert (row.contact_id, row.customer_id, row.channel, row.offer_id) == (contact, HERO, "sms", "wealth_usd_income")
+    assert row.treatment == "wealth_usd_sms_1"
+    assert isinstance(refused(told(office, contact, "opened", clock)), Conflict), (
+        "what was not sent cannot have been opened"
+    )
+    claimed = answer(ClaimResponse, claim(office, contact))
+    assert claimed.state is ContactState.CLAIMED and claimed.claim_expires_at == clock.now + timedelta(minutes=1)
+    assert due(office) == ()
+    assert isinstance(refused(claim(office, contact)), Conflict), "a second claim would send twice"
+    clock.forward(seconds=20)
+    first = answer(ContactResponse, sent(office, contact))
+    assert (first.state, first.at) == (ContactState.SENT, clock.now)
+    clock.forward(seconds=20)
+    assert answer(ContactResponse, sent(office, contact)).at == first.at, "the same report twice changes nothing"
+    assert isinstance(refused(cancel(office, contact)), Conflict)
+    assert answer(OutcomeResponse, told(office, contact, "refused", clock)).new
+    assert not answer(OutcomeResponse, told(office, contact, "refused", clock)).new
+    clock.forward(days=8)
+    after = ask(office, direction="inbound", top=3)
+    assert "wealth_usd_income" not in {choice.offer_id for choice in after.choices}
+    assert "recently_refused" in {
+        reason for cell in office.why(after.decision_id, call()).cells for reason in cell.reasons
+    }
+
+
+def test_a_cancelled_contact_gives_its_cap_back(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    assert not ask(office).choices
+    closed = answer(ContactResponse, cancel(office, contact, "unreachable"))
+    assert (closed.state, closed.at) == (ContactState.CLOSED, clock.now)
+    clock.forward(minutes=5)
+    assert answer(ContactResponse, cancel(office, contact)).at == closed.at, "closed once, closed then"
+    assert recalled(office) == [], "the channel knows: it gave the contact back itself"
+    assert ask(office).choices
+
+
+def test_p12_an_opt_out_between_decision_and_claim_stops_the_send(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    clock.forward(minutes=1)
+    consent = answer(ConsentResponse, office.consent(said(clock.now), call("POST /v1/consents")))
+    assert (consent.new, consent.recalled) == (True, 1)
+    assert due(office) == ()
+    stopped = claim(office, contact).result(30)
+    assert stopped.status == 409
+    assert json.loads(stopped.body)["error"]["code"] == "claim_refused" and b"opted_out" in stopped.body
+    assert recalled(office) == [contact]
+    assert isinstance(refused(sent(office, contact)), Conflict)
+
+
+def test_p12_a_list_after_an_opt_out_leaves_him_out(office: Office, clock: Clock) -> None:
+    listed = make_plan(office.engine, office.ledger, ["dollars"], clock.now).decisions.to_pylist()
+    assert {row["customer_id"]: row["offer_id"] for row in listed}[HERO]
+    office.consent(said(clock.now), call()).result(30)
+    after = make_plan(office.engine, office.ledger, ["dollars"], clock.now).decisions.to_pylist()
+    assert {row["customer_id"]: row["offer_id"] for row in after}[HERO] is None
+
+
+def test_p12_an_opt_out_reported_as_an_outcome_recalls_what_is_reserved_elsewhere(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    sent(office, contact).result(30)
+    clock.forward(days=2)
+    other = reserved(office)
+    assert answer(OutcomeResponse, told(office, contact, "do_not_call", clock)).new
+    assert recalled(office) == [other]
+    assert claim(office, other).result(30).status == 409
+    clock.forward(days=30)
+    for channels in (("sms",), ("email",), ("branch",)):
+        assert "opted_out" in ask(office, channels=channels).reasons
+
+
+def test_p29_p12_an_outflow_between_decision_and_claim_stops_the_send(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    move(office, "cash_withdrawal", -1_150_000, 50_000, clock.now)
+    stopped = claim(office, contact).result(30)
+    assert stopped.status == 409 and b"recent_outflow" in stopped.body
+    assert recalled(office) == [contact] and due(office) == ()
+    assert HERO.encode() not in stopped.body
+
+
+def test_p12_what_is_on_its_way_stays_counted_whatever_comes_after(office: Office, clock: Clock) -> None:
+    """A second claim after an opt-out must not close a contact that may have gone out."""
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    office.consent(said(clock.now), call()).result(30)
+    assert isinstance(refused(claim(office, contact)), Conflict)
+    assert recalled(office) == []
+    assert answer(ContactResponse, sent(office, contact)).state is ContactState.SENT
+
+
+def test_a_refused_claim_answers_the_same_bytes_again(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    office.consent(said(clock.now), call()).result(30)
+    again = [office.claim(contact, ClaimRequest(), call("claim", SMS, key="k")).result(30) for _ in range(2)]
+    assert again[0] == again[1] and again[0].status == 409
+
+
+def test_p25_another_channels_key_moves_nothing(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    for pending in (claim(office, contact, EMAIL), sent(office, contact, EMAIL), cancel(office, contact, who=EMAIL),
+                    told(office, contact, "opted_out", clock, EMAIL)):  # fmt: skip
+        assert isinstance(refused(pending), Forbidden)
+    assert [row.contact_id for row in due(office)] == [contact]
+    assert answer(ClaimResponse, claim(office, contact, BOSS)).contact_id == contact
+
+
+def test_an_unknown_contact_is_not_found(office: Office, clock: Clock) -> None:
+    for pending in (claim(office, "x"), sent(office, "x"), cancel(office, "x"), told(office, "x", "opened", clock)):
+        assert isinstance(refused(pending), NotFound)
+    for read in (office.decision, office.why):
+        with pytest.raises(NotFound):
+            read("x", call())
+
+
+def test_p01_a_send_cannot_be_dated_back_out_of_the_caps(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    late = refused(sent(office, contact, sent_at=clock.now + timedelta(seconds=1)))
+    early = refused(sent(office, contact, sent_at=clock.now - timedelta(days=30)))
+    assert isinstance(late, Unprocessable) and "`sent_at` is in the future" in late.message
+    assert (
+        isinstance(early, Unprocessable) and early.message == "`sent_at` lies before the claim; report when it went out"
+    )
+    skewed = answer(ContactResponse, sent(office, contact, sent_at=clock.now - timedelta(seconds=2)))
+    assert skewed.at == clock.now - timedelta(seconds=2)
+    assert not ask(office).choices
+
+
+def test_a_claim_keeps_the_send_window(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    clock.forward(hours=12, seconds=1)
+    assert isinstance(refused(claim(office, contact)), Conflict)
+    assert due(office) == () and not ask(office).choices, "what may have gone out without us still counts"
+
+
+def test_an_offer_made_to_a_caller_is_not_sent(office: Office) -> None:
+    contact = str(ask(office, direction="inbound", channels=("sms",)).choices[0].contact_id)
+    assert due(office) == ()
+    error = refused(claim(office, contact))
+    assert isinstance(error, Conflict) and "nothing to send" in error.message
+
+
+def test_future_outcomes_are_refused(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    late = OutcomeRequest(contact_id=contact, kind=OutcomeKind.OPENED, at=clock.now + timedelta(seconds=1))
+    assert isinstance(refused(office.outcome(late, call())), Unprocessable)
+
+
+def test_recalls_come_page_by_page_and_to_their_own_channel(office: Office, clock: Clock) -> None:
+    gone: list[str] = []
+    for channel in ("sms", "email", "sms"):
+        gone.append(str(ask(office, channels=(channel,)).choices[0].contact_id))
+        clock.forward(minutes=1)
+        office.consent(said(clock.now), call()).result(30)
+        clock.forward(days=2)
+        office.consent(said(clock.now, "granted"), call()).result(30)
+        clock.forward(minutes=1)
+    cursor, read = None, list[str]()
+    for _ in range(4):
+        page = office.recalls(RecallsQuery(cursor=cursor, limit=1), call())
+        read += [row.contact_id for row in page.recalls]
+        cursor = page.cursor
+    assert read == gone
+    assert [row.contact_id for row in office.recalls(RecallsQuery(channel="sms"), call()).recalls] == [gone[0], gone[2]]
+    with pytest.raises(Unprocessable, match="`cursor` is none of ours"):
+        office.recalls(RecallsQuery(cursor="x:y"), call())
+
+
+def test_due_contacts_come_page_by_page(office: Office, clock: Clock) -> None:
+    people = ask_some(office, 3)
+    first = office.due_contacts(DueContactsQuery(channel="sms", limit=2), call(who=SMS))
+    rest = office.due_contacts(DueContactsQuery(channel="sms", limit=2, cursor=first.cursor), call(who=SMS))
+    assert len(first.contacts) == 2 and rest.cursor is None
+    assert sorted(row.contact_id for row in (*first.contacts, *rest.contacts)) == sorted(people)
+    past = DueContactsQuery(channel="sms", due=clock.now - timedelta(hours=1))
+    assert office.due_contacts(past, call(who=SMS)).contacts == ()
+
+
+def ask_some(office: Office, n: int) -> list[str]:
+    """n reserved sms contacts."""
+    found: list[str] = []
+    number = 0
+    while len(found) < n:
+        number += 1
+        told_ = ask(office, f"C{number:07d}", channels=("sms",))
+        found += [str(choice.contact_id) for choice in told_.choices]
+    return found
