@@ -21,11 +21,11 @@ from features.store import FeatureStore
 from rules.draws import share_of
 from rules.reasons import ReasonCode
 from serving.commands.lists import PlanAnswer, bars, make_list, plan_lines
-from serving.door import Call
 from serving.engine import HOLDOUT_SHARE
 from serving.example import equip
-from serving.keys import Principal, Role
-from serving.messages import DecisionRequest, DecisionResponse, EventKind, EventRequest
+from serving.http.door import Call
+from serving.http.messages import DecisionRequest, DecisionResponse, EventKind, EventRequest
+from serving.ledger.keys import Principal, Role
 from serving.office import open_office
 from simulation.bank import simulate
 from training.promotion import GateError, promote

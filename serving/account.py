@@ -12,10 +12,10 @@ from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.types import CUSTOMERS, scores_schema
 from rules.why import why_closed
-from serving import switches
 from serving.engine import Engine
-from serving.messages import Cell, DecisionWhyResponse, Words
-from serving.records import DecisionRow
+from serving.http.messages import Cell, DecisionWhyResponse, Words
+from serving.ledger import switches
+from serving.ledger.records import DecisionRow
 
 
 class AccountError(ValueError):

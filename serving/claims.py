@@ -11,13 +11,10 @@ from sqlalchemy.engine import Connection
 
 from rules.reasons import Layer, ReasonCode
 from rules.why import why_closed
-from serving.door import Conflict, NotFound, StoredAnswer, Unprocessable
 from serving.engine import Engine
-from serving.guard import check_channel
-from serving.keys import Principal
-from serving.ledger import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
-from serving.lifecycle import CLAIM_AHEAD_MICROS
-from serving.messages import (
+from serving.http.door import Conflict, NotFound, StoredAnswer, Unprocessable
+from serving.http.guard import check_channel
+from serving.http.messages import (
     CancelRequest,
     ClaimResponse,
     ContactResponse,
@@ -31,9 +28,12 @@ from serving.messages import (
     RecallsResponse,
     SentRequest,
 )  # fmt: skip
+from serving.ledger.book import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
+from serving.ledger.keys import Principal
+from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
+from serving.ledger.switches import paused
+from serving.ledger.writer import EPOCH
 from serving.rows import Asked, online
-from serving.switches import paused
-from serving.writer import EPOCH
 
 CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
 CURSOR_MAX = 2**62

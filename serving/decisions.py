@@ -22,12 +22,12 @@ from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS
 from serving.engine import Engine
-from serving.ledger import ContactRow, claim, micros, reserve
-from serving.lifecycle import State
-from serving.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
-from serving.records import DecisionRow, record
+from serving.http.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
+from serving.ledger.book import ContactRow, claim, micros, reserve
+from serving.ledger.lifecycle import State
+from serving.ledger.records import DecisionRow, record
+from serving.ledger.switches import paused
 from serving.rows import OUTBOUND_VALID, Asked, online
-from serving.switches import paused
 
 INBOUND_VALID = timedelta(minutes=30)
 

@@ -20,10 +20,10 @@ from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
-from serving.events import FIELDS, EventRow, enter_suppressions, policy_fold
-from serving.ledger import Ledger, micros, unit_of
-from serving.schema import Statement, events, meta
-from serving.seed import Progress, seed
+from serving.ledger.book import Ledger, micros, unit_of
+from serving.ledger.events import FIELDS, EventRow, enter_suppressions, policy_fold
+from serving.ledger.schema import Statement, events, meta
+from serving.ledger.seed import Progress, seed
 
 CHUNK = 1_000
 _KNOWN_FEED = select(meta.c.value).where(meta.c.name == "seeded_feed")

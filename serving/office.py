@@ -12,16 +12,13 @@ from pathlib import Path
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
-from serving import idempotency, records
 from serving.account import account
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import commit, decide_one, decision_id_of
-from serving.door import Call, NotFound, StoredAnswer, Unprocessable
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.keys import Principal, who
-from serving.ledger import Ledger, LedgerError
-from serving.messages import (
+from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
+from serving.http.messages import (
     BatchDecisionRequest,
     BatchDecisionResponse,
     CancelRequest,
@@ -43,10 +40,13 @@ from serving.messages import (
     SentRequest,
     SwitchRequest,
 )  # fmt: skip
-from serving.records import DecisionRow
+from serving.ledger import idempotency, records
+from serving.ledger.book import Ledger, LedgerError
+from serving.ledger.keys import Principal, who
+from serving.ledger.records import DecisionRow
+from serving.ledger.seed import Progress
+from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
-from serving.seed import Progress
-from serving.writer import SIMULATED, WALL, ClockBounds
 
 Pending = Future[StoredAnswer]
 Work = Callable[[Connection, int], Message | StoredAnswer]
@@ -110,7 +110,7 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
 
 
 class Office:
-    """Implements serving.door.Door over one engine and one ledger; see there what each method answers."""
+    """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
     def __init__(self, engine: Engine, ledger: Ledger) -> None:
         self.engine, self.ledger = engine, ledger

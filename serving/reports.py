@@ -7,15 +7,11 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from features.tables import MARKETING_CHANNELS
-from serving import consents, events, outcomes, switches
 from serving.claims import contact_of, instant
-from serving.door import Unprocessable
 from serving.engine import Engine
-from serving.guard import check_channel
-from serving.keys import Principal
-from serving.ledger import ContactRow, State, micros, unit_of
-from serving.lifecycle import enter_external as enter_external_row
-from serving.messages import (
+from serving.http.door import Unprocessable
+from serving.http.guard import check_channel
+from serving.http.messages import (
     ConsentRequest,
     ConsentResponse,
     ContactResponse,
@@ -32,7 +28,11 @@ from serving.messages import (
     SwitchResponse,
     SwitchState,
 )  # fmt: skip
-from serving.schema import contacts
+from serving.ledger import consents, events, outcomes, switches
+from serving.ledger.book import ContactRow, State, micros, unit_of
+from serving.ledger.keys import Principal
+from serving.ledger.lifecycle import enter_external as enter_external_row
+from serving.ledger.schema import contacts
 
 
 def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:

@@ -18,11 +18,11 @@ from rules.quiet import clock_state
 from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
 from rules.terms import Terms
 from rules.types import CUSTOMERS, INSTANT
-from serving.consents import of_customers
 from serving.engine import Engine
-from serving.events import suppressions_of_units
-from serving.ledger import COUNTING, contacts_of_units, micros, unit_of
-from serving.outcomes import outcomes_of_units
+from serving.ledger.book import COUNTING, contacts_of_units, micros, unit_of
+from serving.ledger.consents import of_customers
+from serving.ledger.events import suppressions_of_units
+from serving.ledger.outcomes import outcomes_of_units
 
 LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
 OUTBOUND_VALID = timedelta(hours=12)

@@ -1,7 +1,7 @@
 """The BentoML service `serving.service:NextBestOffer`; the only file that imports bentoml.
 
 BentoML hosts: processes, sockets, packaging. Every request goes straight to our own application
-(serving/api.py), so that none of BentoML's pages, schemas or metrics can be reached.
+(serving/http/api.py), so that none of BentoML's pages, schemas or metrics can be reached.
 
 The environment says what to serve: NBO_HOME, the bank's home (`./bank` where it is not set);
 NBO_COMPLAINT, a file for the one line that says why it cannot be opened (else stderr); and, for
@@ -21,9 +21,9 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read while bentoml is i
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answers import problem
-from serving.api import build_app
-from serving.door import Door
+from serving.http.answers import problem
+from serving.http.api import build_app
+from serving.http.door import Door
 
 DOOR = "serving.office:open_office"
 SWITCH_SECONDS = 0.0005  # writer and event loop hand over ten times as often: a quarter faster

@@ -25,11 +25,10 @@ from features.intake import import_tables
 from features.store import FeatureStore
 from rules.catalogue import load_catalogue
 from rules.draws import share_of
-from serving.door import Call, StoredAnswer
 from serving.engine import HOLDOUT_SHARE
 from serving.example import equip
-from serving.keys import Principal, Role
-from serving.messages import (
+from serving.http.door import Call, StoredAnswer
+from serving.http.messages import (
     ConsentChannel,
     ConsentPurpose,
     ConsentRequest,
@@ -42,6 +41,7 @@ from serving.messages import (
     EventResponse,
     Message,
 )
+from serving.ledger.keys import Principal, Role
 from serving.office import Office, open_office
 from simulation.bank import simulate
 from training.bundle import Manifest, Part, PartNote, write_bundle

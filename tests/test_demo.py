@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import demo
 import nbo
 from demo import DOLLAR_OFFERS, DemoAnswer, DemoError
-from serving.lists import read_manifest
+from serving.lists.files import read_manifest
 from tests.home import Clock
 
 

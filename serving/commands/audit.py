@@ -10,14 +10,14 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from rules.decide import decide
-from serving import records
 from serving.account import account, restored, terms_of
 from serving.claims import instant
 from serving.decisions import canonical
 from serving.engine import Engine
-from serving.messages import DecisionWhyResponse
+from serving.http.messages import DecisionWhyResponse
+from serving.ledger import records
+from serving.ledger.records import DecisionRow
 from serving.office import open_engine, reading_ledger
-from serving.records import DecisionRow
 
 app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -12,12 +12,12 @@ from rich.table import Table
 from sqlalchemy.engine import Connection
 
 from features.home import Home
-from serving import keys
-from serving.door import Forbidden
-from serving.guard import channel_of
-from serving.keys import KeyRow, Principal, Role
-from serving.ledger import Ledger
-from serving.writer import EPOCH, SIMULATED, WALL
+from serving.http.door import Forbidden
+from serving.http.guard import channel_of
+from serving.ledger import keys
+from serving.ledger.book import Ledger
+from serving.ledger.keys import KeyRow, Principal, Role
+from serving.ledger.writer import EPOCH, SIMULATED, WALL
 
 app = typer.Typer(help="Keys of the HTTP service.", no_args_is_help=True)
 

@@ -16,12 +16,12 @@ from rich.progress import Progress as Bars
 from features.commands import parse_instant
 from features.home import Home
 from serving.decisions import decide_one
-from serving.funnel import Funnel, funnel
 from serving.history import ensure_seeded
-from serving.lists import Certificate, certificate, read_manifest, write_list
-from serving.messages import DecisionRequest, DecisionResponse, Direction
+from serving.http.messages import DecisionRequest, DecisionResponse, Direction
+from serving.lists.files import Certificate, certificate, read_manifest, write_list
+from serving.lists.funnel import Funnel, funnel
+from serving.lists.plan import Progress, check_campaigns, make_plan, reserve_plan, run_name
 from serving.office import open_engine, open_ledger, reading_ledger
-from serving.plan import Progress, check_campaigns, make_plan, reserve_plan, run_name
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: now.")]

@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from features.home import Home
-from serving import switches
-from serving.door import DoorError
-from serving.keys import Principal, Role, who
-from serving.ledger import Ledger
-from serving.lifecycle import recall
-from serving.messages import SwitchAction, SwitchRequest, SwitchResponse
+from serving.http.door import DoorError
+from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
+from serving.ledger import switches
+from serving.ledger.book import Ledger
+from serving.ledger.keys import Principal, Role, who
+from serving.ledger.lifecycle import recall
 from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
 

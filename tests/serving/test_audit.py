@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from features.home import Home
-from serving import records
 from serving.commands.audit import ReplayAnswer, ShowAnswer, app, replayed
 from serving.commands.lists import decide_customers, make_list
-from serving.messages import Direction, SwitchAction, SwitchRequest
+from serving.http.messages import Direction, SwitchAction, SwitchRequest
+from serving.ledger import records
 from serving.office import Office
 from tests.home import APP, BOSS, HERO, NOW, Clock, ask, call, move, office_at
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.door import Conflict, DoorError, Forbidden, NotFound, StoredAnswer, Unprocessable, as_door_error
-from serving.keys import Principal, Role
-from serving.messages import (
+from serving.http.door import Conflict, DoorError, Forbidden, NotFound, StoredAnswer, Unprocessable, as_door_error
+from serving.http.messages import (
     CancelReason,
     CancelRequest,
     ClaimRequest,
@@ -25,8 +24,9 @@ from serving.messages import (
     RecallsQuery,
     SentRequest,
 )
+from serving.ledger.keys import Principal, Role
+from serving.lists.plan import make_plan
 from serving.office import Office
-from serving.plan import make_plan
 from tests.home import BOSS, HERO, Clock, answer, ask, call, move, said
 
 SMS, EMAIL = Principal("sms-gateway", Role.CHANNEL), Principal("email-1", Role.CHANNEL)

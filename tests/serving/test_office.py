@@ -11,10 +11,8 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from serving.decisions import commit, decide_one, decision_id_of
-from serving.door import Call, Forbidden, StoredAnswer, Unprocessable, as_door_error
-from serving.idempotency import ConflictError
-from serving.ledger import micros
-from serving.messages import (
+from serving.http.door import Call, Forbidden, StoredAnswer, Unprocessable, as_door_error
+from serving.http.messages import (
     BatchDecisionRequest,
     BatchDecisionResponse,
     ClaimRequest,
@@ -33,8 +31,10 @@ from serving.messages import (
     SwitchResponse,
     SwitchState,
 )
+from serving.http.routes import ROUTES
+from serving.ledger.book import micros
+from serving.ledger.idempotency import ConflictError
 from serving.office import Office, open_office
-from serving.routes import ROUTES
 from tests.home import (
     APP,
     BOSS,

@@ -18,9 +18,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOOR = """
 from concurrent.futures import Future
-from serving.door import StoredAnswer
-from serving.keys import Principal, Role
-from serving.messages import ReadyResponse
+from serving.http.door import StoredAnswer
+from serving.ledger.keys import Principal, Role
+from serving.http.messages import ReadyResponse
 
 class Door:
     def who(self, presented):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rules.reasons import ReasonCode
+from serving.lists.plan import Plan, make_plan
 from serving.office import Office
-from serving.plan import Plan, make_plan
 from tests.home import (
     CHANNELS,
     DOLLAR_OFFERS,

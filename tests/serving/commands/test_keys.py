@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from features.home import Home, Settings
-from serving import keys
 from serving.commands.keys import app
-from serving.keys import Principal, Role
-from serving.ledger import Ledger
-from serving.writer import micros
+from serving.ledger import keys
+from serving.ledger.book import Ledger
+from serving.ledger.keys import Principal, Role
+from serving.ledger.writer import micros
 
 
 @pytest.fixture

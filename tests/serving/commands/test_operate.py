@@ -10,11 +10,11 @@ import typer
 from typer.testing import CliRunner
 
 from features.home import Home, Settings
-from serving import keys, switches
 from serving.commands import operate
 from serving.commands.operate import recall_app, switch_app
-from serving.keys import Role
-from serving.ledger import ContactRow, find, reserve
+from serving.ledger import keys, switches
+from serving.ledger.book import ContactRow, find, reserve
+from serving.ledger.keys import Role
 from serving.office import open_ledger
 from tests import bank
 

@@ -36,7 +36,7 @@ except ValueError as error:
     sys.exit(2)
 """
 DOOR = """
-from serving.messages import ReadyResponse
+from serving.http.messages import ReadyResponse
 
 class Door:
     def ready(self):

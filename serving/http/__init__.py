@@ -1,0 +1,1 @@
+"""The HTTP contract: routes, messages, guards; what answers them stands behind `door.Door`."""

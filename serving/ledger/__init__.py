@@ -1,0 +1,1 @@
+"""The ledger: contacts, outcomes, events, consents, records and keys, in one database."""

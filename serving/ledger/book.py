@@ -1,0 +1,314 @@
+"""The ledger: the only door to its database. One writer, many readers, one clock.
+
+SQLite is embedded: one serving process and one writer thread, WAL, synchronous FULL, so that what
+was acknowledged survives a crash of the process and of the machine. The tables are in
+`serving.ledger.schema`; what may be done with a contact is in `serving.ledger.lifecycle`.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import bindparam, create_engine, event, insert, select
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from serving.ledger.lifecycle import (
+    COUNTING,
+    TRANSITIONS,
+    Action,
+    ContactRow,
+    LifecycleError,
+    State,
+    claim,
+    close,
+    contacts_of_units,
+    contacts_table,
+    due,
+    enter_external,
+    enter_sent,
+    expire,
+    find,
+    recall,
+    recalls,
+    reserve,
+    reserve_many,
+    sent,
+)
+from serving.ledger.migrations.upgrade import bring_up_to_date, revision
+from serving.ledger.schema import HEAD, Statement, is_listed, meta, units
+from serving.ledger.writer import (
+    ClockBounds,
+    ClockError,
+    DeadlineError,
+    LedgerClock,
+    LedgerError,
+    RowError,
+    Writer,
+    in_plain_words,
+    micros,
+)
+
+T = TypeVar("T")
+_ALL_UNITS, _ONE_UNIT = 4720260602, 1  # PostgreSQL's names of the locks: the same in every worker
+
+_GET_META = Statement(select(meta.c.value).where(meta.c.name == bindparam("name")))
+_SET_META = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+_UNITS = Statement(
+    select(units.c.customer_id, units.c.unit_id).where(is_listed(units.c.customer_id, bindparam("customer_ids")))
+)
+
+
+class Ledger:
+    """An open ledger. Make one with `open`; `close` it, or use it in a `with`.
+
+    secret: the home's secret, for keys and seals.
+    """
+
+    def __init__(self, address: URL, clock: LedgerClock, secret: bytes, lock: int | None) -> None:
+        self.secret = secret
+        self._clock, self._lock = clock, lock
+        self._writing, self._reading = _engine(address, True), _engine(address, False)
+        self._writer = Writer(self._writing, self._see, lock=lock_units)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        clock: Callable[[], datetime],
+        secret: bytes,
+        *,
+        serving: bool = False,
+        bounds: ClockBounds | None = None,
+    ) -> Self:
+        """The ledger at a SQLAlchemy URL, brought to the newest tables.
+
+        serving: hold the one place of the serving process until `close` (SQLite). bounds: how
+        far the clock may move. LedgerError, one line, where it is taken, newer or unreadable.
+        """
+        address = _address(url)
+        lock = _only_one(Path(address.database or "")) if serving and _is_sqlite(address) else None
+        try:
+            with _plainly():
+                _migrated(address)
+            return cls(address, LedgerClock(clock, bounds or ClockBounds()), secret, lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what waits, then let go of the database and of the serving place."""
+        self._writer.close()
+        self._writing.dispose()
+        self._reading.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write(
+        self,
+        task: Callable[[Connection], T],
+        deadline: float | None = None,
+        units: Sequence[str] | None = None,
+    ) -> Future[T]:
+        """The task's answer once it is on disk; see `Writer.submit`.
+
+        units: those whose contacts the task counts, () where it counts none; null: any, which is
+        safe and, on PostgreSQL, makes the other workers wait. SQLite does not care.
+        """
+        return self._writer.submit(task, deadline, units)
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """One consistent view of what was committed; writing on it is refused."""
+        with _plainly(), self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    def now_micros(self) -> int:
+        """The ledger's time in microseconds UTC; it never goes back. ClockError on a jump."""
+        return self._clock.now()
+
+    def reset_clock(self, principal: str, reason: str) -> int:
+        """Believe the clock as it stands now, on an operator's word, and keep a record of that."""
+        with self.read() as connection:
+            seen = read_meta(connection, "last_seen")
+        now = self._clock.reset()
+        record = {"from": seen and int(seen), "principal": principal, "reason": reason}
+        forced = Writer(self._writing)  # the usual one asks the clock first, and would refuse
+        try:
+            forced.submit(lambda connection: _record_reset(connection, now, record)).result()
+        finally:
+            forced.close()
+        return now
+
+    def _see(self, connection: Connection) -> None:
+        """Start of each writing transaction: what time it is, on paper."""
+        seen = read_meta(connection, "last_seen")
+        if seen is not None:
+            self._clock.remember(int(seen))
+        now = self._clock.now()
+        # PostgreSQL's workers would queue for this one row; a second's staleness is harmless there.
+        # SQLite's one writer always writes: a transaction that begins has shown the disk takes it.
+        if connection.dialect.name == "sqlite" or seen is None or now - int(seen) > 1_000_000:
+            write_meta(connection, "last_seen", str(now))
+
+
+def unit_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, str]:
+    """Customer -> unit for each of the customers; whoever has no entry is a unit of his own."""
+    asked = list(dict.fromkeys(customer_ids))
+    rows = _UNITS.run(connection, customer_ids=json.dumps(asked)).fetchall()
+    return {customer_id: customer_id for customer_id in asked} | dict(rows)
+
+
+def members_of(connection: Connection, unit_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Unit -> its customers by id, for each of the units; [unit] where nothing is entered."""
+    asked = sorted(set(unit_ids))
+    rows = connection.execute(
+        select(units.c.unit_id, units.c.customer_id)
+        .where(is_listed(units.c.unit_id, bindparam("unit_ids", json.dumps(asked))))
+        .order_by(units.c.unit_id, units.c.customer_id)
+    )
+    members: dict[str, list[str]] = {}
+    for unit_id, customer_id in rows:
+        members.setdefault(unit_id, []).append(customer_id)
+    return {unit_id: members.get(unit_id, [unit_id]) for unit_id in asked}
+
+
+def lock_units(connection: Connection, unit_ids: Sequence[str] | None) -> None:
+    """Hold the units, null all of them, until the transaction ends.
+
+    SQLite: nothing to do, its one writer holds everything. PostgreSQL: an advisory lock each, in
+    sorted order, so that two transactions never wait in a circle; all: the one lock above them.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    if unit_ids is None:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_ALL_UNITS,))
+        return
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock_shared(%s)", (_ALL_UNITS,))
+    for unit_id in sorted(set(unit_ids)):
+        lock = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+        connection.exec_driver_sql(lock, (_ONE_UNIT, unit_id))
+
+
+def read_meta(connection: Connection, name: str) -> str | None:
+    """What the ledger keeps under a name, `last_seen` or a revision in force; null: nothing."""
+    row = _GET_META.run(connection, name=name).fetchone()
+    return None if row is None else str(row[0])
+
+
+def write_meta(connection: Connection, name: str, value: str) -> None:
+    """Keep a value under a name; the former one is gone."""
+    _SET_META.run(connection, name=name, value=value)
+
+
+def _record_reset(connection: Connection, now: int, record: dict[str, Any]) -> None:
+    write_meta(connection, "last_seen", str(now))
+    write_meta(connection, f"clock_reset_{now}", json.dumps(record, sort_keys=True))
+
+
+def _address(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise LedgerError("the database is no SQLAlchemy URL; write sqlite:///path/nbo.db") from None
+    if _is_sqlite(address) and address.database in (None, "", ":memory:"):
+        raise LedgerError("the ledger cannot live in memory; name a file: sqlite:///path/nbo.db")
+    return address
+
+
+def _is_sqlite(address: URL) -> bool:
+    return address.get_backend_name() == "sqlite"
+
+
+def _only_one(database: Path) -> int:
+    """The place of the serving process, held until the descriptor is closed or the process ends."""
+    try:
+        lock = os.open(f"{database}.serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LedgerError(f"cannot write beside the ledger ({error.strerror}); mend the folder") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise LedgerError(
+            "another process serves this ledger; SQLite allows one, so stop it first or move the home to PostgreSQL"
+        ) from None
+    return lock
+
+
+def _migrated(address: URL) -> None:
+    reading = _engine(address, writes=False)  # one that is up to date is opened without a lock
+    try:
+        if revision(reading) == HEAD:
+            return
+    finally:
+        reading.dispose()
+    writing = _engine(address, writes=True)
+    try:
+        bring_up_to_date(writing)
+    finally:
+        writing.dispose()
+
+
+@contextmanager
+def _plainly() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        plain = in_plain_words(error)
+        if plain is error:
+            raise
+        raise plain from error
+
+
+def _engine(address: URL, writes: bool) -> Engine:
+    if not _is_sqlite(address):
+        engine = create_engine(address, paramstyle="format", pool_pre_ping=True)
+        if not writes:
+            view = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+            def read_only(connection: Connection) -> None:
+                connection.exec_driver_sql(view)
+
+            event.listen(engine, "begin", read_only)
+        return engine
+    # The driver's own idea of when to BEGIN is switched off; ours is below.
+    engine = create_engine(address, connect_args={"isolation_level": None, "timeout": 30})
+
+    def set_up(connection: Any, _: object) -> None:
+        for pragma in (
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"query_only = {int(not writes)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+__all__ = [
+    "COUNTING", "TRANSITIONS", "Action", "ClockBounds", "ClockError", "ContactRow",
+    "DeadlineError", "Ledger", "LedgerError", "LifecycleError", "RowError", "State", "claim",
+    "close", "contacts_of_units", "contacts_table", "due", "enter_external", "enter_sent",
+    "expire", "find", "lock_units", "members_of", "micros", "read_meta", "recall", "recalls",
+    "reserve", "reserve_many", "sent", "unit_of", "write_meta",
+]  # fmt: skip

@@ -1,0 +1,321 @@
+"""One life-cycle of a contact, for every channel, caller and campaign.
+
+    reserved --claim--> claimed --sent--> sent --outcome--> sent
+       |  |                |
+       |  +-- expire, cancel, recall, not_sent --> closed
+
+reserved, claimed and sent count for caps over [send_after, send_before]; closed does not. What
+other systems sent enters as sent. `TRANSITIONS` is the whole truth; the functions below only look
+up there. All run on the caller's connection, in the caller's transaction.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+
+from serving.ledger.idempotency import ConflictError
+from serving.ledger.schema import Statement, arrow, arrow_schema, contacts, is_listed, outcomes
+
+CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
+
+
+class State(StrEnum):
+    """Where a contact stands."""
+
+    RESERVED = "reserved"
+    CLAIMED = "claimed"
+    SENT = "sent"
+    CLOSED = "closed"
+
+
+COUNTING = frozenset({State.RESERVED, State.CLAIMED, State.SENT})
+
+
+class Action(StrEnum):
+    """What may happen to a contact. EXPIRE .. NOT_SENT close it and are its close_reason."""
+
+    CLAIM = "claim"
+    SENT = "sent"
+    OUTCOME = "outcome"
+    EXPIRE = "expired"
+    CANCEL = "cancelled"
+    RECALL = "recalled"
+    NOT_SENT = "not_sent"
+
+
+_CLOSING = (Action.EXPIRE, Action.CANCEL, Action.RECALL, Action.NOT_SENT)
+
+# (state, action) -> state; a pair that is missing is refused. The same report twice changes
+# nothing; a second claim is refused, for it would send twice. An answer to a contact that was
+# closed or not yet confirmed is still an answer, and feeds the cool-offs.
+TRANSITIONS: dict[tuple[State, Action], State] = {
+    (State.RESERVED, Action.CLAIM): State.CLAIMED,
+    (State.CLAIMED, Action.SENT): State.SENT,
+    (State.SENT, Action.SENT): State.SENT,
+    (State.CLAIMED, Action.OUTCOME): State.CLAIMED,
+    (State.SENT, Action.OUTCOME): State.SENT,
+    (State.CLOSED, Action.OUTCOME): State.CLOSED,
+    **{(State.RESERVED, action): State.CLOSED for action in _CLOSING},
+    **{(State.CLAIMED, action): State.CLOSED for action in _CLOSING},
+    **{(State.CLOSED, action): State.CLOSED for action in _CLOSING},
+}
+
+
+class LifecycleError(ValueError):
+    """The contact cannot do that in its state. `state` null: there is no such contact."""
+
+    def __init__(self, message: str, state: State | None, action: Action) -> None:
+        super().__init__(message)
+        self.state, self.action = state, action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRow:
+    """One contact; the columns of `schema.contacts`, instants in microseconds UTC."""
+
+    contact_id: str
+    customer_id: str
+    unit_id: str
+    channel: str
+    decided_at: int
+    send_after: int
+    send_before: int
+    offer_id: str | None = None
+    family: str | None = None
+    treatment: str | None = None
+    campaign_id: str | None = None
+    purpose: str = "marketing"
+    direction: str = "outbound"
+    state: str = State.RESERVED
+    source: str = "decision"
+    claimed_at: int | None = None
+    sent_at: int | None = None
+    closed_at: int | None = None
+    close_reason: str | None = None
+    p_chosen: float | None = None
+    decision_id: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Column -> value."""
+        return dict(zip(FIELDS, _values(self), strict=True))
+
+
+FIELDS = tuple(field.name for field in fields(ContactRow))
+_values = attrgetter(*FIELDS)
+COLUMNS = tuple(contacts.c[name] for name in FIELDS)
+
+_INSERT = Statement(insert(contacts))
+_INSERT_NEW = Statement(insert(contacts), "ON CONFLICT DO NOTHING")
+_FIND = Statement(select(*COLUMNS).where(contacts.c.contact_id == bindparam("contact_id")))
+_OF_UNITS = Statement(
+    select(*COLUMNS)
+    .where(is_listed(contacts.c.unit_id, bindparam("unit_ids")))
+    .where(contacts.c.send_before >= bindparam("since"))
+    .order_by(contacts.c.unit_id, contacts.c.send_after, contacts.c.contact_id)
+)
+_MOVE = Statement(
+    update(contacts)
+    .where(contacts.c.contact_id == bindparam("id"))
+    .values({name: bindparam(name) for name in
+             ("state", "send_before", "claimed_at", "sent_at", "closed_at", "close_reason")})
+)  # fmt: skip
+
+
+def reserve(connection: Connection, contact: ContactRow) -> None:
+    """Enter a contact as reserved: from here on it counts. RowError where its id is taken."""
+    _INSERT.run(connection, **_reservable(contact).values())
+
+
+def reserve_many(connection: Connection, rows: Sequence[ContactRow]) -> None:
+    """Enter contacts as reserved, all or none; about 1,000 are a good transaction."""
+    _INSERT.run_many(connection, [_reservable(row).values() for row in rows])
+
+
+def _reservable(row: ContactRow) -> ContactRow:
+    if row.state != State.RESERVED:
+        raise ValueError(f"cannot reserve a contact that is `{row.state}`; use enter_external")
+    return row
+
+
+def enter_sent(connection: Connection, rows: Sequence[ContactRow]) -> int:
+    """Enter contacts that others made, as sent; how many are new. An id that is known is left."""
+    for row in rows:
+        if row.state != State.SENT or row.source == "decision":
+            raise ValueError(f"contact enters as `{row.state}` from `{row.source}`; only sent ones "
+                             "from import or external do")  # fmt: skip
+    return _INSERT_NEW.run_many(connection, [row.values() for row in rows])
+
+
+def enter_external(connection: Connection, row: ContactRow) -> bool:
+    """Enter one contact that another system made; False where it was known.
+
+    ConflictError where its id came with other content (unit and decided_at aside).
+    """
+    known = find(connection, row.contact_id)
+    if known is None:
+        enter_sent(connection, [row])
+        return True
+    if replace(known, unit_id="", decided_at=0) != replace(row, unit_id="", decided_at=0):
+        raise ConflictError("this contact_id came with other content before; take a new one")
+    return False
+
+
+def find(connection: Connection, contact_id: str) -> ContactRow | None:
+    """The contact with this id; null where there is none."""
+    row = _FIND.run(connection, contact_id=contact_id).fetchone()
+    return None if row is None else ContactRow(**dict(zip(FIELDS, row, strict=True)))
+
+
+def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: int) -> list[ContactRow]:
+    """Contacts of the units whose send window ends at `since` or later, in every state.
+
+    Sorted by unit, send_after, contact_id. Closed ones are among them: they do not count.
+    """
+    ids = json.dumps(sorted(set(unit_ids)))
+    rows = _OF_UNITS.run(connection, unit_ids=ids, since=since).fetchall()
+    return [ContactRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+
+
+def contacts_table(connection: Connection, since: int) -> pa.Table:
+    """Contacts of all whose send window ends, or whose last outcome came, at `since` or later.
+
+    ContactRow's columns, instants int64 microseconds, by contact_id, in every state.
+    """
+    answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since)
+    recent = (contacts.c.send_before >= since) | contacts.c.contact_id.in_(answered)
+    query = select(*COLUMNS).where(recent).order_by(contacts.c.contact_id)
+    return arrow(connection, query, arrow_schema(COLUMNS))
+
+
+def claim(connection: Connection, contact_id: str, now: int) -> ContactRow:
+    """Claim a contact for sending in the next minute; the row as it then stands.
+
+    The caller has re-run regulatory, suppression and pauses in this transaction. LifecycleError
+    where it is not reserved, is due in more than a minute, or its window is over.
+    """
+    row = _movable(connection, contact_id, Action.CLAIM)
+    if now < row.send_after - CLAIM_AHEAD_MICROS:
+        raise _refused(row, Action.CLAIM, "is not due; claim at most a minute before send_after")
+    if now >= row.send_before:
+        raise _refused(row, Action.CLAIM, "is past its send_before; it will expire")
+    return _move(connection, replace(row, state=State.CLAIMED, claimed_at=now))
+
+
+def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
+    """Confirm that a claimed contact went out at `at`; the row as it then stands.
+
+    One that went out late is still counted where it went out: send_before moves along.
+    """
+    row = _movable(connection, contact_id, Action.SENT)
+    if row.state == State.SENT:
+        return row
+    late = max(row.send_before, at)
+    return _move(connection, replace(row, state=State.SENT, sent_at=at, send_before=late))
+
+
+def close(connection: Connection, contact_id: str, action: Action, now: int) -> ContactRow:
+    """Close a contact that will not be sent (EXPIRE, CANCEL, RECALL, NOT_SENT); it counts no more.
+
+    A closed one stays as it is, first reason and all; LifecycleError where it was sent.
+    """
+    row = _movable(connection, contact_id, action)
+    if row.state == State.CLOSED:
+        return row
+    closed = replace(row, state=State.CLOSED, closed_at=now, close_reason=str(action))
+    return _move(connection, closed)
+
+
+def expire(connection: Connection, now: int, limit: int = 1_000) -> int:
+    """Close reserved contacts whose window is over, at most `limit`; how many were closed.
+
+    Claimed ones stay: they may have gone out, and what may have gone out counts.
+    """
+    over = and_(contacts.c.state == State.RESERVED, contacts.c.send_before <= now)
+    ids = select(contacts.c.contact_id).where(over).order_by(contacts.c.contact_id).limit(limit)
+    return _close_all(connection, contacts.c.contact_id.in_(ids), Action.EXPIRE, now)
+
+
+def recall(
+    connection: Connection, now: int, *, customer_id: str | None = None,
+    campaign_id: str | None = None, channel: str | None = None,
+) -> int:  # fmt: skip
+    """Recall what is reserved for a customer or a campaign, on one channel or all; how many.
+
+    Only outbound marketing is recalled. What is claimed is on its way already.
+    """
+    if (customer_id is None) == (campaign_id is None):
+        raise ValueError("recall either a customer or a campaign; name exactly one of them")
+    chosen = contacts.c.customer_id == customer_id
+    if campaign_id is not None:
+        chosen = contacts.c.campaign_id == campaign_id
+    open_marketing = and_(
+        contacts.c.state == State.RESERVED,
+        contacts.c.purpose == "marketing",
+        contacts.c.direction == "outbound",
+    )
+    if channel is not None:
+        open_marketing = and_(open_marketing, contacts.c.channel == channel)
+    return _close_all(connection, and_(chosen, open_marketing), Action.RECALL, now)
+
+
+def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
+        ) -> list[ContactRow]:  # fmt: skip
+    """Reserved contacts of a channel that may be claimed now, by contact_id, ids above `after`."""
+    query = (
+        select(*COLUMNS)
+        .where(contacts.c.state == State.RESERVED, contacts.c.channel == channel)
+        .where(contacts.c.direction == "outbound")  # what a caller was offered is not sent
+        .where(contacts.c.send_after <= now + CLAIM_AHEAD_MICROS, contacts.c.send_before > now)
+        .where(contacts.c.contact_id > after)
+        .order_by(contacts.c.contact_id)
+        .limit(limit)
+    )
+    return [ContactRow(**row) for row in connection.execute(query).mappings()]
+
+
+def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: int = 100,
+            ) -> list[ContactRow]:  # fmt: skip
+    """Recalled contacts in the order of (closed_at, contact_id), those beyond `after`."""
+    at, contact_id = after
+    later = (contacts.c.closed_at > at) | ((contacts.c.closed_at == at) & (contacts.c.contact_id > contact_id))
+    query = (
+        select(*COLUMNS)
+        .where(contacts.c.close_reason == str(Action.RECALL), later)
+        .order_by(contacts.c.closed_at, contacts.c.contact_id)
+        .limit(limit)
+    )
+    return [ContactRow(**row) for row in connection.execute(query).mappings()]
+
+
+def _movable(connection: Connection, contact_id: str, action: Action) -> ContactRow:
+    row = find(connection, contact_id)
+    if row is None:
+        raise LifecycleError("there is no such contact; use the contact_id of a decision", None, action)
+    if (State(row.state), action) not in TRANSITIONS:
+        raise _refused(row, action, f"is `{row.state}`, which `{action}` does not follow; read it anew")
+    return row
+
+
+def _refused(row: ContactRow, action: Action, why: str) -> LifecycleError:
+    return LifecycleError(f"the contact {why}", State(row.state), action)
+
+
+def _move(connection: Connection, row: ContactRow) -> ContactRow:
+    _MOVE.run(
+        connection, id=row.contact_id, state=row.state, send_before=row.send_before,
+        claimed_at=row.claimed_at,
+        sent_at=row.sent_at, closed_at=row.closed_at, close_reason=row.close_reason,
+    )  # fmt: skip
+    return row
+
+
+def _close_all(connection: Connection, which: Any, action: Action, now: int) -> int:
+    values = {"state": State.CLOSED, "closed_at": now, "close_reason": str(action)}
+    return connection.execute(update(contacts).where(which).values(values)).rowcount

@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger, forward only; `serving.ledger.book` runs them when it opens."""

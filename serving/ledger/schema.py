@@ -1,0 +1,316 @@
+"""The tables of the ledger's database, and statements that are compiled once.
+
+Names are contract. Every column that ends in _at, _after or _before, and `at` and `as_of`, is an
+instant: int64 microseconds since 1970 in UTC. Money is in integer minor units. Null says "there is
+none" or "nobody said". Changing a table needs a migration (`serving/ledger/migrations/versions`); a test
+compares the two.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement, ColumnElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Double
+
+HEAD = "0001"  # the newest migration; a database at another revision is migrated or refused
+
+Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
+Share = Double[float]().with_variant(REAL, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(column_0_N_label)s",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "fk": "%(table_name)s_%(column_0_name)s",
+        "pk": "%(table_name)s_key",
+        "uq": "%(table_name)s_%(column_0_name)s_once",
+    }
+)
+
+
+def _table(name: str, *parts: Column[Any] | Index | CheckConstraint) -> Table:
+    return Table(name, metadata, *parts, sqlite_strict=True)
+
+
+def _id(name: str, **more: Any) -> Column[Any]:
+    return Column(name, Text, nullable=False, **more)
+
+
+def _word(name: str) -> Column[Any]:
+    return Column(name, Text)
+
+
+def _whole(name: str, nullable: bool = False) -> Column[Any]:
+    return Column(name, Whole, nullable=nullable)
+
+
+def _one_of(column: str, words: Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+STATES = ("reserved", "claimed", "sent", "closed")
+SOURCES = ("decision", "import", "external")
+
+contacts = _table(
+    "contacts",
+    _id("contact_id", primary_key=True),
+    _id("customer_id"),
+    _id("unit_id"),  # household, else person, as merged today
+    _word("offer_id"),  # null: a service message
+    _word("family"),
+    _id("channel"),
+    _word("treatment"),
+    _word("campaign_id"),
+    _id("purpose"),
+    _id("direction"),
+    _id("state"),
+    _id("source"),
+    _whole("decided_at"),
+    _whole("send_after"),
+    _whole("send_before"),
+    _whole("claimed_at", nullable=True),
+    _whole("sent_at", nullable=True),
+    _whole("closed_at", nullable=True),
+    _word("close_reason"),
+    Column("p_chosen", Share),
+    _word("decision_id"),
+    _one_of("state", STATES),
+    _one_of("source", SOURCES),
+    _one_of("direction", ("outbound", "inbound")),
+    CheckConstraint("send_after <= send_before", name="window_forward"),
+    Index("contacts_of_unit", "unit_id", "send_before"),
+    Index("contacts_of_customer", "customer_id"),
+    Index(
+        "contacts_due", "channel", "send_after", "contact_id",
+        sqlite_where=text("state = 'reserved'"), postgresql_where=text("state = 'reserved'"),
+    ),
+    Index(
+        "contacts_recalled", "closed_at", "contact_id",
+        sqlite_where=text("close_reason = 'recalled'"),
+        postgresql_where=text("close_reason = 'recalled'"),
+    ),
+)  # fmt: skip
+
+outcomes = _table(
+    "outcomes",
+    Column("contact_id", Text, ForeignKey("contacts.contact_id"), primary_key=True, nullable=False),
+    _id("kind", primary_key=True),
+    Column("at", Whole, primary_key=True, nullable=False, autoincrement=False),
+    _whole("recorded_at"),
+)
+
+events = _table(
+    "events",
+    _id("event_id", primary_key=True),
+    _id("customer_id"),
+    _id("kind"),
+    _whole("amount_minor", nullable=True),  # null, as the next two: not about money
+    _word("currency"),
+    _whole("balance_after_minor", nullable=True),
+    _whole("booked_at"),
+    _whole("recorded_at"),
+    _whole("received_at"),
+    Index("events_of_customer", "customer_id", "booked_at"),
+    Index("events_received", "received_at"),
+)
+
+consents = _table(
+    "consents",
+    _id("consent_id", primary_key=True),
+    _id("customer_id"),
+    _id("purpose"),
+    _id("channel"),  # `all`: every channel
+    _id("state"),
+    _word("source"),
+    _word("wording"),
+    _whole("at"),
+    _whole("received_at"),
+    Index("consents_of_customer", "customer_id", "at"),
+    _one_of("state", ("granted", "denied", "withdrawn")),
+)
+
+# Open at t iff opened_at <= t < min(ends_at, closed_at). A row a late event made untrue keeps its
+# place with closed_at = opened_at: it never holds, and the record still says what was believed.
+suppressions = _table(
+    "suppressions",
+    _id("suppression_id", primary_key=True),
+    _id("rule_id"),
+    _id("customer_id"),
+    _id("unit_id"),
+    _word("currency"),
+    _whole("opened_at"),
+    _whole("ends_at"),
+    _whole("closed_at", nullable=True),
+    _id("cause"),  # the event that opened it
+    _whole("outflow_minor", nullable=True),  # what had left: the measure of an early end
+    Index("suppressions_of_unit", "unit_id", "ends_at"),
+    Index("suppressions_of_customer", "customer_id", "currency"),
+)
+
+units = _table(
+    "units",
+    _id("customer_id", primary_key=True),
+    _id("unit_id"),
+    Index("units_members", "unit_id"),
+)
+
+idempotency = _table(
+    "idempotency",
+    _id("principal", primary_key=True),
+    _id("route", primary_key=True),
+    _id("key", primary_key=True),
+    _id("body_sha256"),
+    _whole("status"),
+    Column("answer", LargeBinary, nullable=False),
+    _whole("recorded_at"),
+)
+
+decisions = _table(
+    "decisions",
+    _id("decision_id", primary_key=True),
+    _id("customer_id"),
+    _id("unit_id"),
+    _whole("as_of"),
+    Column("inputs", LargeBinary, nullable=False),  # state columns and scores, as decide saw them
+    Column("result", LargeBinary, nullable=False),  # JSON
+    _id("reasons"),  # JSON list of slugs; `[]`: an offer won
+    _id("terms"),
+    _id("revisions"),  # JSON object
+    _whole("recorded_at"),
+    _id("row_sha256"),
+    _whole("sealed", nullable=True),  # number of the Merkle root that covers the row
+    Index("decisions_of_customer", "customer_id", "as_of"),
+    Index("decisions_recorded", "recorded_at"),
+)
+
+keys = _table(
+    "keys",
+    _id("name", primary_key=True),
+    _id("key_sha256", unique=True),  # HMAC with the home's secret; the key itself is nowhere
+    _id("role"),
+    _whole("created_at"),
+    _whole("expires_at"),
+    _whole("revoked_at", nullable=True),
+)
+
+# Append-only: the last row of a scope says whether it is paused; the rest is the record.
+switches = _table(
+    "switches",
+    Column("switch_id", Whole, primary_key=True),
+    _id("scope"),
+    _id("action"),
+    _id("principal"),
+    _id("reason"),
+    _whole("at"),
+    _one_of("action", ("pause", "ask", "resume")),
+    Index("switches_of_scope", "scope", "switch_id"),
+)
+
+meta = _table("meta", _id("name", primary_key=True), _id("value"))
+
+
+class Listed(FunctionElement[str]):
+    """The texts of a JSON array bound as one parameter: an IN list of any length, one statement."""
+
+    inherit_cache = True
+
+
+@compiles(Listed, "sqlite")
+def _listed_sqlite(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **more)}))"
+
+
+@compiles(Listed, "postgresql")
+def _listed_postgresql(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
+    array = compiler.process(element.clauses, **more)
+    return f"(SELECT jsonb_array_elements_text(CAST({array} AS jsonb)))"
+
+
+def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> ColumnElement[bool]:
+    """True where the column stands in the JSON array bound to the parameter."""
+    return column.op("IN", is_comparison=True)(Listed(parameter))
+
+
+class Statement:
+    """A SQLAlchemy Core statement, compiled once per dialect and run on the driver's own cursor.
+
+    The road through Core costs ten times the statement itself; the ten hot statements of the
+    ledger take this one. `tail` is SQL both databases share and Core has no common word for
+    (ON CONFLICT ...). Values are numbers, texts and bytes only: nothing is converted.
+    """
+
+    def __init__(self, core: ClauseElement, tail: str = "") -> None:
+        self.core, self.tail = core, tail
+        self._ready: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+
+    def _compiled(self, dialect: Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            compiled = self.core.compile(dialect=dialect)
+            assert isinstance(compiled, SQLCompiler)
+            assert compiled.positiontup is not None  # both dialects are opened with positional marks
+            sql = f"{compiled.string} {self.tail}".strip()
+            ready = (sql, tuple(compiled.positiontup), dict(compiled.params))
+            self._ready[dialect.name] = ready
+        return ready
+
+    def sql(self, dialect: Dialect) -> str:
+        """The text that reaches the database."""
+        return self._compiled(dialect)[0]
+
+    def run(self, connection: Connection, **values: Any) -> Any:
+        """The driver's cursor after one execution; rows are plain tuples."""
+        sql, names, fixed = self._compiled(connection.dialect)
+        bound = fixed | values if len(values) < len(names) else values
+        cursor = connection.connection.cursor()
+        cursor.execute(sql, [bound[name] for name in names])
+        return cursor
+
+    def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute for each row, which names every parameter; how many rows of the table changed."""
+        sql, names, _ = self._compiled(connection.dialect)
+        cursor = connection.connection.cursor()
+        cursor.executemany(sql, [tuple([row[name] for name in names]) for row in rows])
+        return max(int(cursor.rowcount), 0)
+
+
+def arrow(connection: Connection, core: ClauseElement, schema: pa.Schema) -> pa.Table:
+    """All rows of a select as Arrow columns of the schema, in its order."""
+    cursor = Statement(core).run(connection)
+    batches: list[pa.RecordBatch] = []
+    while rows := cursor.fetchmany(65_536):
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(part, kind) for part, kind in zip(columns, schema.types, strict=True)]
+        batches.append(pa.record_batch(arrays, schema=schema))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def arrow_schema(columns: Iterable[Column[Any]]) -> pa.Schema:
+    """The Arrow schema of database columns: instants and money int64, shares float64, else text."""
+    return pa.schema([pa.field(column.name, _arrow_type(column)) for column in columns])
+
+
+def _arrow_type(column: Column[Any]) -> pa.DataType:
+    if isinstance(column.type, BigInteger):
+        return pa.int64()
+    return pa.float64() if isinstance(column.type, Double) else pa.string()

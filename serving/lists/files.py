@@ -1,0 +1,146 @@
+"""Lists: what a run hands over - offers, control and suppressed tables, manifest, certificate, report.
+
+Written beside and renamed: a list is there whole or not at all. The same run twice gives the same
+bytes.
+"""
+
+import csv
+import hashlib
+import io
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from rules.reasons import ReasonCode
+from serving.lists.funnel import Funnel, funnel
+from serving.lists.plan import Plan, contact_id_of
+from serving.lists.report import report_page
+
+OFFER_COLUMNS = ("customer_id", "offer_id", "channel", "send_after", "send_before", "treatment", "campaign_id", "contact_id",
+                 "expected_value_minor", "p_accept", "p_chosen")  # fmt: skip
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class ListError(ValueError):
+    """A list cannot be written where it should stand; one line."""
+
+
+class Certificate(BaseModel):
+    """How good the list is. bound_minor: no list over all open cells that keeps the seats is worth more.
+
+    prices_minor: worth of one more seat. used and seats: contacts per channel. gap_share: the part of
+    the bound the list misses, exploration, households and caps of units included.
+    """
+
+    value_minor: int
+    bound_minor: int
+    gap_share: float
+    prices_minor: dict[str, int]
+    used: dict[str, int]
+    seats: dict[str, int]
+
+
+class Manifest(BaseModel):
+    """What the list is made of. files: sha256 of each; lost: contacts another door was faster with."""
+
+    run: str
+    campaigns: tuple[str, ...]
+    as_of: datetime
+    revisions: dict[str, str]
+    assumptions: tuple[str, ...]
+    degraded: bool
+    guarantee: str
+    funnel: Funnel
+    lost: int
+    files: dict[str, str]
+
+
+def certificate(plan: Plan) -> Certificate:
+    """The certificate of the list as issued."""
+    issued = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
+    bids = plan.prices.minor
+    used = {row["values"]: row["counts"] for row in pc.value_counts(issued.column("channel")).to_pylist()}
+    value = int(plan.worth[np.asarray(pc.is_valid(plan.decisions.column("offer_id")))].sum())
+    bound = max(plan.prices.bound_minor, 0)
+    return Certificate(value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
+                       prices_minor={name: bids[name] for name in sorted(plan.seats)},
+                       used=dict(sorted(used.items())), seats=dict(sorted(plan.seats.items())))  # fmt: skip
+
+
+def write_list(plan: Plan, folder: Path) -> Path:
+    """Write the run's folder and return it; a folder that is there already is left as it is."""
+    final = folder / plan.run
+    if (final / "manifest.json").is_file():
+        return final
+    if final.exists():
+        raise ListError(f"`{final}` is there without its manifest; move it away and plan again")
+    beside = folder / f".{plan.run}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    offers, control, suppressed = _tables(plan)
+    pq.write_table(offers, beside / "offers.parquet")
+    pq.write_table(control, beside / "control.parquet")
+    pq.write_table(suppressed, beside / "suppressed.parquet")
+    (beside / "offers.csv").write_bytes(inert_csv(offers.select(OFFER_COLUMNS)))
+    issued = certificate(plan)
+    (beside / "certificate.json").write_text(issued.model_dump_json(indent=2))
+    counted = funnel(plan.decisions)
+    engine, at = plan.inputs.engine, plan.inputs.at
+    (beside / "report.html").write_text(
+        report_page(engine.catalogue, plan.run, at, counted, issued.model_dump(), engine.assumptions), encoding="utf-8"
+    )
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
+    manifest = Manifest(
+        run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
+        degraded=plan.inputs.degraded, funnel=counted, lost=len(plan.lost), files=files,
+        guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
+    (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))
+    beside.rename(final)
+    return final
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a written list."""
+    return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+
+
+def inert_csv(table: pa.Table) -> bytes:
+    """CSV that a spreadsheet does not execute: texts that begin like a formula get a leading `'`.
+
+    Source: OWASP, CSV injection.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in table.to_pylist():
+        writer.writerow([_cell(value) for value in row.values()])
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(DANGEROUS) else "") + value.replace("\r", " ")  # it would end the row
+
+
+def _tables(plan: Plan) -> tuple[pa.Table, pa.Table, pa.Table]:
+    rows = plan.decisions.sort_by([("customer_id", "ascending")])
+    offered = rows.filter(pc.is_valid(rows.column("offer_id")))
+    ids = [contact_id_of(plan.run, row) for row in offered.select(["customer_id", "offer_id", "channel"]).to_pylist()]
+    offers = offered.append_column("contact_id", pa.array(ids, pa.string()))
+    offers = offers.select([*OFFER_COLUMNS, "unit_id", "as_of", "explored", "factors", "n_open", "terms"])
+    silent = rows.filter(pc.is_null(rows.column("offer_id")))
+    held = pc.equal(silent.column("reason"), int(ReasonCode.HOLDOUT))
+    named = silent.select(["customer_id", "unit_id", "as_of", "reason", "reasons"])
+    slugs = pa.array([ReasonCode(number).slug for number in named.column("reason").to_pylist()], pa.string())
+    named = named.append_column("reason_name", slugs)
+    return offers, named.filter(held), named.filter(pc.invert(held))

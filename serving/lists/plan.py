@@ -1,0 +1,250 @@
+"""Plan: one run of campaigns becomes a list - decided, allocated, reserved, written, once."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.engine import Connection
+
+from rules.reasons import ReasonCode
+from rules.types import DECISIONS
+from serving.campaign import CampaignError
+from serving.engine import Engine
+from serving.ledger.book import (
+    COUNTING,
+    Action,
+    ContactRow,
+    Ledger,
+    State,
+    close,
+    contacts_of_units,
+    micros,
+    reserve_many,
+    unit_of,
+)
+from serving.ledger.book import find as find_contact
+from serving.ledger.schema import Statement, consents, contacts, events, is_listed, outcomes
+from serving.ledger.switches import paused
+from serving.lists.allocate import Prices
+from serving.lists.batch import Inputs, decide_all, read_inputs
+from serving.rows import LOOK_BACK
+
+CHUNK = 1_000
+Progress = Callable[[str, int, int], object]  # stage, done, in all
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, before or after reservation. worth: (n,) what each decision is worth before seat prices.
+
+    lost: customer ids left out because another door wrote about them, or a switch was turned, meanwhile.
+    """
+
+    run: str
+    campaigns: tuple[str, ...]
+    inputs: Inputs
+    decisions: pa.Table
+    prices: Prices
+    worth: np.ndarray
+    seats: dict[str, int]
+    lost: tuple[str, ...] = ()
+
+
+def run_name(campaigns: Sequence[str], at: datetime) -> str:
+    """The run's id: same campaigns, in any order, and same second, same run."""
+    names = "+".join(sorted(set(campaigns)))
+    short = names if len(names) <= 40 else names[:27] + "-" + hashlib.sha256(names.encode()).hexdigest()[:12]
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{short}"
+
+
+def check_campaigns(engine: Engine, campaigns: Sequence[str], at: datetime) -> None:
+    """CampaignError where a campaign is unknown or does not run that day."""
+    day = engine.day(at)
+    for name in campaigns:
+        window = engine.campaign(name).window
+        if not engine.campaign(name).in_force(day):
+            raise CampaignError(
+                f"campaign `{name}` runs from {window.from_} to {window.to}, not on {day}; mend its window"
+            )
+
+
+def make_plan(
+    engine: Engine, ledger: Ledger, campaigns: Sequence[str], at: datetime, progress: Progress | None = None
+) -> Plan:
+    """Decide for everyone and keep the seats; writes nothing."""
+    check_campaigns(engine, campaigns, at)
+    run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
+    seats: dict[str, int] = {}
+    for name in names:  # campaigns of one run share a clearing house; their seats add up
+        for channel, count in engine.campaign(name).seats.items():
+            seats[channel] = seats.get(channel, 0) + count
+    inputs = read_inputs(engine, ledger, at, names, run)
+    told = None if progress is None else lambda done, of: progress("deciding", done, of)
+    decisions, prices, worth = decide_all(inputs, seats, told)
+    return Plan(run, names, inputs, _within_seats(decisions, seats), prices, worth, seats)
+
+
+def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:
+    """Reserve every chosen contact, about 1,000 a transaction, each re-checked.
+
+    A customer or unit about whom anything was written since the plan was read is left alone, and
+    named in lost. What a former try of the run reserved otherwise is recalled.
+    """
+    chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id"))).to_pylist()
+    ledger.write(lambda connection: _recall_former(connection, plan.run, chosen, ledger.now_micros())).result()
+    lost: dict[str, ReasonCode] = {}
+    seen = _seen(plan)
+    for start in range(0, len(chosen), CHUNK):
+        rows = chosen[start : start + CHUNK]
+        lost |= ledger.write(lambda connection, rows=rows: _reserve(connection, plan, rows, seen)).result()
+        if progress:
+            progress("reserving", start + len(rows), len(chosen))
+    decisions = plan.decisions
+    for reason in sorted(set(lost.values())):
+        gone = [customer for customer, why in lost.items() if why is reason]
+        rows = pc.is_in(decisions.column("customer_id"), pa.array(gone, pa.string()))
+        decisions = silenced(decisions, np.asarray(rows), reason)
+    return replace(plan, decisions=decisions, lost=tuple(sorted(lost)))
+
+
+def contact_id_of(run: str, row: Row) -> str:
+    """The id of a list's contact: one run, one customer, one choice; the next try of a run finds it again."""
+    named = "\x1f".join([run, *(str(row[name]) for name in ("customer_id", "offer_id", "channel"))])
+    return "l" + hashlib.sha256(named.encode()).hexdigest()[:31]
+
+
+def silenced(decisions: pa.Table, rows: np.ndarray, reason: ReasonCode) -> pa.Table:
+    """The decisions with those rows turned into silence for the reason."""
+    if not rows.any():
+        return decisions
+    kept = ("customer_id", "unit_id", "as_of", "n_open", "terms")
+    said = {"p_chosen": 1.0, "explored": False, "reason": int(reason), "reasons": [int(reason)]}
+    changed = [{name: row[name] for name in kept} | said if silent and row["offer_id"] is not None else row
+               for row, silent in zip(decisions.to_pylist(), rows.tolist(), strict=True)]  # fmt: skip
+    return pa.Table.from_pylist(changed, schema=DECISIONS)
+
+
+def _within_seats(decisions: pa.Table, seats: dict[str, int]) -> pa.Table:
+    """Drop the least valuable contacts of a channel beyond its seats (exploration may overshoot)."""
+    over = np.zeros(len(decisions), dtype=bool)
+    channels = np.asarray(decisions.column("channel").to_pylist(), dtype=object)
+    values = np.asarray(decisions.column("expected_value_minor").fill_null(0))
+    for channel, count in seats.items():
+        rows = np.flatnonzero(channels == channel)
+        if len(rows) > count:
+            order = rows[np.argsort(-values[rows], kind="stable")]
+            over[order[count:]] = True
+    return silenced(decisions, over, ReasonCode.NO_CAPACITY)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the plan counted with. units: unit -> (contacts, closed, sent); customers: rows about each."""
+
+    units: dict[str, tuple[int, ...]]
+    customers: Counter[str]
+
+
+def _marks(found: Iterable[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
+    """Unit -> (contacts, closed, sent) of (unit, state) pairs: any booking or move changes it."""
+    marks: dict[str, list[int]] = {}
+    for unit, state in found:
+        mark = marks.setdefault(unit, [0, 0, 0])
+        mark[0] += 1
+        mark[1] += state == State.CLOSED
+        mark[2] += state == State.SENT
+    return {unit: tuple(mark) for unit, mark in marks.items()}
+
+
+def _since(plan: Plan) -> int:
+    return micros(plan.inputs.at - LOOK_BACK)
+
+
+def _seen(plan: Plan) -> Seen:
+    read = plan.inputs.ledger
+    table = read["contacts"].filter(pc.greater_equal(read["contacts"].column("send_before"), _since(plan)))
+    own = pc.fill_null(pc.equal(table.column("decision_id"), plan.run), False)
+    table = table.filter(pc.invert(own))
+    units = _marks(zip(table.column("unit_id").to_pylist(), table.column("state").to_pylist(), strict=True))
+    customers: Counter[str] = Counter()
+    for name in ("events", "consents", "outcomes"):
+        for row in pc.value_counts(read[name].column("customer_id")).to_pylist():
+            customers[row["values"]] += row["counts"]
+    return Seen(units, customers)
+
+
+_LISTED = bindparam("customer_ids")
+_ABOUT = [
+    Statement(select(events.c.customer_id, func.count()).where(is_listed(events.c.customer_id, _LISTED)).group_by(events.c.customer_id)),
+    Statement(select(consents.c.customer_id, func.count()).where(is_listed(consents.c.customer_id, _LISTED)).group_by(consents.c.customer_id)),
+]  # fmt: skip
+_ANSWERS = Statement(
+    select(contacts.c.customer_id, func.count())
+    .select_from(outcomes.join(contacts, outcomes.c.contact_id == contacts.c.contact_id))
+    .where(is_listed(contacts.c.customer_id, _LISTED), outcomes.c.at >= bindparam("since"))
+    .group_by(contacts.c.customer_id)
+)
+
+
+def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> set[str]:
+    """Customers of whom, or of whose unit, the ledger holds something else than the plan read."""
+    of_unit = {str(row["customer_id"]): str(row["unit_id"]) for row in rows}
+    here = contacts_of_units(connection, of_unit.values(), _since(plan))
+    marks = _marks((contact.unit_id, contact.state) for contact in here if contact.decision_id != plan.run)
+    listed = json.dumps(sorted(of_unit))
+    about: Counter[str] = Counter()
+    for found in [statement.run(connection, customer_ids=listed).fetchall() for statement in _ABOUT]:
+        about.update(dict(found))
+    about.update(dict(_ANSWERS.run(connection, customer_ids=listed, since=_since(plan)).fetchall()))
+    now_in = unit_of(connection, of_unit)
+    return {customer for customer, unit in of_unit.items()
+            if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
+
+
+def _reserve(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> dict[str, ReasonCode]:
+    """Customer -> why he was left out; the others are reserved."""
+    changed = _changed(connection, plan, rows, seen)
+    stopped = paused(connection) - plan.inputs.terms.paused
+    lost: dict[str, ReasonCode] = {}
+    wanted: list[ContactRow] = []
+    for row in rows:
+        contact = _contact(plan, row)
+        known = find_contact(connection, contact.contact_id)
+        about = {"all", f"channel:{contact.channel}", f"family:{contact.family}", f"offer:{contact.offer_id}", f"campaign:{contact.campaign_id}"}  # fmt: skip
+        if stopped & about:
+            lost[contact.customer_id] = ReasonCode.PAUSED
+        elif contact.customer_id in changed or (known is not None and known.state not in COUNTING):
+            lost[contact.customer_id] = ReasonCode.CONTACT_UNKNOWN  # what may be said now is not known
+        elif known is None:
+            wanted.append(contact)
+    reserve_many(connection, wanted)
+    return lost
+
+
+def _recall_former(connection: Connection, run: str, chosen: list[Row], now: int) -> None:
+    """Recall what a former try of the run reserved and this one does not want again."""
+    wanted = {contact_id_of(run, row) for row in chosen}
+    mine = (contacts.c.decision_id == run, contacts.c.state == State.RESERVED)
+    former = connection.execute(select(contacts.c.contact_id).where(*mine)).scalars().all()
+    for contact_id in sorted(set(former) - wanted):
+        close(connection, contact_id, Action.RECALL, now)
+
+
+def _contact(plan: Plan, row: Row) -> ContactRow:
+    after, before, offer = row["send_after"], row["send_before"], str(row["offer_id"])
+    assert isinstance(after, datetime)
+    assert isinstance(before, datetime)
+    campaign = row["campaign_id"]
+    return ContactRow(
+        contact_id=contact_id_of(plan.run, row), customer_id=str(row["customer_id"]), unit_id=str(row["unit_id"]),
+        channel=str(row["channel"]), decided_at=micros(plan.inputs.at), send_after=micros(after), send_before=micros(before),
+        offer_id=offer, family=plan.inputs.engine.families[offer], treatment=None if row["treatment"] is None else str(row["treatment"]),
+        campaign_id=None if campaign is None else str(campaign), p_chosen=float(str(row["p_chosen"])), decision_id=plan.run)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Keys are forgotten in time, and the crowd is counted right."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from serving.http.door import Busy, Forbidden
+from serving.http.guard import (
+    Keyring,
+    Turnstile,
+    Unauthorised,
+    channel_of,
+    check_channel,
+    deadline_after_seconds,
+)
+from serving.ledger.keys import Principal, Role
+
+HEADERS = {b"authorization": b"Bearer k1"}
+
+
+def test_p25_a_revoked_key_works_for_at_most_the_time_it_is_remembered():
+    known, now = {"k1": Principal("app", Role.CHANNEL)}, [0.0]
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(known.get, pool, seconds_kept=1.0, clock=lambda: now[0])
+        assert asyncio.run(ring.principal(HEADERS)).name == "app"
+        known.clear()
+        now[0] = 0.999
+        assert asyncio.run(ring.principal(HEADERS)).name == "app"
+        now[0] = 1.0
+        with pytest.raises(Unauthorised, match="unknown, expired or revoked"):
+            asyncio.run(ring.principal(HEADERS))
+        now[0] = 0.5
+        with pytest.raises(Unauthorised):
+            asyncio.run(ring.principal(HEADERS))
+
+
+def test_the_keyring_stays_small():
+    asked = []
+
+    def who(presented: str) -> Principal:
+        asked.append(presented)
+        return Principal(presented, Role.ADMIN)
+
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(who, pool, kept_max=2, clock=lambda: 0.0)
+        for key in (b"a", b"b", b"c", b"a"):
+            headers = {b"authorization": b"Bearer " + key}
+            assert asyncio.run(ring.principal(headers)).name == key.decode()
+    assert asked == ["a", "b", "c", "a"]
+
+
+def test_the_keyring_keeps_no_key_as_such():
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(lambda _: Principal("app", Role.CHANNEL), pool)
+        asyncio.run(ring.principal({b"authorization": b"bearer SECRET-4711"}))
+        assert "SECRET-4711" not in repr(vars(ring))
+
+
+def test_the_turnstile_lets_in_as_many_as_it_should_and_counts_leavers():
+    turnstile = Turnstile(1)
+    with turnstile.entered():
+        with pytest.raises(Busy), turnstile.entered():
+            pass
+        assert turnstile.inside == 1
+    with pytest.raises(KeyError), turnstile.entered():
+        raise KeyError
+    assert turnstile.inside == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "channel"),
+    [
+        ("sms", Role.CHANNEL, "sms"),
+        ("SMS.2", Role.CHANNEL, "sms"),
+        ("email_blast", Role.CHANNEL, "email"),
+        ("boss", Role.ADMIN, None),
+        ("sms", Role.MARKETING, None),
+    ],
+)
+def test_p25_the_name_of_a_channel_key_binds_it(name, role, channel):
+    assert channel_of(Principal(name, role)) == channel
+    check_channel(Principal(name, role), channel or "anything")
+
+
+@pytest.mark.parametrize("name", ["legacy", "smsgateway", "-sms", "网关"])
+def test_p25_a_channel_key_bound_to_no_channel_moves_nothing(name):
+    with pytest.raises(Forbidden) as refused:
+        check_channel(Principal(name, Role.CHANNEL), "sms")
+    assert refused.value.code == "key_without_channel"
+
+
+def test_the_caller_may_shorten_the_deadline_and_not_lengthen_it():
+    assert deadline_after_seconds({}, 4.0) == 4.0
+    assert deadline_after_seconds({b"x-deadline-ms": b"1500"}, 4.0) == 1.5
+    assert deadline_after_seconds({b"x-deadline-ms": b"9000"}, 4.0) == 4.0

@@ -1,0 +1,135 @@
+"""The tables in code and in the migrations are the same; hot statements suit both databases."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serving.ledger.migrations import upgrade
+from serving.ledger.migrations.upgrade import bring_up_to_date
+from serving.ledger.schema import HEAD, Statement, metadata
+from serving.ledger.writer import LedgerError
+
+MIGRATIONS = upgrade.SCRIPTS
+MODULES = ("book", "lifecycle", "records", "idempotency", "keys", "events", "consents",
+           "outcomes", "switches", "seed")  # fmt: skip
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("units", sa.Column("confidence", sa.REAL()))
+    {then}
+"""
+
+
+def _scripts(folder: Path, then: str = "pass") -> Path:
+    """Our migrations and one more, as a later release would bring it."""
+    (folder / "versions").mkdir(parents=True)
+    for name in ("env.py", "versions/0001_first_tables.py"):
+        (folder / name).write_text((MIGRATIONS / name).read_text())
+    (folder / "versions" / "0002_later.py").write_text(SECOND.format(then=then))
+    return folder
+
+
+def _migrate(path: Path, scripts: Path = MIGRATIONS, head: str = HEAD) -> None:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None})
+    event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        bring_up_to_date(engine, scripts, head)
+    finally:
+        engine.dispose()
+
+
+def _rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(sql))]
+    engine.dispose()
+    return found
+
+
+def _filled(path: Path) -> None:
+    _migrate(path)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO units VALUES ('C1', 'H1')"))
+    engine.dispose()
+
+
+def test_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_migrations_of_an_empty_database_make_exactly_the_declared_tables(tmp_path: Path) -> None:
+    _migrate(tmp_path / "nbo.db")
+    engine = create_engine(f"sqlite:///{tmp_path / 'nbo.db'}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+    listed = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main'"
+    strict = {name for name, is_strict in _rows(tmp_path / "nbo.db", listed) if is_strict}
+    assert strict == set(metadata.tables)
+
+
+def test_migration_keeps_the_rows_of_a_filled_database(tmp_path: Path) -> None:
+    path = tmp_path / "nbo.db"
+    _filled(path)
+    _migrate(path, _scripts(tmp_path / "later"), "0002")
+    assert _rows(path, "SELECT * FROM units") == [("C1", "H1", None)]
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+def test_migration_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "nbo.db"
+    _filled(path)
+    broken = _scripts(tmp_path / "later", then='op.execute("SELECT * FROM nowhere")')
+    with pytest.raises(Exception, match="nowhere"):
+        _migrate(path, broken, "0002")
+    assert _rows(path, "SELECT * FROM units") == [("C1", "H1")]
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+def test_database_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "nbo.db"
+    _filled(path)
+    _migrate(path, _scripts(tmp_path / "later"), "0002")
+    with pytest.raises(LedgerError, match="newer version"):
+        _migrate(path)
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+def _statements() -> list[tuple[str, Statement]]:
+    found = [(f"{module}.{name}", value) for module in MODULES
+             for name, value in vars(importlib.import_module(f"serving.ledger.{module}")).items()
+             if isinstance(value, Statement)]  # fmt: skip
+    assert len(found) > 20
+    return found
+
+
+@pytest.mark.parametrize(("name", "statement"), _statements())
+def test_hot_statement_reads_the_same_to_both_databases(name: str, statement: Statement) -> None:
+    embedded = statement.sql(sqlite.dialect(paramstyle="qmark"))
+    server = statement.sql(postgresql.dialect(paramstyle="format"))
+    assert embedded.count("?") == server.count("%s")
+    assert embedded.split()[0] == server.split()[0] in ("SELECT", "INSERT", "UPDATE")
+
+
+def test_strict_tables_refuse_a_text_where_an_instant_belongs(tmp_path: Path) -> None:
+    _migrate(tmp_path / "nbo.db")
+    with pytest.raises(Exception, match="cannot store TEXT value in INTEGER column"):
+        _rows(tmp_path / "nbo.db", "INSERT INTO outcomes VALUES ('c', 'opened', 'noon', 1)")

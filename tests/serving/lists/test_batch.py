@@ -1,0 +1,225 @@
+"""P15: one engine, many drivers, the same answer: batch, office and the plain oracle."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from rules.decide import decide
+from rules.reasons import ReasonCode
+from rules.suppress import suppress
+from rules.types import INSTANT
+from serving import rows
+from serving.decisions import decide_one
+from serving.engine import Engine
+from serving.http.messages import (
+    DecisionRequest,
+    DecisionResponse,
+    ExternalContactRequest,
+    OutcomeKind,
+    OutcomeRequest,
+    Purpose,
+)
+from serving.ledger.book import claim, micros
+from serving.ledger.seed import assign_units
+from serving.lists import batch as driver
+from serving.lists.batch import chunks, decide_all, read_inputs, send_windows
+from serving.lists.plan import make_plan, reserve_plan
+from serving.office import Office
+from serving.rows import OUTBOUND_VALID, Asked
+from tests.conformance import assert_same, by_oracle
+from tests.home import COUPLE, HERO, Clock, ask, call, move, office_at, run_until, said
+
+WHO = [HERO, *COUPLE, *(f"C{n:07d}" for n in range(4, 90))]
+
+
+@pytest.fixture
+def lively(office: Office, clock: Clock) -> Generator[Office]:
+    """The office after a day with contacts, answers, consents, events and other systems' contacts."""
+    for n, customer in enumerate(WHO[3:30]):
+        told = ask(office, customer)
+        for choice in told.choices:
+            if n % 3 == 0:
+                outcome = OutcomeRequest(contact_id=str(choice.contact_id), kind=OutcomeKind.OPTED_OUT, at=clock.now)
+                office.outcome(outcome, call()).result(30)
+        clock.forward(minutes=20)
+    move(office, "cash_withdrawal", -1_150_000, 50_000, clock.now)
+    for n, customer in enumerate(WHO[30:50]):
+        office.consent(
+            said(clock.now, ("withdrawn", "granted")[n % 2], customer, ("all", "sms")[n % 3 == 0]), call()
+        ).result(30)
+        move(
+            office, ("salary", "transfer_out")[n % 2], (900_000, -900_000)[n % 2], 1_000_000, clock.now, customer, "CNY"
+        )
+        request = ExternalContactRequest(contact_id=f"x{n}", customer_id=WHO[50 + n], channel="call", purpose=Purpose.MARKETING,
+                                         sent_at=clock.now, offer_id="card_gold")  # fmt: skip
+        office.external_contact(request, call()).result(30)
+    office.consent(said(clock.now, "denied", WHO[80], purpose="profiling"), call()).result(30)
+    clock.forward(hours=14)
+    yield office
+
+
+@pytest.mark.parametrize("campaigns", [None, ("all_year", "dollars")])
+def test_p15_the_batch_decides_what_the_oracle_decides_for_the_whole_home(
+    lively: Office, clock: Clock, campaigns: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "CHUNK", 157)  # units must stay whole at the seams
+    inputs = read_inputs(lively.engine, lively.ledger, clock.now, campaigns)
+    decided, prices, worth = decide_all(inputs, {"branch": 10, "call": 20})
+    assert prices.minor["branch"] > 0 and decided.num_rows == inputs.features.num_rows == 1_200
+    people = {"customers": list[dict[str, object]](), "scores": list[dict[str, object]]()}
+    for part in chunks(inputs):
+        scores = lively.engine.score(part, suppress(part, inputs.terms).open)
+        people["customers"] += part.to_pylist()
+        people["scores"] += scores.to_pylist()
+    some = slice(0, 300) if campaigns is None else slice(None)  # the oracle is slow
+    channels = [channel.id for channel in lively.engine.catalogue.channels]
+    priced = replace(
+        inputs.terms, prices=tuple(prices.minor[c] for _ in lively.engine.catalogue.offers for c in channels)
+    )
+    rows_, scores_ = _whole_units(people["customers"], people["scores"], some)
+    truth = by_oracle(priced, rows_, scores_)
+    mine = pc.is_in(decided.column("customer_id"), pa.array(sorted(truth)))
+    for part in decided.filter(mine).combine_chunks().to_batches():
+        assert_same(priced, part, truth)
+    chosen = np.asarray([offer is not None for offer in decided.column("offer_id").to_pylist()])
+    assert (worth[~chosen] == 0).all() and (worth[chosen] > 0).all() and chosen.sum() > 100
+
+
+def _whole_units(customers: list, scores: list, some: slice) -> tuple[list, list]:
+    units = {row["unit_id"] for row in customers[some]}
+    pairs = [(c, s) for c, s in zip(customers, scores, strict=True) if c["unit_id"] in units]
+    return [c for c, _ in pairs], [s for _, s in pairs]
+
+
+def test_p15_online_and_batch_read_the_same_row(lively: Office, clock: Clock) -> None:
+    """The same window, instant and ledger: every column of every customer is equal, and so the decision."""
+    at, engine = clock.now, lively.engine
+    inputs = read_inputs(engine, lively.ledger, at, None)
+    terms = inputs.terms
+    picked = inputs.features.filter(pc.is_in(inputs.features.column("customer_id"), pa.array(WHO)))
+    n = picked.num_rows
+    window = [pa.array([when] * n, INSTANT) for when in (at, at + OUTBOUND_VALID)]
+    many = rows.batch(engine, terms, picked, inputs.ledger, window[0], window[1], at)
+    with lively.ledger.read() as connection:
+        few = rows.online(engine, terms, connection, [Asked(c) for c in picked.column("customer_id").to_pylist()], at)
+    assert few is not None and few.schema.equals(many.schema)
+    for name in many.schema.names:
+        assert few.column(name).to_pylist() == many.column(name).to_pylist(), name
+    open_ = suppress(many, terms).open
+    scores = engine.score(many, open_)
+    whole = {row["customer_id"]: row for row in decide(many, terms, lambda *_: scores).to_pylist()}
+    alone = [
+        decide(few.slice(place, 1), terms, lambda part, o: engine.score(part, o)).to_pylist()[0] for place in range(n)
+    ]
+    shared = [row["unit_id"] for row in alone]
+    for row in alone:
+        if shared.count(row["unit_id"]) == 1:  # a member of a larger unit may be silenced by the other
+            assert row == whole[row["customer_id"]]
+    assert {row["offer_id"] is None for row in alone} == {True, False}
+
+
+def test_p15_the_answer_of_the_service_is_the_decision_of_the_batch(lively: Office, clock: Clock) -> None:
+    at, engine = clock.now, lively.engine
+    inputs = read_inputs(engine, lively.ledger, at, None)
+    picked = inputs.features.filter(pc.is_in(inputs.features.column("customer_id"), pa.array(WHO[:40])))
+    window = [pa.array([when] * picked.num_rows, INSTANT) for when in (at, at + OUTBOUND_VALID)]
+    many = rows.batch(engine, inputs.terms, picked, inputs.ledger, window[0], window[1], at)
+    asked: set[str] = set()
+    for place, (customer, unit) in enumerate(
+        zip(many.column("customer_id").to_pylist(), many.column("unit_id").to_pylist(), strict=True)
+    ):
+        if unit in asked:
+            continue
+        asked.add(unit)
+        [row] = decide(many.slice(place, 1), inputs.terms, lambda part, o: engine.score(part, o)).to_pylist()
+        told = ask(lively, customer)
+        assert (told.offer_id, told.channel) == (row["offer_id"], row["channel"])
+        assert told.reasons == tuple(ReasonCode(number).slug for number in row["reasons"])
+        assert [c.expected_value_minor for c in told.choices] == [
+            v for v in [row["expected_value_minor"]] if v is not None
+        ]
+
+
+def test_p15_the_size_of_the_chunks_does_not_change_the_answer(
+    lively: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",))
+    whole, prices, _ = decide_all(inputs, {"branch": 10})
+    for size in (17, 1_000):
+        monkeypatch.setattr(driver, "CHUNK", size)
+        part, other, _ = decide_all(read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",)), {"branch": 10})
+        assert part.combine_chunks().equals(whole.combine_chunks()) and other == prices
+
+
+def test_p15_the_first_questions_of_a_fresh_engine_may_come_at_once(bank: Path, clock: Clock) -> None:
+    """The writer decides while readers explain: all share one engine, which nobody has warmed."""
+    office = office_at(bank, clock)
+
+    def decided(engine: Engine, customer: str) -> DecisionResponse:
+        with office.ledger.read() as connection:
+            return decide_one(engine, connection, DecisionRequest(customer_id=customer), "x", clock.now).answer
+
+    alone = [decided(office.engine, customer) for customer in (HERO, *COUPLE)]
+    for _ in range(15):
+        fresh = Engine.open(office.engine.home)
+        assert run_until([lambda c=c, e=fresh: decided(e, c) for c in (HERO, *COUPLE)]) == alone
+    office.close()
+
+
+def test_the_ledgers_units_are_newer_than_the_snapshots(office: Office, clock: Clock) -> None:
+    """A merge that came after the snapshot: both members share caps in the list as they do online."""
+    office.ledger.write(lambda c: assign_units(c, {HERO: "H0000002"})).result(30)
+    inputs = read_inputs(office.engine, office.ledger, clock.now, None)
+    units = dict(
+        zip(
+            inputs.features.column("customer_id").to_pylist(),
+            inputs.features.column("unit_id").to_pylist(),
+            strict=True,
+        )
+    )
+    assert units[HERO] == units[COUPLE[0]] == "H0000002"
+
+
+SHANGHAI_10, SHANGHAI_19 = datetime(2026, 6, 1, 2, tzinfo=UTC), datetime(2026, 6, 1, 11, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("at", "after", "before"), [
+    (SHANGHAI_10 - timedelta(hours=3), SHANGHAI_10, SHANGHAI_19),
+    (SHANGHAI_10, SHANGHAI_10, SHANGHAI_19),
+    (SHANGHAI_10 + timedelta(hours=2), SHANGHAI_10 + timedelta(hours=2), SHANGHAI_19),
+    (SHANGHAI_19, SHANGHAI_10 + timedelta(days=1), SHANGHAI_19 + timedelta(days=1)),
+])  # fmt: skip
+def test_send_windows_are_todays_hours_or_tomorrows(at: datetime, after: datetime, before: datetime) -> None:
+    zones = pa.chunked_array([["Asia/Shanghai", None, "Mars/Base", "Asia/Shanghai"]])
+    found = send_windows(zones, at, ("10:00", "19:00"), "Asia/Shanghai")
+    assert [side.to_pylist() for side in found] == [[after] * 4, [before] * 4]
+
+
+def test_p19_send_windows_follow_each_customers_own_clock_through_a_dst_night() -> None:
+    """Berlin springs forward on 2026-03-29; ten o'clock stays ten o'clock."""
+    zones = pa.chunked_array([["Europe/Berlin", "America/New_York"]])
+    after, _ = send_windows(zones, datetime(2026, 3, 28, 23, tzinfo=UTC), ("10:00", "19:00"), "UTC")
+    assert after.to_pylist() == [datetime(2026, 3, 29, 8, tzinfo=UTC), datetime(2026, 3, 29, 14, tzinfo=UTC)]
+
+
+def test_what_an_earlier_try_of_the_run_reserved_is_not_counted_and_what_was_claimed_is(
+    office: Office, clock: Clock
+) -> None:
+    plan = reserve_plan(make_plan(office.engine, office.ledger, ["all_year"], clock.now), office.ledger)
+    taken = [row for row in plan.decisions.to_pylist() if row["offer_id"]]
+    before = read_inputs(office.engine, office.ledger, clock.now, ("all_year",)).ledger["contacts"]
+    after = read_inputs(office.engine, office.ledger, clock.now, ("all_year",), plan.run).ledger["contacts"]
+    assert before.num_rows - after.num_rows == len(taken)
+    with office.ledger.read() as connection:
+        [(contact,)] = connection.exec_driver_sql(
+            "SELECT contact_id FROM contacts WHERE decision_id = ? LIMIT 1", (plan.run,)
+        ).fetchall()
+    office.ledger.write(lambda c: claim(c, contact, micros(clock.now))).result(30)
+    again = read_inputs(office.engine, office.ledger, clock.now, ("all_year",), plan.run).ledger["contacts"]
+    assert again.num_rows == after.num_rows + 1
