@@ -1,0 +1,1 @@
+"""What this costs, measured beside its peers in the same run: `python -m benchmarks [NAME] [--quick]`."""
