@@ -215,6 +215,10 @@ class Language:
 
     def _unknown(self, name: str, known: list[str]) -> ConditionError:
         near = get_close_matches(name, known, 1, 0.5)
+        if not near and any(word in name for word in PLACEHOLDERS):
+            return ConditionError(
+                f"no column of this bank has the form `{name}`; import the tables it comes from, or mend the rule"
+            )
         return ConditionError(f"unknown column `{name}`" + (f": did you mean `{near[0]}`?" if near else ""))
 
 

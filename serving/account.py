@@ -90,5 +90,8 @@ def _sentences(result: dict[str, Any]) -> list[Words]:
     answer = result["answer"]
     if answer["choices"]:
         return [Words(**words) for words in answer["choices"][0]["why"]]
+    decisive = result["row"] and ReasonCode(result["row"]["reason"]).slug
+    # The reason that closed the last cell first: without it there would have been an offer.
+    slugs = sorted(answer["reasons"], key=lambda slug: slug != decisive)
     return [Words(en=f"Silent: {ReasonCode.of(slug).slug.replace('_', ' ')} ({ReasonCode.of(slug).layer}).",
-                  zh=f"静默：{slug}（{ReasonCode.of(slug).layer}）。") for slug in answer["reasons"]]  # fmt: skip
+                  zh=f"静默：{slug}（{ReasonCode.of(slug).layer}）。") for slug in slugs]  # fmt: skip

@@ -35,12 +35,23 @@ def test_the_list_is_there_and_the_funnel_tells_of_everyone(told: DemoAnswer) ->
 def test_p29_the_story_is_told_from_the_records(told: DemoAnswer) -> None:
     steps = [(step.door, step.said) for step in told.story]
     assert [door for door, _ in steps] == ["list", "endpoint", "list", "endpoint", "endpoint", "list"]
-    offered = [said.split(" by ")[0] in DOLLAR_OFFERS for _, said in steps]
-    assert offered == [True, True, False, False, True, True], steps
-    assert "recent_outflow" in steps[2][1] and steps[2][1].startswith("silent: ")
-    assert "recent_outflow" in steps[3][1]
+    # What a thousand customers teach the models is not enough to be sure of an offer; what closes the
+    # dollar offers, and when, does not depend on them. test_p29_long has the offers as well.
+    assert ["recent_outflow" in said for _, said in steps] == [False, False, True, True, False, False], steps
+    assert steps[2][1].startswith("silent: ")
+    assert steps[3][1].split(" by ")[0] not in DOLLAR_OFFERS
     assert [step.decision_id is not None for step in told.story] == [door == "endpoint" for door, _ in steps]
     assert [step.when for step in told.story] == sorted(step.when for step in told.story)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_p29_long_the_whole_demo_offers_dollars_before_and_after(tmp_path: Path) -> None:
+    done = CliRunner().invoke(nbo.app, ["--home", str(tmp_path / "bank"), "demo", "--json"])
+    assert done.exception is None, done.exception
+    steps = DemoAnswer.model_validate(json.loads(done.stdout)).story
+    offered = [step.said.split(" by ")[0] in DOLLAR_OFFERS for step in steps]
+    assert offered == [True, True, False, False, True, True], steps
 
 
 def test_the_text_for_people_ends_with_the_list(told: DemoAnswer) -> None:

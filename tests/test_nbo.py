@@ -83,7 +83,7 @@ def test_json_is_one_object_on_stdout(bank: Path, run: Run, arguments: list[str]
     (["plan", "all_year", "--as-of", "2024-01-01"], "error: no feature snapshot at or before the plan's instant; nbo features build --as-of T\n"),
     (["decide", HERO, "--channel", "fax"], "error: unknown channel `fax`; there are: sms, email, app, call, branch\n"),
     (["decide", " x"], "error: a customer id has 1 to 64 printable characters without outer spaces; mend it\n"),
-    (["audit", "show", "d0"], "error: there is no such decision; take a decision_id the service answered with\n"),
+    (["audit", "show", "d0"], "error: there is no such decision; give a decision_id of the service, or show a contact_id of a list\n"),
     (["import", "tables", "/nowhere", "--json"], "error: `/nowhere` is not a folder; give the folder that holds the tables\n"),
     (["demo"], "error: `{home}` exists and is no demo bank; choose another with nbo --home DIR demo\n"),
 ])  # fmt: skip

@@ -16,7 +16,9 @@ from serving.decisions import canonical
 from serving.engine import Engine
 from serving.http.messages import DecisionWhyResponse
 from serving.ledger import records
+from serving.ledger.lifecycle import find
 from serving.ledger.records import DecisionRow
+from serving.lists.record import ListRow, row_of_list
 from serving.office import open_engine, reading_ledger
 
 app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
@@ -56,8 +58,13 @@ class ReplayAnswer(BaseModel):
 
 @app.command("show")
 def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
-    """Print a decision's record: inputs, result, revisions, hash."""
+    """Print the record of a decision_id, or of a list's contact_id: inputs, result, revisions, hash."""
     home = Home.open(context.obj)
+    if (listed := _listed(home, decision)) is not None:
+        text = json.dumps(listed.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True)
+        sys.stdout.write((listed.model_dump_json() if as_json else text) + "\n")
+        _refuse_broken(listed.whole)
+        return
     row, whole = _found(home, decision)
     answer = ShowAnswer(
         decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=instant(row.as_of).isoformat(),
@@ -65,9 +72,7 @@ def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
         revisions=_parsed(row.revisions, {}), row_sha256=records.row_sha256(row), whole=whole)  # fmt: skip
     text = json.dumps(answer.model_dump(), indent=2, ensure_ascii=False, sort_keys=True)
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
-    if not whole:
-        print("the record is not what was written: its hash differs", file=sys.stderr)
-        raise typer.Exit(1)
+    _refuse_broken(whole)
 
 
 @app.command("why")
@@ -124,9 +129,26 @@ def _parsed(text: str | bytes, otherwise: Any) -> Any:
     return value if isinstance(value, type(otherwise)) else otherwise
 
 
+def _refuse_broken(whole: bool) -> None:
+    if not whole:
+        print("the record is not what was written: its hash differs", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _listed(home: Home, contact_id: str) -> ListRow | None:
+    """The list's row behind a contact that a list reserved; null for anything else."""
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        contact = find(connection, contact_id)
+    return (
+        None if contact is None or not contact.decision_id else row_of_list(home.lists, contact.decision_id, contact_id)
+    )
+
+
 def _found(home: Home, decision: str) -> tuple[DecisionRow, bool]:
     with reading_ledger(home) as ledger, ledger.read() as connection:
         row = records.find(connection, decision)
         if row is None:
-            raise AuditError("there is no such decision; take a decision_id the service answered with")
+            raise AuditError(
+                "there is no such decision; give a decision_id of the service, or show a contact_id of a list"
+            )
         return row, records.is_whole(connection, decision)

@@ -24,7 +24,9 @@ from serving.lists.plan import Progress, check_campaigns, make_plan, reserve_pla
 from serving.office import open_engine, open_ledger, reading_ledger
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: now.")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
+]
 
 
 class PlanError(ValueError):
@@ -35,6 +37,7 @@ class PlanAnswer(BaseModel):
     """`nbo plan --json`. path: the list's folder, null for a dry run. lost: contacts other doors took."""
 
     run: str
+    as_of: datetime
     path: str | None
     dry_run: bool
     contacts: int
@@ -79,7 +82,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
             made = reserve_plan(make_plan(engine, ledger, campaigns, at, show), ledger, show)
             folder = write_list(made, home.lists)
     counted = funnel(made.decisions)
-    return PlanAnswer(run=made.run, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
+    return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
 
 
@@ -87,11 +90,20 @@ def _seeding(show: Progress) -> Callable[[int, int], object]:
     return lambda done, of: show("contact history", done, of)
 
 
+def seat_line(channel: str, issued: Certificate) -> str:
+    """How scarce a channel's seats were. Seats may stay over: the price was set before households were resolved."""
+    used, seats, price = issued.used.get(channel, 0), issued.seats[channel], issued.prices_minor[channel] / 100
+    if used < seats:
+        return f"  {channel}: {used:,} of {seats:,} seats used; price of a seat in the bound {price:,.2f}"
+    return f"  {channel}: all {seats:,} seats used; one more is worth {price:,.2f}"
+
+
 def plan_lines(answer: PlanAnswer) -> list[str]:
     """The run in a few lines for people."""
     lines = ["DEGRADED: a model is missing or the snapshot is stale; everyone stays silent"] if answer.degraded else []
     lines += [
         f"list: {answer.path or '(dry run, nothing written)'}",
+        f"as of {answer.as_of:%Y-%m-%d %H:%M} UTC, the home's clock",
         f"customers {answer.funnel.customers:>12,}",
     ]
     lines += [f"  after {layer:<12} {count:>8,}" for layer, count in answer.funnel.after.items()]
@@ -107,8 +119,7 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
     lines.append(
         f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
     )
-    lines += [f"  one more seat on {name} is worth {price / 100:,.2f} ({issued.used.get(name, 0):,} of {issued.seats[name]:,} used)"
-              for name, price in issued.prices_minor.items()]  # fmt: skip
+    lines += [seat_line(name, issued) for name in issued.prices_minor]
     return [*lines, *(f"assumption: {line}" for line in answer.assumptions)]
 
 
@@ -175,5 +186,5 @@ def bars() -> Generator[Progress]:
 def _written(folder: Path) -> PlanAnswer:
     manifest = read_manifest(folder)
     issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
-    return PlanAnswer(run=manifest.run, path=str(folder), dry_run=False, contacts=manifest.funnel.chosen, lost=manifest.lost,
+    return PlanAnswer(run=manifest.run, as_of=manifest.as_of, path=str(folder), dry_run=False, contacts=manifest.funnel.chosen, lost=manifest.lost,
                       funnel=manifest.funnel, certificate=issued, assumptions=manifest.assumptions, degraded=manifest.degraded)  # fmt: skip

@@ -42,7 +42,7 @@ td.bar{width:40%}td.bar i{display:block;height:.9rem;background:#2f6f4f;border-r
 <h2>Certificate <span class="zh">证明</span></h2>
 <p>The list is worth {{ money(certificate.value_minor) }}; no list over all open cells that keeps the seats is worth more than
 {{ money(certificate.bound_minor) }} (gap {{ "%.3f" | format(certificate.gap_share * 100) }} %).</p>
-<table><tr><th>channel<th class="n">contacts<th class="n">seats<th class="n">one more seat is worth</tr>
+<table><tr><th>channel<th class="n">contacts<th class="n">seats<th class="n">price of a seat in the bound</tr>
 {% for channel, used, seats, price in seats %}<tr><td>{{ channel }}<td class="n">{{ used }}<td class="n">{{ seats }}<td class="n">{{ price }}</tr>
 {% endfor %}</table>
 <h2>Assumptions <span class="zh">假设</span></h2>
