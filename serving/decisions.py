@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy.engine import Connection
 
-from rules.arbitrate import cell_values
+from rules.arbitrate import Values, cell_values
 from rules.decide import decide
 from rules.reasons import ReasonCode
 from rules.suppress import suppress
@@ -135,21 +135,16 @@ def _choices(
 ) -> list[Choice]:
     if row["offer_id"] is None:
         return []
-    first = terms.catalogue.cell(row["offer_id"], row["channel"])
-    cells = [first, *(cell for cell in _ranked(terms, customers, scores) if cell != first)]
-    chosen: list[int] = []
-    for cell in cells:  # one choice per offer: the same thing twice is no choice
-        if len(chosen) < top and cell // len(terms.catalogue.channels) not in {
-            c // len(terms.catalogue.channels) for c in chosen
-        }:
-            chosen.append(cell)
-    values = cell_values(scores, terms)
-    return [_choice(engine, terms, scores, cell, int(values.minor[0, cell]), row if place == 0 else row | {"treatment": None})
-            for place, cell in enumerate(chosen)]  # fmt: skip
+    n_channels, values = len(terms.catalogue.channels), cell_values(scores, terms)
+    chosen = [terms.catalogue.cell(row["offer_id"], row["channel"])]
+    if top > 1:  # one choice was decided already; ranking the others costs as much again
+        for cell in _ranked(terms, customers, values):
+            if len(chosen) < top and cell // n_channels not in {c // n_channels for c in chosen}:
+                chosen.append(cell)  # one choice per offer: the same thing twice is no choice
+    return [_choice(engine, terms, scores, cell, int(values.minor[0, cell]), row) for cell in chosen]
 
 
-def _ranked(terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch) -> list[int]:
-    values = cell_values(scores, terms)
+def _ranked(terms: Terms, customers: pa.RecordBatch, values: Values) -> list[int]:
     good = np.flatnonzero(suppress(customers, terms).open[0] & values.known[0] & (values.minor[0] > 0))
     return sorted(good.tolist(), key=lambda cell: (-int(values.minor[0, cell]), cell))
 
