@@ -64,7 +64,9 @@ def init(directory: Path,
 @features.import_app.callback()
 def importing(context: typer.Context) -> None:
     """Check and take over a bank's tables."""
-    example = "coupons" if context.invoked_subcommand == "completejourney" else "retail"
+    if context.invoked_subcommand == "template":  # writes no home
+        return
+    example = {"completejourney": "coupons", "berka": "cards"}.get(context.invoked_subcommand or "", "retail")
 
     def equip_fresh_home() -> None:
         # What stands in the home is left alone; an import that failed leaves no data and no example.

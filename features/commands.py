@@ -1,6 +1,5 @@
-"""`nbo import ...` and `nbo features ...`: thin sub-commands over intake, sources and store."""
+"""`nbo features ...`: thin sub-commands over the store."""
 
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -10,32 +9,25 @@ from typing import Annotated
 import sqlalchemy
 import typer
 from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from features.feed import FeedReport, Progress
+from features.drift import draw, drift
 from features.home import Home
-from features.intake import import_tables
-from features.sources.completejourney import SETTINGS, import_completejourney
+from features.import_commands import ImportAnswer, import_app
+from features.parity import SAMPLE, parity
+from features.source import Source
 from features.store import FeatureStore, StoreError
+from features.terminal import AsJson, bar, home_of, tell
 
-import_app = typer.Typer(name="import", help="Check and take over a bank's tables.", no_args_is_help=True)
+__all__ = ["ImportAnswer", "features_app", "import_app", "parse_instant"]
+
 features_app = typer.Typer(name="features", help="Features of the customers.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-
-class ImportAnswer(BaseModel):
-    """`nbo import ... --json`: the feed report, and the refused rows as lines for people."""
-
-    report: FeedReport
-    rejected: int
-    lines: list[str]
 
 
 class BuildAnswer(BaseModel):
-    """`nbo features build --json`: the snapshot's file, instant, size, and hashes."""
+    """`nbo features build --json`: the snapshot's file, instant, size, and hashes.
+
+    `repaired`: older snapshots that an import had changed and that were built again.
+    """
 
     path: str
     as_of: datetime
@@ -43,6 +35,7 @@ class BuildAnswer(BaseModel):
     features: int
     sha256: str
     view_revision: str
+    repaired: list[str] = []
 
 
 class FeatureAnswer(BaseModel):
@@ -75,29 +68,6 @@ class LatestAnswer(BaseModel):
     assumptions: list[str]
 
 
-@import_app.command("tables")
-def import_folder(context: typer.Context, directory: Path, as_json: AsJson = False) -> None:
-    """Import canonical tables: <table>.parquet, <table>/*.parquet or <table>.csv in DIRECTORY."""
-    home = Home.open(_home(context))
-    with _bar(as_json) as progress:
-        report = import_tables(home, directory, progress)
-    _tell_import(report, as_json)
-
-
-@import_app.command("completejourney")
-def import_journey(
-    context: typer.Context,
-    directory: Annotated[Path | None, typer.Argument(help="Folder of the Parquet files.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Import a real retailer's year; a home that is not there yet is made for it."""
-    path = _home(context)
-    home = Home.open(path) if (path / "bank.yaml").exists() else Home.create(path, SETTINGS)
-    with _bar(as_json) as progress:
-        report = import_completejourney(home, directory, progress)
-    _tell_import(report, as_json)
-
-
 @features_app.command("build")
 def build(
     context: typer.Context,
@@ -105,18 +75,20 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Write the snapshot of every customer as of an instant (the home's present by default)."""
-    home = Home.open(_home(context))
+    home = Home.open(home_of(context))
     store = FeatureStore(home)
     at = parse_instant(as_of, home) if as_of else home.now()
-    with _bar(as_json) as progress:
+    with bar(as_json) as progress:
+        repaired = [path.name for path in store.repair(progress)]
         store.build(at, progress)
     snapshot = store.newest(at)
     assert snapshot is not None, "a snapshot was just written"
     answer = BuildAnswer(
         path=str(snapshot.path), as_of=snapshot.as_of, customers=snapshot.table.num_rows,
-        features=len(store.declared), sha256=snapshot.sha256, view_revision=store.revision,
+        features=len(store.declared), sha256=snapshot.sha256, view_revision=store.revision, repaired=repaired,
     )  # fmt: skip
-    _tell(answer, as_json, f"{answer.path}: {answer.customers} customers, {answer.features} features")
+    lines = [f"{answer.path}: {answer.customers} customers, {answer.features} features"]
+    tell(answer, as_json, "\n".join([*(f"{name}: built again, its days had changed" for name in repaired), *lines]))
 
 
 @features_app.command("describe")
@@ -128,10 +100,10 @@ def describe(
     """Print the catalogue of features: meaning, unit, source table, what null means."""
     if form not in ("md", "json"):
         raise StoreError(f"--format `{form}` is unknown; choose md or json")
-    store = FeatureStore(Home.open(_home(context)))
+    store = FeatureStore(Home.open(home_of(context)))
     told = [FeatureAnswer(**vars(feature)) for feature in store.declared]
     answer = CatalogueAnswer(view_revision=store.revision, features=told)
-    _tell(answer, as_json or form == "json", _markdown(told))
+    tell(answer, as_json or form == "json", _markdown(told))
 
 
 @features_app.command("latest")
@@ -142,7 +114,7 @@ def latest(
     as_json: AsJson = False,
 ) -> None:
     """Print one customer's features now: the newest snapshot and what the ledger heard since."""
-    home = Home.open(_home(context))
+    home = Home.open(home_of(context))
     store = FeatureStore(home)
     moment = parse_instant(at, home) if at else home.now()
     with _ledger(home) as connection:
@@ -157,7 +129,46 @@ def latest(
         features={feature.name: values[feature.name] for feature in store.declared},
     )  # fmt: skip
     width = max(len(name) for name in answer.features)
-    _tell(answer, as_json, "\n".join(f"{n:<{width}}  {v}" for n, v in answer.features.items()))
+    tell(answer, as_json, "\n".join(f"{n:<{width}}  {v}" for n, v in answer.features.items()))
+
+
+@features_app.command("parity")
+def check_parity(
+    context: typer.Context,
+    at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day.")] = None,
+    sample: Annotated[int, typer.Option("--sample", min=1, help="Customers at most.")] = SAMPLE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what decisions read with what models learn from; exit 1 unless nothing differs."""
+    home = Home.open(home_of(context))
+    moment = parse_instant(at, home) if at else home.now()
+    answer = parity(FeatureStore(home), Source(home), moment, sample)
+    tell(answer, as_json, "\n".join(answer.lines))
+    if answer.differences:
+        raise typer.Exit(1)
+
+
+@features_app.command("drift")
+def show_drift(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(help="Instant or day of the older snapshot.")],
+    after: Annotated[str, typer.Argument(help="Instant or day of the newer one.")],
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also draw it into this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how each feature's distribution moved between two snapshots."""
+    home = Home.open(home_of(context))
+    store = FeatureStore(home)
+    found = [store.newest(parse_instant(text, home)) for text in (before, after)]
+    if found[0] is None or found[1] is None:
+        raise StoreError(
+            f"`{home.features}` holds no snapshot at or before one of the two; nbo features build --as-of T"
+        )
+    answer = drift(found[0], found[1])
+    if svg:
+        draw(answer, svg)
+        answer = answer.model_copy(update={"picture": str(svg)})
+    tell(answer, as_json, "\n".join(answer.lines))
 
 
 def parse_instant(text: str, home: Home) -> datetime:
@@ -178,12 +189,6 @@ def parse_instant(text: str, home: Home) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _home(context: typer.Context) -> Path:
-    path = context.obj
-    assert isinstance(path, Path), "nbo.py resolves --home to a path"
-    return path
-
-
 @contextmanager
 def _ledger(home: Home) -> Generator[sqlalchemy.Connection | None]:
     """The ledger's database; None where the home has none yet, for connecting would make one."""
@@ -198,38 +203,6 @@ def _ledger(home: Home) -> Generator[sqlalchemy.Connection | None]:
             yield connection if ready else None
     finally:
         engine.dispose()
-
-
-@contextmanager
-def _bar(as_json: bool) -> Generator[Progress]:
-    """A bar on stderr that shows the table and the rows read of it."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description} {task.completed:,} rows"),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=console, transient=True, disable=as_json and not console.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(table: str, rows: int) -> None:
-            if table not in tasks:
-                tasks[table] = bars.add_task(table, total=None)
-            bars.update(tasks[table], completed=rows)
-
-        yield advance
-
-
-def _tell_import(report: FeedReport, as_json: bool) -> None:
-    answer = ImportAnswer(report=report, rejected=report.rejected, lines=report.lines())
-    rows = [f"{name}: {t.accepted:,} of {t.rows:,} rows" for name, t in report.tables.items()]
-    ignored = [f"ignored, no table: {name}" for name in report.ignored]
-    assumed = [f"assumption: {sentence}" for sentence in report.assumptions]
-    _tell(answer, as_json, "\n".join([*rows, *answer.lines, *ignored, *assumed]))
-
-
-def _tell(answer: BaseModel, as_json: bool, text: str) -> None:
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
 
 
 def _markdown(features: list[FeatureAnswer]) -> str:

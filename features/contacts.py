@@ -30,7 +30,7 @@ REACTIONS = (
 NO_CONTACTS = "the bank gave no contacts"
 
 
-def _declare(_source: Source) -> tuple[Feature, ...]:
+def _declare(source: Source) -> tuple[Feature, ...]:
     told = [
         _feature(
             f"contacts_{c}_count_{d}d",
@@ -61,6 +61,21 @@ def _declare(_source: Source) -> tuple[Feature, ...]:
             "上次营销距今天数",
         )
     )
+    told += [
+        _feature(
+            f"days_since_last_contact_{c}",
+            "days",
+            "there was none",
+            f"days since the last contact by {c}",
+            f"上次{c}营销距今天数",
+        )
+        for c in MARKETING_CHANNELS
+    ]
+    told += [
+        _feature(f"days_since_last_contact_about_{f}", "days", "there was none",
+                 f"days since the last contact about {f} (offers named {f}_...)", f"上次{f}类营销距今天数")
+        for f in source.families
+    ]  # fmt: skip
     told.append(_feature("ignored_in_a_row", "", NO_CONTACTS, "contacts since his last reaction",
                          "连续未响应次数"))  # fmt: skip
     words = {"accepted": "接受", "refused": "拒绝", "opened": "打开"}
@@ -86,7 +101,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     if not source.has("contacts"):
         nulls = pl.repeat(None, len(pairs), dtype=pl.Float64, eager=True)
         return {feature.name: nulls for feature in _declare(source)}
-    columns = ("contact_id", "channel", "direction", "purpose", "sent_at")
+    columns = ("contact_id", "offer_id", "channel", "direction", "purpose", "sent_at")
     rows = source.rows("contacts", columns, pairs.codes)
     marketing = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing")
     sent = Log(_sent(rows.filter(marketing & pl.col("sent_at").is_not_null())))
@@ -101,6 +116,12 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     found |= {f"{m}_count_{d}d": _float(v) for (m, d), v in counts.items()}
     last = sent.last(pairs.frame, nw.col("contacts") > 0, ("booked",))["booked"]
     reacted = said.last(pairs.frame, nw.col("reaction") > 0, ("booked",))["booked"]
+    about = {f"days_since_last_contact_{c}": nw.col("channel") == c for c in MARKETING_CHANNELS}
+    about |= {
+        f"days_since_last_contact_about_{f}": nw.col("offer_id").str.starts_with(f"{f}_") for f in source.families
+    }
+    for name, when in about.items():
+        found[name] = (pairs.frame["as_of"] - sent.last(pairs.frame, when, ("booked",))["booked"]) / DAY_MICROS
     ignored = sent.since(pairs.frame, reacted + 1, ("contacts",))["contacts"]
     return found | {
         "days_since_last_contact": (pairs.frame["as_of"] - last) / DAY_MICROS,
@@ -110,7 +131,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
 
 def _sent(rows: pl.DataFrame) -> pl.DataFrame:
     channels = [(pl.col("channel") == c).cast(pl.Int64).alias(f"contacts_{c}") for c in MARKETING_CHANNELS]
-    return rows.select("customer", pl.lit(1, pl.Int64).alias("contacts"), *channels,
+    return rows.select("customer", "offer_id", "channel", pl.lit(1, pl.Int64).alias("contacts"), *channels,
                        booked=pl.col("sent_at"), recorded=pl.col("sent_at"))  # fmt: skip
 
 

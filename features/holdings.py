@@ -83,17 +83,37 @@ def _holdings(pairs: Pairs, source: Source, held: pl.DataFrame) -> dict[str, pl.
 
 def _balances(pairs: Pairs, source: Source, held: pl.DataFrame) -> dict[str, pl.Series]:
     asked = held.select("pair", "account", "account_id", "currency", "as_of").sort("account", "as_of")
-    log = Log(_bookings(source, asked), by="account", order=("transaction_id",))
-    last = log.last(asked, ~nw.col("balance_after_minor").is_null(), ("balance_after_minor", "booked"))
-    tail = last["booked"] + 1
-    unstated = log.since(asked, tail, ("unstated",))["unstated"]
-    balance = last["balance_after_minor"].fill_null(0) + pl.Series(unstated)
-    sums = asked.with_columns(balance=balance).group_by("pair", "currency").agg(pl.col("balance").sum())
+    book = source.book
+    known = asked.join(book.known(asked["account_id"]), on="account_id") if book else asked.clear()
+    rest = asked.join(known, on="account_id", how="anti", maintain_order="left") if len(known) else asked
+    states = _states(rest, source)
+    if book:
+        book.keep(states)
+        book.keep(known)
+    both = [frame.select("pair", "currency", "balance") for frame in (states, known) if len(frame)]
+    sums = (
+        pl.concat(both or [states.select("pair", "currency", "balance")])
+        .group_by("pair", "currency")
+        .agg(pl.col("balance").sum())
+    )
     found: dict[str, pl.Series] = {}
     for currency in source.settings.currencies:
         rows = _by_pair(pairs, sums.filter(pl.col("currency") == currency))
         found[f"balance_{currency.lower()}_minor"] = rows["balance"].fill_null(0).cast(pl.Float64)
     return found
+
+
+def _states(asked: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """The accounts asked for with the state of each at its instant, from all its bookings."""
+    log = Log(_bookings(source, asked), by="account", order=("transaction_id",))
+    stated = ~nw.col("balance_after_minor").is_null()
+    last = log.last(asked, stated, ("balance_after_minor", "booked", "recorded", "transaction_id"))
+    later = log.since(asked, last["booked"] + 1, ("unstated", "is_unstated"))
+    balance = last["balance_after_minor"].fill_null(0) + pl.Series(later["unstated"])
+    return asked.with_columns(
+        balance=balance, booked=last["booked"], recorded=last["recorded"], transaction_id=last["transaction_id"],
+        loose=pl.Series(later["is_unstated"]) > 0,
+    )  # fmt: skip
 
 
 def _bookings(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
@@ -106,7 +126,7 @@ def _bookings(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
                 pl.col("recorded_at").dt.epoch("us").alias("recorded"))
         .join(ids.lazy(), on="account_id")
         .drop("account_id")
-        .with_columns(unstated=pl.when(stated).then(0).otherwise(amount))
+        .with_columns(unstated=pl.when(stated).then(0).otherwise(amount), is_unstated=(~stated).cast(pl.Int64))
         .collect()
     )  # fmt: skip
 

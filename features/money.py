@@ -1,5 +1,7 @@
 """Minor units of currencies and what an amount is worth in the bank's base currency."""
 
+from datetime import date
+
 import polars as pl
 
 # ISO 4217 currencies whose smallest unit is not a hundredth.
@@ -27,7 +29,15 @@ class Rates:
     def __init__(self, table: pl.DataFrame | None, base: str, currencies: tuple[str, ...]) -> None:
         self.base, self.currencies = base, currencies
         empty = pl.DataFrame(schema={"day": pl.Date, "currency": pl.String, "per_base": pl.Float64})
+        self._series: dict[str, tuple[list[date], list[float]]] = {}
         self._table = (empty if table is None else table).select("day", "currency", "per_base")
+
+    def series(self, currency: str) -> tuple[list[date], list[float]]:
+        """Days and rates of a currency, oldest first."""
+        if currency not in self._series:
+            rates = self._table.filter(pl.col("currency") == currency).sort("day")
+            self._series[currency] = rates["day"].to_list(), rates["per_base"].to_list()
+        return self._series[currency]
 
     def to_base(self, amounts: pl.Series, currency: str, days: pl.Series) -> pl.Series:
         """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day."""

@@ -1,19 +1,21 @@
-"""A nightly base row brought up to now with what the ledger has heard since.
+"""Nightly base rows brought up to now with what the ledger has heard since: many customers at once.
 
-Brought up to `at`: balances, flows and their shares, consents, ages counted from an instant.
-Every other windowed feature stands as of the base. Batch and online use this one function.
+Rolled to `at`: windows and recency of bookings, balances and shares, consents, ages counted from an
+instant. Every other feature stands as of the base. `features/online.py` says the same of one
+customer in plain Python; a test ties the two.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
+from features.carried import cut_days, reach_of
 from features.holdings import total_in_base
 from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
-from features.transactions import FLOW_DAYS, flows
+from features.transactions import COLUMNS, LASTS, Window, booking_ratios, measured, windows
 from features.windows import DAY_MICROS, local_days, tail_of
 
 EVENT_CLOCKS = ("booked_at", "recorded_at")
@@ -26,37 +28,30 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
     """The base rows as of `at`; same rows, same order, same columns.
 
     Args:
-        base: Snapshot rows; as_of is the instant of the base.
+        base: Snapshot rows with what they carry (features/carried.py); as_of is the base's instant.
         at: The new as_of, not before the base's.
         events: event_id, customer_id, kind, amount_minor, currency, balance_after_minor, booked_at,
-            recorded_at; instants as microseconds or timestamps. A second row of an id is ignored.
+            recorded_at; instants as microseconds or timestamps. A second row of an id, and an id
+            that the base has counted, are ignored.
         consents: customer_id, purpose, channel, state, at, received_at.
         source: The bank's currencies, zone and rates.
     """
     moment = pl.Series([at]).dt.epoch("us").item()
     rows = base.with_columns(_base=pl.col("as_of").dt.epoch("us"), _row=pl.int_range(len(base), dtype=pl.UInt32))
-    windows = {days: tail_of(moment, days, source.settings.tz) for days in FLOW_DAYS}
-    heard = _since(_clocked(events, EVENT_CLOCKS), rows, moment)
+    heard = _since(_clocked(events, EVENT_CLOCKS), rows, moment, source)
     said = _said(_clocked(consents, CONSENT_CLOCKS), rows, moment)
     moved = [c for c in source.settings.currencies if (heard["currency"] == c).any()]
-    wide = _joined(_joined(rows, heard, _event_sums(moved, windows)), said, _last_words())
-    money = [e for c in moved for e in _balance(c)] + _flows(source, moved, windows, rows["_base"])
+    rolled = _rolled_windows(_joined(rows, heard, _balance_sums(moved)), heard, moment, source)
+    wide = _joined(rolled, said, _last_words())
     word = _consents(moment) if len(said) else _rolled(moment, "consent_marketing_", "_age_days", base)
-    done = wide.with_columns(*money, *word, *_rolled(moment, "days_since_", "", base),
+    done = wide.with_columns(*[_balance(c, source) for c in moved], *word, *_rolled(moment, "days_since_", "", base),
                              as_of=pl.lit(at, pl.Datetime("us", "UTC")))  # fmt: skip
-    if money:
-        done = done.with_columns(outflow_shares(source.settings.currencies))
-    if moved:
-        done = done.with_columns(balance_total_minor=_total(done, heard, source))
-    return done.select(base.columns)
-
-
-def _total(rows: pl.DataFrame, heard: pl.DataFrame, source: Source) -> pl.Series:
-    """The total balance of the rows that moved, at the base's rates; of the others as it was."""
-    days = local_days(rows["_base"], source.settings.tz)
-    total = total_in_base(rows.to_dict(as_series=True), days, source)
-    touched = rows[_ROW].is_in(heard[_ROW].unique().implode())
-    return total.zip_with(touched, rows["balance_total_minor"])
+    done = done.with_columns(_recency(heard, moment, done)).with_columns(
+        *outflow_shares(source.settings.currencies), *booking_ratios()
+    )
+    days = local_days(pl.repeat(moment, len(done), dtype=pl.Int64, eager=True), source.settings.tz)
+    total = total_in_base(done.to_dict(as_series=True), days, source)
+    return done.with_columns(balance_total_minor=total).select(base.columns)
 
 
 def _clocked(rows: pl.DataFrame, clocks: Sequence[str]) -> pl.DataFrame:
@@ -65,72 +60,130 @@ def _clocked(rows: pl.DataFrame, clocks: Sequence[str]) -> pl.DataFrame:
 
 
 def _joined(rows: pl.DataFrame, heard: pl.DataFrame, sums: Iterable[pl.Expr]) -> pl.DataFrame:
-    if heard.is_empty():
+    wanted = list(sums)
+    if heard.is_empty() or not wanted:
         return rows
-    grouped = heard.group_by(_ROW, maintain_order=True).agg(*sums)
+    grouped = heard.group_by(_ROW, maintain_order=True).agg(*wanted)
     return rows.join(grouped, on=_ROW, how="left", maintain_order="left")
 
 
-def _since(events: pl.DataFrame, rows: pl.DataFrame, moment: int) -> pl.DataFrame:
-    """Events visible at the moment and not in the base, oldest first, with their base row."""
+def _since(events: pl.DataFrame, rows: pl.DataFrame, moment: int, source: Source) -> pl.DataFrame:
+    """Events about money visible at the moment and not in the base, oldest first, with their base row."""
     booked, recorded = pl.col("booked_at"), pl.col("recorded_at")
-    visible = (booked < moment) & (recorded <= moment)
-    in_base = (booked < _BASE) & (recorded <= _BASE)
+    known = events.filter((booked < moment) & (recorded <= moment), pl.col("amount_minor").is_not_null())
+    bases = rows["_base"].unique().to_list()
+    reach = pl.col("_base").replace_strict(
+        bases, [reach_of(b, source.settings) for b in bases], return_dtype=pl.Int64
+    ) if bases else pl.col("_base")  # fmt: skip
     last = _BASE - (pl.col("days_since_last_transaction") * DAY_MICROS).round().cast(pl.Int64)
-    asked = rows.select("customer_id", _ROW, "_base", _last_booked=last)
-    joined = events.filter(visible).join(asked, on="customer_id").filter(~in_base)
+    asked = rows.select("customer_id", _ROW, "_base", "_ids", _last_booked=last)
+    joined = known.join(asked, on="customer_id")
+    counted = (booked < reach) | pl.col("_ids").list.contains(pl.col("event_id"))
+    joined = joined.filter(~((booked < _BASE) & (recorded <= _BASE) & counted)).drop("_ids")
     return joined.sort("booked_at", "recorded_at", "event_id").unique(
         [_ROW, "event_id"], keep="first", maintain_order=True
     )
 
 
-def _event_sums(currencies: Sequence[str], windows: dict[int, int]) -> list[pl.Expr]:
-    """What a customer's events add up to, oldest first, per currency that moved."""
-    amount, booked = pl.col("amount_minor").fill_null(0), pl.col("booked_at")
+def _rolled_windows(rows: pl.DataFrame, heard: pl.DataFrame, moment: int, source: Source) -> pl.DataFrame:
+    """The rows with every window rolled: what the tail passed is gone, what was heard is in it.
+
+    Of a base older than the whole window nothing is left.
+    """
+    settings = source.settings
+    wanted, cuts = windows(settings.currencies), cut_days(moment, settings)
+    tails = {days: tail_of(moment, days, settings.tz) for days in cuts}
+    gone, come = _gone(rows, wanted, cuts), _come(heard, wanted, tails, source)
+    wide = rows
+    for sums in (gone, come):
+        wide = wide.join(sums, on=_ROW, how="left", maintain_order="left") if len(sums) else wide
+    rolled: list[pl.Expr] = []
+    for number, window in enumerate(wanted):
+        kept = pl.col(window.name)
+        if f"_gone_{number}" in wide.columns:
+            kept = kept - pl.col(f"_gone_{number}").fill_null(0)
+        kept = pl.when(tails[window.days] < _BASE).then(kept).otherwise(0.0)
+        if len(come):
+            kept = kept + pl.col(f"_come_{number}").fill_null(0)
+            if window.needs_rate:
+                kept = pl.when(pl.col(f"_unrated_{window.days}").fill_null(0) == 0).then(kept)
+        rolled.append(kept.alias(window.name))
+    return wide.with_columns(rolled)
+
+
+def _gone(rows: pl.DataFrame, wanted: Sequence[Window], cuts: Mapping[int, int]) -> pl.DataFrame:
+    """_row and `_gone_{number}` of the windows whose tails have passed something."""
+    drops = rows.select(_ROW, "_drops").filter(pl.col("_drops").list.len() > 0).explode("_drops").unnest("_drops")
+    cut = pl.DataFrame({"window": range(len(wanted)), "cut": [cuts[w.days] for w in wanted]})
+    passed = drops.join(cut.with_columns(pl.col("window").cast(pl.UInt16)), on="window").filter(
+        pl.col("day") < pl.col("cut")
+    )
+    if passed.is_empty():
+        return pl.DataFrame(schema={_ROW: pl.UInt32})
+    numbers = passed["window"].unique().sort().to_list()
+    sums = passed.group_by(_ROW, "window").agg(pl.col("amount").sum())
+    return sums.pivot(on="window", on_columns=numbers, index=_ROW, values="amount").rename(
+        {str(n): f"_gone_{n}" for n in numbers}
+    )
+
+
+def _come(heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int], source: Source) -> pl.DataFrame:
+    """_row and `_come_{number}`, `_unrated_{days}` of those who were heard of."""
+    if heard.is_empty():
+        return pl.DataFrame(schema={_ROW: pl.UInt32})
+    adds = measured(heard.select(pl.col(_ROW).alias("customer"), *COLUMNS), source)
+    booked = pl.col("booked")
+    sums = [
+        pl.col(w.measure.key).filter(booked >= tails[w.days]).sum().alias(f"_come_{n}") for n, w in enumerate(wanted)
+    ]
+    unrated = [pl.col("unrated_count").filter(booked >= tail).sum().alias(f"_unrated_{d}") for d, tail in tails.items()]
+    return adds.group_by(pl.col("customer").alias(_ROW)).agg(*sums, *unrated)
+
+
+def _recency(heard: pl.DataFrame, moment: int, rows: pl.DataFrame) -> list[pl.Series]:
+    found: list[pl.Series] = []
+    for name in LASTS:
+        of_kind = heard if name == "transaction" else heard.filter(pl.col("kind") == name)
+        since = of_kind.group_by(_ROW).agg(since=(moment - pl.col("booked_at").max()) / DAY_MICROS)
+        column = f"days_since_last_{name}"
+        both = rows.select(_ROW, column).join(since, on=_ROW, how="left", maintain_order="left")
+        found.append(both.select(pl.min_horizontal(column, "since").alias(column)).to_series())
+    return found
+
+
+def _balance_sums(currencies: Sequence[str]) -> list[pl.Expr]:
+    """What a customer's events say of his balances, oldest first, per currency that moved."""
+    amount, booked = pl.col("amount_minor"), pl.col("booked_at")
     sums: list[pl.Expr] = []
     for currency in currencies:
         here = pl.col("currency") == currency
         states = here & pl.col("balance_after_minor").is_not_null()
         # A stated balance older than the base's last booking may have been overtaken by it.
-        newer = states & (booked >= pl.col("_last_booked")).fill_null(True)
+        fresh = (booked >= pl.col("_last_booked")).fill_null(True)
+        newer = states & fresh
         since = booked.filter(newer).last().fill_null(-(1 << 62))
         sums += [
             pl.col("balance_after_minor").filter(newer).last().alias(f"_stated_{currency}"),
             pl.col("balance_after_minor").filter(states & ~newer).last().alias(f"_doubtful_{currency}"),
             amount.filter(here & ~states & (booked > since)).sum().alias(f"_added_{currency}"),
+            amount.filter(here & (fresh | (amount < 0))).sum().alias(f"_moved_{currency}"),
         ]
-        for days, tail in windows.items():
-            for m in flows(currency):
-                counts = here & pl.col("kind").is_in(m.kinds) & (booked >= tail)
-                sums.append((amount.filter(counts).sum() * m.sign).alias(f"_{m.name(days)}"))
     return sums
 
 
-def _balance(currency: str) -> list[pl.Expr]:
+def _balance(currency: str, source: Source) -> pl.Expr:
     """The newest stated balance and later amounts; without one, the base and all amounts.
 
     A stated balance that may be out of date is believed only when it is the lower one: doubt
-    suppresses.
+    suppresses. Where an event may be about one of several accounts, amounts alone count; one booked
+    before the base's last booking, which may be in its balance, only if it lowers it.
     """
     name = f"balance_{currency.lower()}_minor"
     doubtful = pl.col(f"_doubtful_{currency}").cast(pl.Float64)
     start = pl.coalesce(pl.col(f"_stated_{currency}").cast(pl.Float64), pl.min_horizontal(pl.col(name), doubtful))
-    return [(start + pl.col(f"_added_{currency}").fill_null(0)).alias(name)]
-
-
-def _flows(source: Source, moved: Sequence[str], windows: dict[int, int], bases: pl.Series) -> list[pl.Expr]:
-    """The base's flows and the events'; of a base older than the whole window nothing is left."""
-    oldest, found = bases.min(), list[pl.Expr]()
-    for currency in source.settings.currencies:
-        for days, tail in windows.items():
-            if currency not in moved and isinstance(oldest, int) and tail < oldest:
-                continue
-            for m in flows(currency):
-                name = m.name(days)
-                kept = pl.when(tail < _BASE).then(pl.col(name)).otherwise(0.0)
-                added = pl.col(f"_{name}").fill_null(0) if currency in moved else 0
-                found.append((kept + added).alias(name))
-    return found
+    shared = pl.col("_shared") // (1 << source.settings.currencies.index(currency)) % 2 == 1
+    alone = start + pl.col(f"_added_{currency}").fill_null(0)
+    return pl.when(shared).then(pl.col(name) + pl.col(f"_moved_{currency}").fill_null(0)).otherwise(alone).alias(name)
 
 
 def _said(consents: pl.DataFrame, rows: pl.DataFrame, moment: int) -> pl.DataFrame:

@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from bisect import bisect_left
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 from pyarrow import ipc
 
+TICK_NANOS = 50_000_000
 NAME_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
@@ -21,10 +23,11 @@ class Snapshot:
 
     as_of: datetime
     path: Path
+    inode: int  # a snapshot built again is another file under the same name
 
     @cached_property
     def table(self) -> pa.Table:
-        """The rows, memory-mapped: customer_id, unit_id, as_of, features."""
+        """The rows, memory-mapped: customer_id, unit_id, as_of, features, and what they carry (`_...`)."""
         with pa.memory_map(str(self.path)) as source:
             return ipc.open_file(source).read_all()
 
@@ -34,35 +37,76 @@ class Snapshot:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    @cached_property
+    def ids(self) -> pl.Series:
+        """customer_id of every row, sorted."""
+        return pl.Series(self.table.column("customer_id"))
+
     def rows(self, customer_ids: Sequence[str]) -> pa.Table:
         """Rows of those customers in the order asked; customers it does not hold are absent."""
-        ids = self.table.column("customer_id")
-        found: list[int] = []
-        for customer in customer_ids:
-            place = bisect_left(range(len(ids)), customer, key=lambda row: ids[row].as_py())
-            if place < len(ids) and ids[place].as_py() == customer:
-                found.append(place)
-        return self.table.take(pa.array(found, pa.int64()))
+        asked = pl.Series(list(customer_ids), dtype=pl.String)
+        if self.ids.is_empty():
+            return self.table
+        places = pl.Series(self.ids.search_sorted(asked)).clip(0, len(self.ids) - 1)
+        found = places.filter(self.ids.gather(places) == asked)
+        return self.table.take(found.cast(pl.Int64).to_arrow())
 
 
-def newest_snapshot(folder: Path, at: datetime | None) -> Snapshot | None:
-    """The snapshot with the latest as_of <= `at` (None: of all); None if there is none."""
-    found = [Snapshot(as_of, path) for path in folder.glob("*.arrow") if (as_of := _as_of(path))]
-    known = [snapshot for snapshot in found if at is None or snapshot.as_of <= at]
-    return max(known, key=lambda snapshot: snapshot.as_of, default=None)
+class Shelf:
+    """The snapshots of a folder; it is listed again only when something was renamed into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listed_at, self._settled = -1, False
+        self._found: list[Snapshot] = []
+
+    def newest(self, at: datetime | None) -> Snapshot | None:
+        """The snapshot with the latest as_of <= `at` (None: of all); None if there is none."""
+        self._list()
+        for snapshot in self._found:
+            if at is None or snapshot.as_of <= at:
+                return snapshot
+        return None
+
+    def all(self) -> list[Snapshot]:
+        """Every snapshot, the newest first."""
+        self._list()
+        return list(self._found)
+
+    def path(self, as_of: datetime) -> Path:
+        """Where the snapshot of an instant stands."""
+        return self._folder / f"{as_of:{NAME_FORMAT}}.arrow"
+
+    def at(self, as_of: datetime) -> Snapshot:
+        """The snapshot of exactly that instant, which is there."""
+        return Snapshot(as_of, self.path(as_of), self.path(as_of).stat().st_ino)
+
+    def _list(self) -> None:
+        changed = self._folder.stat().st_mtime_ns
+        if self._settled and changed == self._listed_at:
+            return
+        known = {(s.path, s.inode): s for s in self._found}
+        found = [
+            Snapshot(as_of, path, path.stat().st_ino)
+            for path in self._folder.glob("*.arrow")
+            if (as_of := _as_of(path))
+        ]
+        found.sort(key=lambda snapshot: snapshot.as_of, reverse=True)
+        self._found = [known.get((s.path, s.inode), s) for s in found]
+        # Last, or another thread would take the old list for the new one. A second change within one
+        # tick of the file system's clock would go unseen, hence settled.
+        self._listed_at, self._settled = changed, time.time_ns() - changed > TICK_NANOS
 
 
-def write_snapshot(folder: Path, rows: pa.Table, as_of: datetime) -> Path:
-    """Write rows sorted by customer_id and return the file; readers see the whole or none of it."""
-    path = folder / f"{as_of:{NAME_FORMAT}}.arrow"
-    beside = folder / f".{path.name}.{os.getpid()}"
+def write_snapshot(path: Path, rows: pa.Table) -> None:
+    """Write rows sorted by customer_id; readers see the whole or none of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("wb") as sink:
         with ipc.new_file(sink, rows.schema) as writer:
             writer.write_table(rows.combine_chunks())
         sink.flush()
         os.fsync(sink.fileno())
     beside.replace(path)
-    return path
 
 
 def _as_of(path: Path) -> datetime | None:

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import polars as pl
 
+from features.accounts import AccountBook
 from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, TABLES
@@ -16,6 +17,7 @@ class Source:
         self.home = home
         self.settings = home.settings
         self.assumptions = tuple(home.assumptions())
+        self.book: AccountBook | None = None  # while a snapshot is built
 
     def has(self, table: str) -> bool:
         """Whether the home holds that table."""
@@ -35,12 +37,18 @@ class Source:
         """The whole table, lazily."""
         return pl.scan_parquet(self.home.table(table) / "part-*.parquet")
 
-    def rows(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame) -> pl.DataFrame:
+    def rows(
+        self, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None = None
+    ) -> pl.DataFrame:
         """Those columns of the rows of those customers, with their code as `customer`.
 
-        The table must hold customer_id; codes: customer_id, customer.
+        The table must hold customer_id; codes: customer_id, customer. `booked_from`: only bookings of
+        that instant (microseconds) or later.
         """
         wanted = self.scan(table).select("customer_id", *columns)
+        if booked_from is not None:
+            instant = pl.lit(booked_from).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+            wanted = wanted.filter(pl.col("booked_at") >= instant)
         joined = wanted.join(codes.lazy(), on="customer_id").drop("customer_id")
         return _instants_as_micros(joined, table, columns).collect()
 
@@ -54,6 +62,11 @@ class Source:
         if not self.has("products"):
             return ()
         return tuple(sorted(self.whole("products", ("product",)).to_series().to_list()))
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Families of the bank's products, sorted; () without a products table."""
+        return tuple(sorted(set(self.whole("products", ("family",)).to_series()))) if self.has("products") else ()
 
     @cached_property
     def rates(self) -> Rates:

@@ -1,8 +1,8 @@
 """The feature store: the same features as of any instants, as a nightly snapshot, and now."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -10,26 +10,23 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy
 
-from features.cases import CASES
-from features.contacts import CONTACTS
-from features.customers import CUSTOMERS
+from features.base import Base, OneRow
+from features.build import Builder
+from features.carried import CARRIED
+from features.compute import VIEWS, finished, passes
 from features.feed import Progress
-from features.heard import read_heard
-from features.holdings import HOLDINGS
+from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, read_heard
 from features.home import Home
-from features.identity import units
+from features.online import Online
 from features.overlay import overlaid
-from features.shares import declare_shares, outflow_shares
-from features.snapshot import Snapshot, newest_snapshot, write_snapshot
+from features.shares import declare_shares
+from features.snapshot import Shelf, Snapshot
 from features.source import Source
 from features.tables import INSTANT
-from features.transactions import TRANSACTIONS
-from features.view import Feature, Pairs
-from features.windows import local_days
+from features.view import Feature
 
-VIEWS = (CUSTOMERS, HOLDINGS, TRANSACTIONS, CONTACTS, CASES)
-# Bound the memory of one pass; a pass reads the customers' rows once.
-ROWS_A_PASS, PAIRS_A_PASS = 2_500_000, 200_000
+FEW = 12  # so many customers are rolled one by one; more of them at once
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class StoreError(ValueError):
@@ -42,7 +39,8 @@ class FeatureStore:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._source = Source(home)
-        self._open: dict[tuple[Path, int], Snapshot] = {}
+        self._shelf = Shelf(home.features)
+        self._read: tuple[Snapshot, Base] | None = None
 
     @cached_property
     def declared(self) -> tuple[Feature, ...]:
@@ -80,7 +78,7 @@ class FeatureStore:
         """
         asked = self._asked(entities)
         unique = asked.select("customer_id", "as_of").unique()
-        features = pl.concat(list(self._passes(unique)))
+        features = finished(pl.concat(list(passes(unique, self._source))), self._source.settings)
         found = asked.join(features, on=["customer_id", "as_of"], how="left", maintain_order="left")
         columns = found.select(f.name for f in self.declared).to_arrow(compat_level=pl.CompatLevel.oldest())
         table = entities
@@ -103,60 +101,93 @@ class FeatureStore:
         if at > self._home.now():
             raise StoreError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one")
         at = at.astimezone(UTC).replace(microsecond=0)
-        day = at.astimezone(self._home.settings.tz).date()
-        people = self._source.whole("customers", ("customer_id", "joined_on")).filter(
-            pl.col("joined_on").is_null() | (pl.col("joined_on") <= day)
-        )
-        stamp = pl.lit(at, pl.Datetime("us", "UTC"))
-        asked = people.select("customer_id", as_of=stamp.dt.epoch("us"))
-        done, parts = 0, list[pl.DataFrame]()
-        for part in self._passes(asked):
-            done += len(part)
-            parts.append(part)
-            if progress:
-                progress("features", done)
-        rows = pl.concat(parts).join(units(self._source), on="customer_id").sort("customer_id")
-        rows = rows.with_columns(pl.col("as_of").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-        table = rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
-        return write_snapshot(self._home.features, table.cast(self.schema), at)
+        return Builder(self._source, self._shelf, self.schema).build(at, progress)
+
+    def repair(self, progress: Progress | None = None) -> list[Path]:
+        """Build again the snapshots whose days an import has changed; the files that are new now.
+
+        A snapshot that comes out byte for byte as it was keeps its file.
+        """
+        return Builder(self._source, self._shelf, self.schema).repair(progress)
 
     def newest(self, at: datetime | None = None) -> Snapshot | None:
         """The newest snapshot as of `at` or before; None if there is none."""
-        found = newest_snapshot(self._home.features, at)
-        if found is None:
-            return None
-        key = (found.path, found.path.stat().st_ino)
-        if key not in self._open:  # a snapshot built again is another file under the same name
-            self._open = {key: found}
-        return self._open[key]
+        return self._shelf.newest(at)
 
     def latest(self, customer_ids: Sequence[str], at: datetime,
-               connection: sqlalchemy.Connection | None) -> pa.Table:  # fmt: skip
+               connection: sqlalchemy.Connection | None, base: Snapshot | None = None) -> pa.Table:  # fmt: skip
         """Features now: the newest base with the ledger's events and consents since.
 
         Args:
             customer_ids: Whom; the order of the rows. Customers the base does not hold are absent.
             at: The instant of the decision.
             connection: The ledger's database, only read; None where there is no ledger yet.
+            base: The snapshot to start from; None: the newest.
 
         Raises:
             StoreError: There is no snapshot at or before `at`.
         """
-        snapshot = self.newest(at)
+        snapshot = base or self.newest(at)
         if snapshot is None:
             raise StoreError(f"`{self._home.features}` holds no snapshot; run nbo features build")
-        base = snapshot.rows(customer_ids)
-        events, consents = read_heard(connection, customer_ids, snapshot.as_of, at)
-        return self._overlay(base, at, events, consents)
+        moment, since = _micros(at), _micros(snapshot.as_of)
+        events, consents = read_heard(
+            connection, customer_ids, since, self._online.reach(since), moment
+        ) if customer_ids else ([], [])  # fmt: skip
+        if len(customer_ids) <= FEW:
+            rows, tables = self._base(snapshot), list[pa.Table]()
+            for customer in customer_ids:
+                place = rows.find(customer)
+                if place is None:
+                    continue
+                row = rows.read(place)
+                if not OneRow.fits(row):
+                    break
+                mine = events if len(customer_ids) == 1 else [e for e in events if e[1] == customer]
+                said = consents if len(customer_ids) == 1 else [c for c in consents if c[0] == customer]
+                self._online.roll(row, place, rows, since, moment, mine, said)
+                tables.append(self._one_row.table(row, moment))
+            else:
+                return (
+                    tables[0] if len(tables) == 1 else pa.concat_tables(tables) if tables else self.schema.empty_table()
+                )
+        heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
+        words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
+        return self._overlay(snapshot.rows(customer_ids), at, heard, words)
+
+    def _base(self, snapshot: Snapshot) -> Base:
+        if self._read is None or self._read[0] is not snapshot:
+            self._whole(snapshot.table)
+            one = self._one_row
+            self._read = snapshot, Base(snapshot.table, self._online.numbers, one.flags, one.texts)
+        return self._read[1]
+
+    @cached_property
+    def _one_row(self) -> OneRow:
+        return OneRow(self.schema)
+
+    @cached_property
+    def _online(self) -> Online:
+        return Online(self._one_row, self._source)
+
+    def _whole(self, table: pa.Table) -> pa.Table:
+        """The table if it holds every column of a snapshot of today's views."""
+        wanted, held = [*self.schema.names, *CARRIED.names], table.column_names
+        if held == wanted:
+            return table
+        missing = next((name for name in wanted if name not in held), None)
+        if missing:
+            raise StoreError(f"the snapshot lacks `{missing}`: it is of an older version; run nbo features build")
+        return table.select(wanted)
 
     def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table) -> pa.Table:
-        """The pure part of `latest`: base rows brought up to `at`; see features/overlay.py."""
+        """The pure part of `latest`: rows of `Snapshot.table` brought up to `at`; see features/overlay.py."""
         return self._overlay(base, at, pl.DataFrame(events), pl.DataFrame(consents))
 
     def _overlay(self, base: pa.Table, at: datetime, events: pl.DataFrame,
                  consents: pl.DataFrame) -> pa.Table:  # fmt: skip
-        rows = overlaid(pl.DataFrame(base), at, events, consents, self._source)
-        return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
+        rows = overlaid(pl.DataFrame(self._whole(base)), at, events, consents, self._source)
+        return rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
 
     def _asked(self, entities: pa.Table) -> pl.DataFrame:
         for name in ("customer_id", "as_of"):
@@ -173,24 +204,6 @@ class FeatureStore:
         rows = pl.DataFrame(entities.select(["customer_id", "as_of"]))
         return rows.with_columns(pl.col("customer_id").cast(pl.String), pl.col("as_of").dt.epoch("us"))
 
-    def _passes(self, asked: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Features of unique (customer_id, as_of) pairs, some customers at a time."""
-        rows = self._source.n_rows("transactions")
-        n_passes = max(-(-rows // ROWS_A_PASS), -(-len(asked) // PAIRS_A_PASS), 1)
-        ids = asked.select(pl.col("customer_id").unique().sort())
-        size = max(-(-len(ids) // n_passes), 1)
-        for start in range(0, max(len(ids), 1), size):
-            codes = ids[start : start + size].with_row_index("customer")
-            yield self._compute(asked, codes.with_columns(pl.col("customer").cast(pl.Int32)))
 
-    def _compute(self, asked: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
-        frame = asked.join(codes, on="customer_id").sort("customer", "as_of")
-        days = local_days(frame["as_of"], self._home.settings.tz)
-        keys = frame.select("customer_id", "as_of")
-        pairs = Pairs(frame.select("customer", "as_of", day=days), codes)
-        columns: dict[str, pl.Series] = {}
-        for view in VIEWS:
-            columns |= view.compute(pairs, self._source)
-        rows = keys.with_columns(series.alias(name) for name, series in columns.items())
-        rows = rows.with_columns(outflow_shares(self._home.settings.currencies))
-        return rows.select("customer_id", "as_of", *(feature.name for feature in self.declared))
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)

@@ -1,11 +1,12 @@
 """Money in windows: flows per currency, spending, salary, fees, recency.
 
-Flows are in minor units of their own currency, the rest in the base currency at the rate of the
+What is declared as a window here is rolled to the present online (features/online.py). Flows are in minor units of their own currency, the rest in the base currency at the rate of the
 booking's local day. Amounts are summed with their sign, so a reversal takes back what it reverses.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import narwhals as nw
 import numpy as np
@@ -43,17 +44,52 @@ class Measure:
 
 
 BASE_MEASURES = (
-    Measure("transaction", "count", (30, 90), (), 0, "bookings", "交易笔数"),
+    Measure("transaction", "count", (30, 90, 365, 730), (), 0, "bookings", "交易笔数"),
     Measure("purchase", "count", (7, 30, 90, 365), ("purchase",), 0, "purchases", "消费笔数"),
-    Measure("purchase", "sum", (30, 90, 365), ("purchase",), -1, "spending", "消费金额"),
-    Measure("salary", "sum", (90,), ("salary",), 1, "salary", "工资收入"),
+    Measure("purchase", "sum", (30, 90, 365, 730), ("purchase",), -1, "spending", "消费金额"),
+    Measure("salary", "sum", (90, 365), ("salary",), 1, "salary", "工资收入"),
     Measure("fee", "sum", (365,), ("fee",), -1, "fees paid", "手续费支出"),
     Measure("interest", "sum", (365,), ("interest",), 1, "interest booked", "利息"),
 )
-LASTS = {"transaction": ("any booking", "上次交易"), "purchase": ("a purchase", "上次消费")}
+LASTS = {
+    "transaction": ("any booking", "上次交易"),
+    "purchase": ("a purchase", "上次消费"),
+    "salary": ("a salary", "上次发薪"),
+}
 TREND_DAYS = (45, 90)
+RATIOS = ("purchase_mean_90d", "purchase_trend_90d", "transaction_trend_90d")
+HALF = f"_purchase_sum_{TREND_DAYS[0]}d"
 
 
+@dataclass(frozen=True)
+class Window:
+    """One windowed sum or count: its column, what it adds up, over how many days.
+
+    `currency`: only bookings in it, in its minor units; None: all bookings, in base minor units. A
+    name that begins with `_` is no feature but a part of one.
+    """
+
+    name: str
+    measure: Measure
+    days: int
+    currency: str | None
+
+    @property
+    def needs_rate(self) -> bool:
+        """Whether a booking without a rate makes it null."""
+        return self.currency is None and self.measure.op == "sum"
+
+
+@lru_cache(maxsize=64)
+def windows(currencies: tuple[str, ...]) -> tuple[Window, ...]:
+    """Every windowed sum and count of a bank with those currencies; their order is their number."""
+    found = [Window(m.name(d), m, d, currency) for currency in currencies for m in flows(currency) for d in m.days]
+    found += [Window(m.name(d), m, d, None) for m in BASE_MEASURES for d in m.days]
+    spent = next(m for m in BASE_MEASURES if m.key == "purchase_sum")
+    return (*found, Window(HALF, spent, TREND_DAYS[0], None))
+
+
+@lru_cache(maxsize=64)
 def flows(currency: str) -> tuple[Measure, Measure]:
     """Inflow and outflow of one currency."""
     c = currency.lower()
@@ -102,6 +138,8 @@ def _declare(source: Source) -> tuple[Feature, ...]:
             "近45天消费占90天比例",
         )
     )
+    told.append(Feature("transaction_trend_90d", "number", "share", "no booking in 90 days", table,
+                        "share of 90 days' bookings in the last 30", "近30天交易占90天比例"))  # fmt: skip
     told += [
         Feature(
             f"days_since_last_{n}",
@@ -123,33 +161,29 @@ def _windowed(measure: Measure, days: int, unit: str, null: str) -> Feature:
 
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
-    measures = [m for c in source.settings.currencies for m in flows(c)] + list(BASE_MEASURES)
-    log = Log(_booked(pairs, source))
-    asked: dict[int, list[str]] = {}
-    for measure in measures:
-        for days in measure.days:
-            asked.setdefault(days, []).append(measure.key)
-    asked[TREND_DAYS[0]] = ["purchase_sum"]
-    for days in (*TREND_DAYS, 30, 365):
-        asked[days].append("unrated_count")
-    sums = log.windows(pairs.frame, asked, source.settings.tz)
-    found: dict[str, pl.Series] = {}
-    for measure in measures:
-        in_base = measure.op == "sum" and measure in BASE_MEASURES
-        for days in measure.days:
-            unrated = sums["unrated_count", days] if in_base else None
-            found[measure.name(days)] = _number(sums[measure.key, days], unrated)
-    return found | _ratios(found, sums) | _recency(pairs, log)
-
-
-def _booked(pairs: Pairs, source: Source) -> pl.DataFrame:
-    """One row a booking: customer, booked, recorded, and what it adds to each measure."""
     rows = source.rows("transactions", COLUMNS, pairs.codes)
+    log = Log(measured(rows, source).with_columns(_is_last(rows)))
+    asked: dict[int, set[str]] = {}
+    for window in windows(source.settings.currencies):
+        asked.setdefault(window.days, {"unrated_count"}).add(window.measure.key)
+    sums = log.windows(pairs.frame, {days: sorted(names) for days, names in asked.items()}, source.settings.tz)
+    found: dict[str, pl.Series] = {}
+    for window in windows(source.settings.currencies):
+        unrated = sums["unrated_count", window.days] if window.needs_rate else None
+        found[window.name] = _number(sums[window.measure.key, window.days], unrated)
+    ratios = pl.DataFrame(found).select(booking_ratios()).to_dict(as_series=True)
+    return found | ratios | _recency(pairs, log)
+
+
+def measured(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """One row a booking: customer, booked, recorded, and what it adds to each measure.
+
+    Args:
+        rows: customer and COLUMNS; instants as microseconds.
+        source: The bank's currencies, zone and rates.
+    """
     days = local_days(rows["booked_at"], source.settings.tz)
-    base = pl.repeat(None, len(rows), dtype=pl.Float64, eager=True)
-    for currency in rows["currency"].unique().sort().to_list():
-        worth = source.rates.to_base(rows["amount_minor"], currency, days)
-        base = base.zip_with(rows["currency"] != currency, worth)
+    base = in_base(rows["amount_minor"], rows["currency"], days, source)
     rows = rows.with_columns(base=base.cast(pl.Int64))
     amount, kind = pl.col("amount_minor"), pl.col("kind")
     adds = [pl.col("base").is_null().cast(pl.Int64).alias("unrated_count")]
@@ -165,25 +199,40 @@ def _booked(pairs: Pairs, source: Source) -> pl.DataFrame:
                        pl.col("recorded_at").alias("recorded"), *adds)  # fmt: skip
 
 
+def in_base(amounts: pl.Series, currencies: pl.Series, days: pl.Series, source: Source) -> pl.Series:
+    """Amounts in base minor units at the rates of the days, (n,) float64; null: no amount or no rate."""
+    base = pl.repeat(None, len(amounts), dtype=pl.Float64, eager=True)
+    for currency in currencies.unique().sort().to_list():
+        base = base.zip_with(currencies != currency, source.rates.to_base(amounts, currency, days))
+    return base
+
+
 def _number(values: Micros, unknown: Micros | None) -> pl.Series:
     numbers = pl.Series(values.astype(np.float64))
     return numbers if unknown is None else numbers.set(pl.Series(unknown > 0), None)
 
 
-def _ratios(found: Mapping[str, pl.Series], sums: Mapping[tuple[str, int], Micros]) -> dict[str, pl.Series]:
-    half, whole = TREND_DAYS
-    total, count = found[f"purchase_sum_{whole}d"], found[f"purchase_count_{whole}d"]
-    recent = pl.Series(sums["purchase_sum", half].astype(np.float64))
-    return {
-        "purchase_mean_90d": (total / count).set(count == 0, None),
-        "purchase_trend_90d": (recent / total).set((total == 0).fill_null(True), None),
-    }
+def booking_ratios() -> list[pl.Expr]:
+    """Mean and trend of spending from the windows of the frame they are used in."""
+    total, count = pl.col("purchase_sum_90d"), pl.col("purchase_count_90d")
+    return [
+        pl.when(count != 0).then(total / count).alias("purchase_mean_90d"),
+        pl.when(total != 0).then(pl.col(HALF) / total).alias("purchase_trend_90d"),
+        pl.when(pl.col("transaction_count_90d") != 0)
+        .then(pl.col("transaction_count_30d") / pl.col("transaction_count_90d"))
+        .alias("transaction_trend_90d"),
+    ]
+
+
+def _is_last(rows: pl.DataFrame) -> list[pl.Series]:
+    every = pl.repeat(True, len(rows), eager=True)
+    return [(every if name == "transaction" else rows["kind"] == name).alias(f"_{name}") for name in LASTS]
 
 
 def _recency(pairs: Pairs, log: Log) -> dict[str, pl.Series]:
     found: dict[str, pl.Series] = {}
     for name in LASTS:
-        booked = log.last(pairs.frame, nw.col(f"{name}_count") > 0, ("booked",))["booked"]
+        booked = log.last(pairs.frame, nw.col(f"_{name}"), ("booked",))["booked"]
         found[f"days_since_last_{name}"] = (pairs.frame["as_of"] - booked) / DAY_MICROS
     return found
 

@@ -11,7 +11,7 @@ id: {id}
 title: {{en: {en}, zh: {zh}}}
 owner: marketing
 {offered}
-window: {{from: 2017-01-01, to: 2035-12-31}}
+window: {{from: 1993-01-01, to: 2035-12-31}}
 send: {{after: "10:00", before: "19:00"}}
 seats: {{{seats}}}
 """
@@ -20,6 +20,7 @@ EXAMPLES = {
                             "sms: 2000, email: 3000, app: 3000, call: 200, branch: 100"),
                "dollars": ("for those who hold dollars", "美元客户", "offers: [deposit_usd_6m, wealth_usd_income]", "call: 50")},
     "coupons": {"coupons": ("coupon mailing", "优惠券邮寄", "families: [coupon]", "mail: 300")},
+    "cards": {"letters": ("cards and loans by letter", "银行卡与贷款邮寄", "families: [card, loan]", "mail: 500")},
 }  # fmt: skip
 
 

@@ -80,7 +80,13 @@ def made_up_bank(seed: int = 0, customers: int = 30, transactions: int = 2500) -
         for _ in range(customers * 4)
     ]  # fmt: skip
     tables["cases"] = [_case(draw, i, draw.choice(ids)) for i in range(customers)]
+    tables["notes"] = [_note(draw, draw.choice(ids), flag) for flag in ("divorced", "moving") for _ in ids]
+    tables["notes"] = list({(n["customer_id"], n["flag"], n["at"]): n for n in tables["notes"]}.values())
     return tables
+
+
+def _note(draw: random.Random, customer: str, flag: str) -> dict[str, Any]:
+    return {"customer_id": customer, "flag": flag, "at": instant(draw), "until": draw.choice((None, _day(draw)))}
 
 
 def instant(draw: random.Random) -> datetime:
@@ -160,7 +166,7 @@ def _transactions(draw: random.Random, tables: Tables, ids: list[str], n: int) -
             "transaction_id": f"T{i:05d}", "account_id": account["account_id"],
             "customer_id": owner[account["account_id"]],
             "amount_minor": sign * draw.choice((0, 1, draw.randrange(10**6))),
-            "currency": account["currency"], "kind": kind, "channel": None,
+            "currency": account["currency"], "kind": kind, "channel": (None, "atm", "app", "branch")[i % 4],
             "balance_after_minor": draw.choice((None, draw.randrange(-(10**4), 10**6))),
             "booked_at": booked, "recorded_at": booked + timedelta(seconds=late),
         })  # fmt: skip
@@ -173,7 +179,7 @@ def _contacts(draw: random.Random, tables: Tables, ids: list[str]) -> None:
         at = instant(draw)
         tables["contacts"].append({
             "contact_id": f"K{i:04d}", "customer_id": draw.choice(ids), "campaign_id": None,
-            "offer_id": "card_gold", "channel": draw.choice(MARKETING_CHANNELS),
+            "offer_id": ("card_gold", "deposit_gbp_6m", None)[i % 3], "channel": draw.choice(MARKETING_CHANNELS),
             "direction": draw.choice(("outbound", "outbound", "inbound")),
             "purpose": draw.choice(("marketing", "marketing", "service")), "decided_at": at,
             "sent_at": draw.choice((None, at, at, at)), "p_chosen": None, "answer_by": None,

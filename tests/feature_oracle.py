@@ -22,7 +22,7 @@ def features_of(tables: Tables, customer: str, as_of: datetime, zone: ZoneInfo, 
     """Every declared feature of that customer at that instant; None for null."""
     bank = _Bank(tables, customer, as_of, zone, base)
     found: Row = {}
-    for part in (_facts, _consents, _reachability, _holdings, _contacts, _cases):
+    for part in (_facts, _consents, _reachability, _holdings, _contacts, _cases, _variety, _notes):
         found |= part(bank)
     found |= _money(bank, currencies)
     return found
@@ -180,14 +180,17 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
             return None
         return sign * sum(value for k, value in worth if k == kind and value is not None)
 
-    for days in (30, 90):
+    for days in (30, 90, 365, 730):
         found[f"transaction_count_{days}d"] = len(bank.within(mine, "booked_at", days))
     purchases = [r for r in mine if r["kind"] == "purchase"]
     for days in (7, 30, 90, 365):
         found[f"purchase_count_{days}d"] = len(bank.within(purchases, "booked_at", days))
-    for days in (30, 90, 365):
+    for days in (30, 90, 365, 730):
         found[f"purchase_sum_{days}d"] = total("purchase", days, -1)
-    found["salary_sum_90d"] = total("salary", 90, 1)
+    for days in (90, 365):
+        found[f"salary_sum_{days}d"] = total("salary", days, 1)
+    few, many = found["transaction_count_30d"], found["transaction_count_90d"]
+    found["transaction_trend_90d"] = few / many if many else None
     found["fee_sum_365d"], found["interest_sum_365d"] = (
         total("fee", 365, -1),
         total("interest", 365, 1),
@@ -197,8 +200,47 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
     half = total("purchase", 45, -1)
     found["purchase_trend_90d"] = half / spent if spent and half is not None else None
     found["days_since_last_transaction"] = bank.ago(mine, "booked_at")
+    found["days_since_last_salary"] = bank.ago([r for r in mine if r["kind"] == "salary"], "booked_at")
     found["days_since_last_purchase"] = bank.ago(purchases, "booked_at")
     return found
+
+
+def _variety(bank: _Bank) -> Row:
+    mine, found = [r for r in bank.booked() if r["customer_id"] == bank.customer], dict[str, Any]()
+
+    def day(row: Row) -> date:
+        return row["booked_at"].astimezone(bank.zone).date()
+
+    def worth(row: Row, amount: int | None) -> float | None:
+        return None if amount is None else bank.in_base(amount, row["currency"], day(row))
+
+    for days in (30, 90):
+        rows = bank.within(mine, "booked_at", days)
+        found[f"transaction_kinds_count_{days}d"] = len({r["kind"] for r in rows})
+        found[f"transaction_channels_count_{days}d"] = len({r["channel"] for r in rows} - {None})
+        found[f"active_days_count_{days}d"] = len({day(r) for r in rows})
+    rows = bank.within(mine, "booked_at", 90)
+    found["salary_months_count_90d"] = len({(day(r).year, day(r).month) for r in rows if r["kind"] == "salary"})
+    for name, kinds, sign in (("purchase", ("purchase",), -1), ("inflow", INFLOW, 1), ("outflow", OUTFLOW, -1)):
+        amounts = [worth(r, r["amount_minor"]) for r in rows if r["kind"] in kinds]
+        known = [sign * a for a in amounts if a is not None]
+        found[f"{name}_largest_90d"] = max(known) if known and len(known) == len(amounts) else None
+    for name in ("transaction", "purchase", "salary"):
+        last = [r for r in mine if name in ("transaction", r["kind"])][-1:]
+        found[f"last_{name}_minor"] = worth(last[0], last[0]["amount_minor"]) if last else None
+    last = mine[-1] if mine else {"balance_after_minor": None}
+    after = last["balance_after_minor"]
+    found["balance_after_last_transaction_minor"] = worth(last, after)
+    found["balance_before_last_transaction_minor"] = worth(
+        last, None if after is None else after - last["amount_minor"]
+    )
+    return found
+
+
+def _notes(bank: _Bank) -> Row:
+    notes = [r for r in bank.mine("notes") if r["at"] < bank.as_of]
+    in_force = [r for r in notes if r["until"] is None or r["until"] >= bank.day]
+    return {"notes_count": len(in_force), "days_since_last_note": bank.ago(notes, "at")}
 
 
 def _contacts(bank: _Bank) -> Row:
@@ -210,8 +252,12 @@ def _contacts(bank: _Bank) -> Row:
     found: Row = {}
     for channel in CHANNELS:
         rows = [r for r in sent if r["channel"] == channel]
+        found[f"days_since_last_contact_{channel}"] = bank.ago(rows, "sent_at")
         for days in (30, 90):
             found[f"contacts_{channel}_count_{days}d"] = len(bank.within(rows, "sent_at", days))
+    for family in {p["family"] for p in bank.tables["products"]}:
+        rows = [r for r in sent if (r["offer_id"] or "").startswith(f"{family}_")]
+        found[f"days_since_last_contact_about_{family}"] = bank.ago(rows, "sent_at")
     for days in (30, 365):
         found[f"contacts_count_{days}d"] = len(bank.within(sent, "sent_at", days))
     for kind, days in (("accepted", 365), ("refused", 365), ("opened", 90)):

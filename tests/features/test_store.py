@@ -94,7 +94,7 @@ def test_a_snapshot_equals_as_of_at_its_instant_byte_for_byte(tmp_path: Path) ->
     first = store.build(datetime(2025, 10, 26, 0, 30, tzinfo=UTC)).read_bytes()
     snapshot = store.newest()
     assert snapshot is not None
-    rows = snapshot.table
+    rows = snapshot.table.select(store.schema.names)
     ids = rows.column("customer_id").to_pylist()
     joined = {c["customer_id"]: c["joined_on"] for c in tables["customers"]}
     assert ids == [c for c, day in joined.items() if day is None or day <= snapshot.as_of.date()]
@@ -146,7 +146,7 @@ def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Mon
     store = FeatureStore(home_with(made_up_bank(8), tmp_path))
     pairs = entities(some_pairs(8, 60))
     whole = store.as_of(pairs)
-    monkeypatch.setattr("features.store.PAIRS_A_PASS", 7)
+    monkeypatch.setattr("features.compute.PAIRS_A_PASS", 7)
     monkeypatch.setattr("features.windows.PAIRS_A_JOIN", 3)
     assert store.as_of(pairs).equals(whole)
 

@@ -19,7 +19,7 @@ from pydantic import (
 
 from rules.reasons import ReasonCode
 
-FIRST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC)
+FIRST_INSTANT = datetime(1990, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(2100, 1, 1, tzinfo=UTC)
 MONEY_MINOR_MAX = 10**15
 
@@ -41,7 +41,7 @@ def _written_as_instant(value: object) -> object:
 
 def _as_utc(value: datetime) -> datetime:
     if not FIRST_INSTANT <= value < LAST_INSTANT:
-        raise ValueError("should lie between 2000-01-01 and 2100-01-01")
+        raise ValueError("should lie between 1990-01-01 and 2100-01-01")
     return value.astimezone(UTC)
 
 

@@ -1,0 +1,261 @@
+"""Windows, as-of joins, one night after the other, and one customer now, beside what one would write by hand.
+
+The peers' queries stand below. They are given the same files, and their answers are compared with
+ours before a figure is shown.
+"""
+
+import random
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from benchmarks.table import Table, best_of
+from features.home import Home, Settings
+from features.store import FeatureStore
+from features.tables import TABLES
+from features.windows import Log, tail_of
+
+END = datetime(2026, 6, 1, tzinfo=UTC)
+AS_OF, DAY = int(END.timestamp()) * 1_000_000, 86_400_000_000
+ZONE = ZoneInfo("Asia/Shanghai")
+DAYS = (7, 30, 90, 180, 365, 730)
+KINDS = ("purchase", "salary", "fee", "transfer_out")
+MEASURES = [f"{kind}_{op}" for kind in KINDS for op in ("count", "sum")]  # x 6 windows: 48 features
+
+
+def run(quick: bool) -> list[Table]:
+    """Measure; quick: a hundredth of the rows."""
+    rows, customers = (200_000, 5_000) if quick else (20_000_000, 200_000)
+    with tempfile.TemporaryDirectory(prefix="features-") as scratch:
+        folder = Path(scratch)
+        tables = [
+            _windows(folder, rows, customers, quick),
+            _joins(folder, rows // 2, customers // 2, 100_000 if not quick else 2_000),
+        ]
+        tables += [_nights(folder, rows // 10, customers // 10, quick), _latest(folder, quick)]
+    return tables
+
+
+def _bookings(rows: int, customers: int, days: int, seed: int = 7) -> pl.DataFrame:
+    draw = np.random.default_rng(seed)
+    booked = np.sort(AS_OF - draw.integers(0, days * DAY, rows))
+    late = np.where(draw.random(rows) < 0.02, draw.integers(0, 5 * DAY, rows), 60_000_000)
+    return pl.DataFrame({
+        "customer": draw.integers(0, customers, rows, dtype=np.int32), "booked": booked,
+        "recorded": booked + late, "kind": draw.integers(0, len(KINDS), rows, dtype=np.int8),
+        "amount": draw.integers(1, 100_000, rows),
+    })  # fmt: skip
+
+
+def _measures() -> list[pl.Expr]:
+    adds: list[pl.Expr] = []
+    for code, kind in enumerate(KINDS):
+        here = pl.col("kind") == code
+        adds += [
+            here.cast(pl.Int64).alias(f"{kind}_count"),
+            pl.when(here).then("amount").otherwise(0).alias(f"{kind}_sum"),
+        ]
+    return adds
+
+
+def _ours(path: Path, customers: int) -> pl.DataFrame:
+    rows = pl.scan_parquet(path).select("customer", "booked", "recorded", *_measures()).collect()
+    cuts = pl.DataFrame({"customer": pl.int_range(customers, dtype=pl.Int32, eager=True)}).with_columns(
+        as_of=pl.lit(AS_OF)
+    )
+    found = Log(rows).windows(cuts, dict.fromkeys(DAYS, MEASURES), ZONE)
+    return pl.DataFrame({f"{name}_{days}d": found[name, days] for days in DAYS for name in MEASURES})
+
+
+def _polars_by_hand(path: Path, customers: int) -> pl.DataFrame:
+    """One lazy scan, a group a window; faster than 48 filtered sums over one group."""
+    seen = pl.scan_parquet(path).filter(pl.col("booked") < AS_OF, pl.col("recorded") <= AS_OF)
+    wide = pl.LazyFrame({"customer": pl.int_range(customers, dtype=pl.Int32, eager=True)})
+    for days in DAYS:
+        rows = seen.filter(pl.col("booked") >= tail_of(AS_OF, days, ZONE))
+        sums = rows.group_by("customer").agg(
+            expr.alias(f"{kind}_{op}_{days}d") for code, kind in enumerate(KINDS)
+            for op, expr in (("count", (pl.col("kind") == code).sum().cast(pl.Int64)), ("sum", pl.col("amount").filter(pl.col("kind") == code).sum()))
+        )  # fmt: skip
+        wide = wide.join(sums, on="customer", how="left", maintain_order="left")
+    return wide.collect().drop("customer").fill_null(0)
+
+
+def _duckdb_by_hand(path: Path, customers: int) -> pl.DataFrame:
+    """One scan, one group, 48 filtered sums."""
+    sums = ", ".join(
+        f"{'count(*)' if op == 'count' else 'sum(amount)'} FILTER (kind = {code} AND booked >= {tail_of(AS_OF, days, ZONE)})::BIGINT"
+        f" AS {kind}_{op}_{days}d" for days in DAYS for code, kind in enumerate(KINDS) for op in ("count", "sum")
+    )  # fmt: skip
+    found = duckdb.sql(f"SELECT customer, {sums} FROM '{path}' WHERE booked < {AS_OF} AND recorded <= {AS_OF}"
+                       f" AND booked >= {tail_of(AS_OF, DAYS[-1], ZONE)} GROUP BY customer").pl()  # fmt: skip
+    everyone = pl.DataFrame({"customer": pl.int_range(customers, dtype=pl.Int32, eager=True)})
+    return everyone.join(found, on="customer", how="left", maintain_order="left").drop("customer").fill_null(0)
+
+
+def _pandas_by_hand(path: Path, customers: int) -> pl.DataFrame:
+    rows = pd.read_parquet(path)
+    rows = rows[(rows["booked"] < AS_OF) & (rows["recorded"] <= AS_OF)]
+    parts: list[pd.DataFrame] = []
+    for days in DAYS:
+        window = rows[rows["booked"] >= tail_of(AS_OF, days, ZONE)]
+        for code, kind in enumerate(KINDS):
+            sums = window[window["kind"] == code].groupby("customer")["amount"].agg(["count", "sum"])
+            parts.append(sums.set_axis([f"{kind}_count_{days}d", f"{kind}_sum_{days}d"], axis=1))
+    return pl.from_pandas(pd.concat(parts, axis=1).reindex(range(customers)).fillna(0).astype("int64"))
+
+
+def _windows(folder: Path, rows: int, customers: int, quick: bool) -> Table:
+    table = Table("features.windows", f"{rows:,} bookings of two years, {customers:,} customers, 48 window features")
+    print(table.setting)
+    path = folder / "bookings.parquet"
+    _bookings(rows, customers, 730).write_parquet(path)
+    wanted, seconds = _ours(path, customers), dict[str, float]()
+    for name, query in (
+        ("ours", _ours),
+        ("Polars by hand", _polars_by_hand),
+        ("DuckDB by hand", _duckdb_by_hand),
+        ("pandas", _pandas_by_hand),
+    ):
+        found = query(path, customers).select(wanted.columns)
+        assert found.equals(wanted.cast(found.schema)), name
+        seconds[name] = best_of(lambda query=query: query(path, customers), 1 if name == "pandas" else 3)
+    for name, found in seconds.items():
+        table.add(name, found, "s")
+    best = min(seconds["Polars by hand"], seconds["DuckDB by hand"])
+    table.add("ours / best by hand", seconds["ours"] / best, "times", None if quick else 1.3)
+    table.add("ours / pandas", seconds["ours"] / seconds["pandas"], "times", None if quick else 0.1)
+    return table
+
+
+def _joins(folder: Path, rows: int, customers: int, pairs: int) -> Table:
+    """Eight sums since ever as of each pair's instant: what an ASOF join of running sums answers."""
+    table = Table("features.asof", f"{pairs:,} (customer, instant) pairs against {rows:,} bookings of a year")
+    print(table.setting)
+    path, draw = folder / "year.parquet", np.random.default_rng(8)
+    _bookings(rows, customers, 365).with_columns(recorded="booked").write_parquet(path)
+    asked = pl.DataFrame({"customer": draw.integers(0, customers, pairs, dtype=np.int32),
+                          "as_of": AS_OF - draw.integers(0, 300 * DAY, pairs)}).unique().sort("customer", "as_of")  # fmt: skip
+
+    def ours() -> pl.DataFrame:
+        log = Log(pl.scan_parquet(path).select("customer", "booked", "recorded", *_measures()).collect())
+        return pl.DataFrame(log.ever(asked, MEASURES))
+
+    def by_hand() -> pl.DataFrame:
+        adds = ", ".join(f"sum(CASE WHEN kind = {code} THEN {value} ELSE 0 END) OVER running AS {kind}_{op}"
+                         for code, kind in enumerate(KINDS) for op, value in (("count", "1"), ("sum", "amount")))  # fmt: skip
+        chosen = ", ".join(f"coalesce({name}, 0)::BIGINT AS {name}" for name in MEASURES)
+        connection = duckdb.connect()
+        connection.register("asked", asked.to_arrow())
+        return connection.sql(
+            f"WITH sums AS (SELECT customer, booked, {adds} FROM '{path}' WINDOW running AS (PARTITION BY customer ORDER BY booked))"
+            f" SELECT {chosen} FROM asked ASOF LEFT JOIN sums ON asked.customer = sums.customer AND asked.as_of > sums.booked"
+            " ORDER BY asked.customer, asked.as_of"
+        ).pl()  # fmt: skip
+
+    assert ours().equals(by_hand())
+    mine, theirs = best_of(ours), best_of(by_hand)
+    table.add("ours", mine, "s")
+    table.add("DuckDB ASOF by hand", theirs, "s")
+    table.add("ours / DuckDB", mine / theirs, "times", 1.5 if pairs > 10_000 else None)
+    return table
+
+
+def _bank(folder: Path, rows: int, customers: int, days: int) -> Home:
+    """A home with made-up bookings, a part a fortnight, none of the last day."""
+    settings = Settings(
+        currency="CNY", currencies=("CNY", "USD"), zone=ZONE.key, clock="simulated", now=END + timedelta(hours=20)
+    )
+    home = Home.create(folder, settings)
+    found = (
+        _bookings(rows, customers, days)
+        .with_row_index("n")
+        .with_columns(customer_id=pl.format("C{}", pl.col("customer").cast(pl.String).str.zfill(7)))
+    )
+    instant = pl.Datetime("us", "UTC")
+    whole = found.select(
+        "customer_id", transaction_id=pl.format("T{}", "n"), amount_minor=-pl.col("amount").cast(pl.Int64), currency=pl.lit("CNY"),
+        kind=pl.col("kind").replace_strict(dict(enumerate(KINDS)), return_dtype=pl.String),
+        booked_at=pl.col("booked").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), recorded_at=pl.col("recorded").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        **{c: pl.lit(None, pl.String) for c in ("account_id", "channel")}, balance_after_minor=pl.lit(None, pl.Int64), imported_at=pl.lit(END, instant),
+    ).select(TABLES["transactions"].schema.names)  # fmt: skip
+    people = pl.DataFrame({"customer_id": found["customer_id"].unique().sort()}).with_columns(kind=pl.lit("person"))
+    absent = [pl.lit(None).alias(n) for n in TABLES["customers"].schema.names if n not in people.columns]
+    _write(home, "customers", people.with_columns(absent), 0)
+    for part, rows_of_part in enumerate(whole.sort("booked_at").iter_slices(max(rows * 14 // days, 1))):
+        _write(home, "transactions", rows_of_part, part)
+    return home
+
+
+def _write(home: Home, name: str, rows: pl.DataFrame, part: int) -> None:
+    home.table(name).mkdir(parents=True, exist_ok=True)
+    schema = TABLES[name].schema
+    arrow = rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+    pq.write_table(arrow, home.table(name) / f"part-{part:06d}.parquet", compression="zstd", row_group_size=100_000)
+
+
+def _nights(folder: Path, rows: int, customers: int, quick: bool) -> Table:
+    table = Table(
+        "features.nights", f"{customers:,} customers, {rows:,} bookings a year; one night after a year and after two"
+    )
+    print(table.setting)
+    midnight = datetime(2026, 5, 31, 16, tzinfo=UTC)
+    seconds: dict[int, float] = {}
+    for years in (1, 2):
+        home = _bank(folder / f"nights-{years}", rows * years, customers, 365 * years)
+        store = FeatureStore(home)
+        start = time.perf_counter()
+        store.build(midnight - timedelta(days=1))
+        whole = time.perf_counter() - start
+        seconds[years] = best_of(lambda store=store: store.build(midnight), 3)
+        table.add(f"a whole build, {years} years", whole, "s")
+        table.add(f"one night upon it, {years} years", seconds[years], "s")
+    table.add("twice the history / once", seconds[2] / seconds[1], "times", None if quick else 1.1)
+    return table
+
+
+def _latest(folder: Path, quick: bool) -> Table:
+    home = Home.open(folder / "nights-1")
+    store, at = FeatureStore(home), END + timedelta(hours=9)
+    base = store.newest(at)
+    assert base is not None
+    ids, draw = base.ids.to_list(), random.Random(9)
+    table = Table(
+        "features.latest", f"{len(ids):,} customers, {len(store.schema)} columns, a third with an event since the base"
+    )
+    print(table.setting)
+    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE events (event_id TEXT PRIMARY KEY, customer_id, kind, amount_minor INT, currency, balance_after_minor INT, booked_at INT, recorded_at INT)"
+        )
+        connection.exec_driver_sql("CREATE INDEX of_customer ON events (customer_id, booked_at)")
+        connection.exec_driver_sql(
+            "CREATE TABLE consents (customer_id, purpose, channel, state, at INT, received_at INT)"
+        )
+        connection.exec_driver_sql("CREATE INDEX words ON consents (customer_id, at)")
+        told = [
+            (f"E{n}", c, "cash_withdrawal", -100, "CNY", None, AS_OF, AS_OF) for n, c in enumerate(ids) if n % 3 == 0
+        ]
+        connection.exec_driver_sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", told)
+        store.latest(ids[:1], at, connection)
+        tries: list[float] = []
+        for customer in draw.choices(ids, k=300 if quick else 3_000):
+            start = time.perf_counter()
+            store.latest([customer], at, connection)
+            tries.append(time.perf_counter() - start)
+        some = draw.sample(ids, min(1_000, len(ids)))
+        many = best_of(lambda: store.latest(some, at, connection), 5)
+    table.add("one customer, median", sorted(tries)[len(tries) // 2] * 1000, "ms", None if quick else 0.15)
+    table.add("one customer, 99 of 100", sorted(tries)[len(tries) * 99 // 100] * 1000, "ms")
+    table.add(f"{len(some):,} customers", many * 1000, "ms", None if quick else 20)
+    return table

@@ -1,0 +1,204 @@
+"""Direct reading of one customer's row of a snapshot, and the one-row table that is made of it.
+
+A pyarrow table of some hundred columns costs more to build column by column than everything else a
+decision reads. So the row is written as the body of an Arrow IPC message whose layout never
+changes, and Arrow makes the whole batch of it in one call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import ipc
+
+TEXT_BYTES = 64  # longer texts take the slow road
+_WORD = 8
+_TEXT_WORDS = 2 + TEXT_BYTES // _WORD  # validity, two offsets, the bytes
+
+
+@dataclass
+class Row:
+    """One customer's row while it is rolled: numbers (NaN: null), flags (2: null) and texts."""
+
+    numbers: list[float]
+    flags: npt.NDArray[np.int8]
+    texts: list[str | None]
+
+
+class Base:
+    """The rows of one snapshot, found by customer. Arrow's memory is mapped, not copied."""
+
+    def __init__(self, table: pa.Table, numbers: Sequence[str], flags: Sequence[str], texts: Sequence[str]) -> None:
+        self._table = table.combine_chunks()
+        self._numbers = [_doubles(self._table.column(name)) for name in numbers]
+        self._flags = _flag_codes(self._table, flags)
+        self._texts = [_coded(self._table.column(name)) for name in texts]
+        ids = _only_chunk(self._table.column("customer_id"))
+        self._offsets = memoryview(ids.buffers()[1]).cast("i") if len(ids) else memoryview(b"")
+        self._bytes = memoryview(ids.buffers()[2] or b"") if len(ids) else memoryview(b"")
+        self.n_rows = len(ids)
+
+    def find(self, customer_id: str) -> int | None:
+        """The row of a customer; None where the snapshot does not hold him."""
+        wanted, low, high = customer_id.encode(), 0, self.n_rows
+        offsets, data = self._offsets, self._bytes
+        while low < high:  # INVARIANT: rows are sorted by the bytes of customer_id
+            middle = (low + high) >> 1
+            if bytes(data[offsets[middle] : offsets[middle + 1]]) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self.n_rows and bytes(data[offsets[low] : offsets[low + 1]]) == wanted:
+            return low
+        return None
+
+    def read(self, row: int) -> Row:
+        """The values of a row, in the order of the names given to the constructor."""
+        texts = [words[codes[row]] for codes, words in self._texts]
+        return Row([column[row] for column in self._numbers], self._flags[row].copy(), texts)
+
+    def drops(self, row: int) -> list[tuple[int, int, int]]:
+        """(window, day, amount) of what leaves the row's windows; see features/carried.py."""
+        offsets, window, day, amount = self._drops
+        start, end = offsets[row], offsets[row + 1]
+        return list(zip(window[start:end], day[start:end], amount[start:end], strict=True)) if end > start else []
+
+    def counted(self, row: int) -> set[str]:
+        """Ids of the bookings the row has counted lately."""
+        return set(self._table.column("_ids")[row].as_py())
+
+    def shared(self, row: int) -> int:
+        """In which currencies an event may be about one of several accounts; see features/carried.py."""
+        return int(self._shared[row])
+
+    @cached_property
+    def _shared(self) -> memoryview:
+        return memoryview(_only_chunk(self._table.column("_shared")).to_numpy())
+
+    @cached_property
+    def _drops(self) -> tuple[Any, Any, Any, Any]:
+        lists: Any = _only_chunk(self._table.column("_drops"))
+        values = lists.values
+        window, day, amount = (
+            memoryview(values.field(n).to_numpy(zero_copy_only=False)) for n in ("window", "day", "amount")
+        )
+        return memoryview(lists.offsets.to_numpy()), window, day, amount
+
+
+class OneRow:
+    """Makes one-row tables of a schema.
+
+    Columns are numbers, flags, texts and one instant, `as_of`. Texts that do not fit are told by
+    `fits`.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self.numbers = [f.name for f in schema if pa.types.is_floating(f.type)]
+        self.flags = [f.name for f in schema if pa.types.is_boolean(f.type)]
+        self.texts = [f.name for f in schema if pa.types.is_string(f.type)]
+        message = _sample(schema).serialize().to_pybytes()
+        head = 8 + int.from_bytes(message[4:8], "little")
+        # A count of nulls of -1 says: look at the validity bits. (1 row, 1 null) stands once a column.
+        told, unknown = _node(1) * len(schema), _node(-1) * len(schema)
+        assert message[:head].count(told) == 1, "the layout of an Arrow message has changed"
+        self._head = message[:head].replace(told, unknown)
+        places, size = _places(schema)
+        assert len(message) - head == size * _WORD, "the layout of an Arrow message has changed"
+        self._blank = np.zeros(size, np.int64)
+        self._number_at = np.array([places[n] for n in self.numbers])
+        self._flag_at = np.array([places[n] for n in self.flags], dtype=np.intp)
+        self._text_at = [places[n] * _WORD for n in self.texts]
+        self._as_of_at = places["as_of"]
+
+    def table(self, row: Row, as_of: int) -> pa.Table:
+        """The row as a table of the schema; as_of in microseconds."""
+        words = self._blank.copy()
+        numbers = np.array(row.numbers[: len(self.numbers)])  # parts of features stand behind them
+        words[self._number_at] = numbers == numbers  # noqa: PLR0124  # NaN is null
+        words[self._number_at + 1] = numbers.view(np.int64)
+        words[self._flag_at] = row.flags < 2
+        words[self._flag_at + 1] = row.flags & 1
+        words[self._as_of_at], words[self._as_of_at + 1] = 1, as_of
+        body = bytearray(words)
+        for place, text in zip(self._text_at, row.texts, strict=True):
+            if text is not None:
+                block = _block(text)
+                body[place : place + len(block)] = block
+        batch = ipc.read_record_batch(pa.py_buffer(self._head + body), self._schema)
+        return pa.Table.from_batches([batch])
+
+    @staticmethod
+    def fits(row: Row) -> bool:
+        """Whether every text of the row has room in the message."""
+        return all(
+            text is None or len(text) <= TEXT_BYTES // 4 or len(text.encode()) <= TEXT_BYTES for text in row.texts
+        )
+
+
+def _block(text: str, known: dict[str, bytes] = {}) -> bytes:  # noqa: B006  # a memory
+    block = known.get(text)
+    if block is None:
+        data = text.encode()
+        block = (1).to_bytes(8, "little") + bytes(4) + len(data).to_bytes(4, "little") + data
+        if len(known) < 4096:
+            known[text] = block
+    return block
+
+
+def _node(nulls: int) -> bytes:
+    return (1).to_bytes(8, "little") + nulls.to_bytes(8, "little", signed=True)
+
+
+def _places(schema: pa.Schema) -> tuple[dict[str, int], int]:
+    """Where each column begins in the body, in words, and the body's length."""
+    places: dict[str, int] = {}
+    at = 0
+    for field in schema:
+        places[field.name] = at
+        at += _TEXT_WORDS if pa.types.is_string(field.type) else 2
+    return places, at
+
+
+def _sample(schema: pa.Schema) -> pa.RecordBatch:
+    """One row of nulls whose buffers are as long as they may become."""
+    bits, word, data = (pa.py_buffer(bytes(size)) for size in (1, _WORD, TEXT_BYTES))
+    ends = pa.py_buffer(np.array([0, TEXT_BYTES], np.int32))
+    arrays = [
+        pa.Array.from_buffers(
+            f.type, 1, [bits, ends, data] if pa.types.is_string(f.type) else [bits, word], null_count=1
+        )
+        for f in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _only_chunk(column: "pa.ChunkedArray[Any]") -> "pa.Array[Any]":
+    found: Any = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return found if found.offset == 0 else pa.concat_arrays([found])
+
+
+def _doubles(column: "pa.ChunkedArray[Any]") -> memoryview:
+    """The numbers of a column, NaN where null."""
+    array = _only_chunk(column)
+    if array.null_count:
+        array = array.fill_null(float("nan"))
+    return memoryview(array.to_numpy(zero_copy_only=False))
+
+
+def _flag_codes(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.int8]:
+    codes = np.empty((table.num_rows, len(names)), np.int8)
+    for place, name in enumerate(names):
+        codes[:, place] = table.column(name).cast(pa.int8()).fill_null(2).to_numpy()
+    return codes
+
+
+def _coded(column: "pa.ChunkedArray[Any]") -> tuple[Any, list[str | None]]:
+    """Codes of a text column and the words they stand for; the last word is None, for null."""
+    array: Any = _only_chunk(column).dictionary_encode()
+    words = [*array.dictionary.to_pylist(), None]
+    return memoryview(array.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)), words

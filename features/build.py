@@ -1,0 +1,120 @@
+"""Writes snapshots: a night from the one before it, or a whole one where there is none to build upon."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from features.accounts import AccountBook
+from features.carried import CARRIED, carried
+from features.compute import VIEWS, finished, passes
+from features.days import day_manifest
+from features.feed import Progress
+from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA
+from features.identity import units
+from features.nightly import Night, forget, night_before, remember, touched
+from features.overlay import overlaid
+from features.snapshot import Shelf, write_snapshot
+from features.source import Source
+from features.transactions import LASTS, RATIOS, TRANSACTIONS, windows
+from features.variety import LAST_VALUES, last_moved_on
+
+OF_BOOKINGS = (TRANSACTIONS, LAST_VALUES)  # what the night before and the new bookings give
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Builder:
+    """Writes the snapshots of one home.
+
+    Args:
+        source: The home's tables.
+        shelf: Its snapshots.
+        schema: Of a snapshot, without what it carries.
+    """
+
+    def __init__(self, source: Source, shelf: Shelf, schema: pa.Schema) -> None:
+        self._source, self._shelf = source, shelf
+        self._folder = source.home.features
+        self._schema = pa.schema([*schema, *CARRIED])
+
+    def build(self, at: datetime, progress: Progress | None = None) -> Path:
+        """Write the snapshot of an instant, which is in UTC and has whole seconds."""
+        manifest = day_manifest(self._source, self._folder)
+        moment = (at - _EPOCH) // timedelta(microseconds=1)
+        usable = [s for s in self._shelf.all() if s.table.schema.equals(self._schema, check_metadata=True)]
+        night = night_before(moment, usable, manifest, self._source)
+        book = night.book if night else AccountBook()
+        self._source.book = book
+        try:
+            table = self._rows(at, moment, night, progress)
+        finally:
+            self._source.book = None
+        path = self._shelf.path(at)
+        forget(path)
+        write_snapshot(path, table)
+        remember(path, at, manifest, book, self._source)
+        return path
+
+    def repair(self, progress: Progress | None = None) -> list[Path]:
+        """Build again every snapshot whose days have changed, oldest first; the files that differ now."""
+        manifest = day_manifest(self._source, self._folder)
+        wrong = [s for s in self._shelf.all() if touched(s, manifest, self._source)]
+        changed: list[Path] = []
+        for snapshot in sorted(wrong, key=lambda s: s.as_of):
+            before = snapshot.sha256
+            path = self.build(snapshot.as_of, progress)
+            if self._shelf.at(snapshot.as_of).sha256 != before:
+                changed.append(path)
+        return changed
+
+    def _rows(self, at: datetime, moment: int, night: Night | None, progress: Progress | None) -> pa.Table:
+        day = at.astimezone(self._source.settings.tz).date()
+        people = self._source.whole("customers", ("customer_id", "joined_on")).filter(
+            pl.col("joined_on").is_null() | (pl.col("joined_on") <= day)
+        )
+        asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64))
+        found = self._moved_on(asked, at, night, progress) if night else self._afresh(asked, progress)
+        codes = people.select(pl.col("customer_id").sort()).with_row_index("customer")
+        extra = carried(codes.with_columns(pl.col("customer").cast(pl.Int32)), moment, self._source)
+        rows = finished(found, self._source.settings).join(units(self._source), on="customer_id")
+        rows = rows.join(extra, on="customer_id").sort("customer_id")
+        rows = rows.with_columns(as_of=pl.lit(at, pl.Datetime("us", "UTC")))
+        return rows.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
+
+    def _afresh(self, asked: pl.DataFrame, progress: Progress | None) -> pl.DataFrame:
+        done, parts = 0, list[pl.DataFrame]()
+        for part in passes(asked, self._source):
+            done += len(part)
+            parts.append(part)
+            if progress:
+                progress("features", done)
+        return pl.concat(parts)
+
+    def _moved_on(self, asked: pl.DataFrame, at: datetime, night: Night, progress: Progress | None) -> pl.DataFrame:
+        """The bookings' features from the night before and the new bookings; all others afresh."""
+        base = pl.DataFrame(night.base.table).join(asked, on="customer_id", how="semi", maintain_order="left")
+        since = pl.Series([night.base.as_of]).dt.epoch("us").item()
+        last = last_moved_on(base, night.bookings, since, self._source)
+        unsure = last.filter("unsure")
+        base = base.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in self._rated()))
+        base = base.join(unsure, on="customer_id", how="anti", maintain_order="left")
+        events = night.bookings.rename({"transaction_id": "event_id"}).select(*EVENT_SCHEMA)
+        rolled = overlaid(base, at, events, pl.DataFrame(schema=CONSENT_SCHEMA), self._source)
+        rolled = rolled.select("customer_id", *self._bookings_columns()).join(last.drop("unsure"), on="customer_id")
+        fresh = asked.join(base, on="customer_id", how="anti")
+        if len(fresh):  # new customers, and those of whom the night before does not say enough
+            rows = pl.concat(list(passes(fresh, self._source, OF_BOOKINGS)))
+            rolled = pl.concat([rolled, rows.select(rolled.columns)])
+        others = [view for view in VIEWS if view not in OF_BOOKINGS]
+        found = pl.concat(list(passes(asked, self._source, others))).join(rolled, on="customer_id")
+        if progress:
+            progress("features", len(found))
+        return found
+
+    def _rated(self) -> list[str]:
+        return [w.name for w in windows(self._source.settings.currencies) if w.needs_rate]
+
+    def _bookings_columns(self) -> list[str]:
+        sums = [w.name for w in windows(self._source.settings.currencies)]
+        return [*sums, *RATIOS, *(f"days_since_last_{name}" for name in LASTS)]

@@ -1,0 +1,112 @@
+"""What a snapshot carries beside the features, so that its windows can be rolled on to the present.
+
+Columns whose names begin with `_`; `FeatureStore.overlay` reads them and drops them:
+
+_drops                list of (window, day, amount): what leaves a window once its tail passes a day
+_ids                  transaction ids of the last REACH_DAYS that the snapshot has counted
+_shared               bit n: an event in the n-th currency may be about one of several accounts, or
+                      about one that is held jointly; then the balance it states says little
+_purchase_sum_45d     a part of `purchase_trend_90d`
+
+An event of the ledger counts unless its id is among `_ids`: that it happened before the snapshot
+does not show that the bank's own tables hold it. What the bank's books have not caught up with in
+REACH_DAYS is not counted any longer.
+"""
+
+from datetime import date, datetime, timedelta
+
+import polars as pl
+import pyarrow as pa
+
+from features.holdings import OWNERS
+from features.settings import Settings
+from features.source import Source
+from features.transactions import COLUMNS, HALF, measured, windows
+from features.windows import DAY_MICROS, local_days, midnight_micros, tail_of
+
+REACH_DAYS = 92
+_EPOCH = date(1970, 1, 1)
+_DROP = {"window": pl.UInt16, "day": pl.Int32, "amount": pl.Int64}
+CARRIED = pa.schema([
+    pa.field(HALF, pa.float64()),
+    pa.field("_drops", pa.list_(pa.struct([("window", pa.uint16()), ("day", pa.int32()), ("amount", pa.int64())]))),
+    pa.field("_ids", pa.list_(pa.string())),
+    pa.field("_shared", pa.int64()),
+])  # fmt: skip
+
+
+def horizon_days(settings: Settings) -> int:
+    """For how many midnights after its instant a snapshot's windows can be rolled exactly."""
+    return -(-settings.snapshot_max_age_hours // 24) + 1
+
+
+def carried(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
+    """What a snapshot carries of those customers: customer_id, _drops, _ids, _shared.
+
+    Args:
+        codes: customer_id, customer.
+        at: Instant of the snapshot, microseconds.
+        source: The bank's tables.
+    """
+    drops = _drops(codes, at, source).group_by("customer", maintain_order=True)
+    listed = drops.agg(_drops=pl.struct("window", "day", "amount"))
+    seen = _visible(source, at).filter(pl.col("booked_at") >= _stamp(reach_of(at, source.settings)))
+    ids = seen.select("customer_id", "transaction_id").sort("customer_id", "transaction_id").collect()
+    ids = ids.group_by("customer_id", maintain_order=True).agg(_ids=pl.col("transaction_id"))
+    found = codes.join(listed, on="customer", how="left").join(ids, on="customer_id", how="left")
+    found = found.join(_shared(source), on="customer_id", how="left")
+    return found.select("customer_id", pl.col("_drops", "_ids").fill_null([]), pl.col("_shared").fill_null(0))
+
+
+def _shared(source: Source) -> pl.DataFrame:
+    """customer_id, _shared; any number of closed accounts counts as well, for doubt costs little."""
+    if not (source.has("accounts") and source.has("holders")):
+        return pl.DataFrame(schema={"customer_id": pl.String, "_shared": pl.Int64})
+    holders = source.whole("holders", ("account_id", "customer_id", "role")).filter(pl.col("role").is_in(OWNERS))
+    several = holders.with_columns(joint=pl.len().over("account_id") > 1)
+    owned = several.join(source.whole("accounts", ("account_id", "currency")), on="account_id")
+    per = owned.group_by("customer_id", "currency").agg(many=(pl.len() > 1) | pl.col("joint").any())
+    bits = {currency: 1 << n for n, currency in enumerate(source.settings.currencies)}
+    bit = pl.col("currency").replace_strict(bits, default=0, return_dtype=pl.Int64)
+    return per.filter("many").group_by("customer_id").agg(_shared=bit.sum())
+
+
+def reach_of(at: int, settings: Settings) -> int:
+    """The instant from which on the snapshot of `at` knows what it has counted, microseconds."""
+    return tail_of(at, REACH_DAYS, settings.tz)
+
+
+def cut_days(at: int, settings: Settings) -> dict[int, int]:
+    """Per window length the first local day that is still in the window, days since 1970."""
+    zone = settings.tz
+    starts = {w.days: (at - w.days * DAY_MICROS) // 1_000_000 for w in windows(settings.currencies)}
+    return {n: (datetime.fromtimestamp(start, zone).date() - _EPOCH).days for n, start in starts.items()}
+
+
+def _visible(source: Source, at: int) -> pl.LazyFrame:
+    return source.scan("transactions").filter(pl.col("booked_at") < _stamp(at), pl.col("recorded_at") <= _stamp(at))
+
+
+def _stamp(at: int) -> pl.Expr:
+    return pl.lit(at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _drops(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
+    """customer, window, day, amount: what each window loses with each of the next days."""
+    zone, wanted = source.settings.tz, windows(source.settings.currencies)
+    found = [pl.DataFrame(schema={"customer": codes.schema["customer"], **_DROP})]
+    for length, first in sorted(cut_days(at, source.settings).items()):
+        bounds = [midnight_micros(_EPOCH + timedelta(days=first + n), zone) for n in (0, horizon_days(source.settings))]
+        leaving = pl.col("booked_at").is_between(*(_stamp(bound) for bound in bounds), closed="left")
+        rows = _visible(source, at).filter(leaving).join(codes.lazy(), on="customer_id").select("customer", *COLUMNS)
+        plain = rows.with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us")).collect()
+        adds = measured(plain, source)
+        day = (local_days(adds["booked"], zone) - _EPOCH).dt.total_days().cast(pl.Int32)
+        sums = adds.with_columns(day=day).group_by("customer", "day").agg(
+            pl.col(w.measure.key).sum().alias(str(number)) for number, w in enumerate(wanted) if w.days == length
+        )  # fmt: skip
+        long = sums.unpivot(index=["customer", "day"], variable_name="window", value_name="amount")
+        found.append(long.filter(pl.col("amount") != 0).select(
+            "customer", pl.col("window").cast(pl.UInt16), "day", pl.col("amount").cast(pl.Int64)
+        ))  # fmt: skip
+    return pl.concat(found).sort("customer", "window", "day")

@@ -1,0 +1,51 @@
+"""All features of (customer, instant) pairs from the imported tables, some customers at a time."""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from features.cases import CASES
+from features.contacts import CONTACTS
+from features.customers import CUSTOMERS
+from features.holdings import HOLDINGS
+from features.notes import NOTES
+from features.settings import Settings
+from features.shares import outflow_shares
+from features.source import Source
+from features.transactions import TRANSACTIONS
+from features.variety import LAST_VALUES, VARIETY
+from features.view import FeatureView, Pairs
+from features.windows import local_days
+
+VIEWS = (CUSTOMERS, HOLDINGS, TRANSACTIONS, VARIETY, LAST_VALUES, CONTACTS, CASES, NOTES)
+# Bound the memory of one pass; a pass reads the customers' rows once.
+ROWS_A_PASS, PAIRS_A_PASS = 2_500_000, 200_000
+
+
+def passes(asked: pl.DataFrame, source: Source, views: Sequence[FeatureView] = VIEWS) -> Iterator[pl.DataFrame]:
+    """Columns of the views for unique (customer_id, as_of) pairs, some customers at a time.
+
+    as_of in microseconds; the order of the rows is not the order asked.
+    """
+    rows = source.n_rows("transactions") if TRANSACTIONS in views else 0
+    n_passes = max(-(-rows // ROWS_A_PASS), -(-len(asked) // PAIRS_A_PASS), 1)
+    ids = asked.select(pl.col("customer_id").unique().sort())
+    size = max(-(-len(ids) // n_passes), 1)
+    for start in range(0, max(len(ids), 1), size):
+        codes = ids[start : start + size].with_row_index("customer")
+        yield _computed(asked, codes.with_columns(pl.col("customer").cast(pl.Int32)), source, views)
+
+
+def finished(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """The rows with the features that are made of features of several views."""
+    return rows.with_columns(outflow_shares(settings.currencies))
+
+
+def _computed(asked: pl.DataFrame, codes: pl.DataFrame, source: Source, views: Sequence[FeatureView]) -> pl.DataFrame:
+    frame = asked.join(codes, on="customer_id").sort("customer", "as_of")
+    days = local_days(frame["as_of"], source.settings.tz)
+    pairs = Pairs(frame.select("customer", "as_of", day=days), codes)
+    columns: dict[str, pl.Series] = {}
+    for view in views:
+        columns |= view.compute(pairs, source)
+    return frame.select("customer_id", "as_of").with_columns(s.alias(name) for name, s in columns.items())

@@ -1,0 +1,213 @@
+"""One customer's base row brought up to now, in plain Python: the hot path of a decision.
+
+Says the same as `features/overlay.py`, which does it for many at once; a test ties the two. Numbers
+are floats and NaN is null, so that a sum over an unknown stays unknown.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from features.base import Base, OneRow, Row
+from features.carried import cut_days, reach_of
+from features.heard import ConsentRow, EventRow
+from features.money import minor_digits
+from features.settings import Settings
+from features.shares import SHARE_DAYS
+from features.source import Source
+from features.tables import MARKETING_CHANNELS
+from features.transactions import HALF, LASTS, windows
+from features.windows import DAY_MICROS, DAYS_A_MICRO, tail_of
+
+QUARTER = 900_000_000  # zones change their clocks, and days begin, on quarters of an hour
+_NAN = math.nan
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Where windows begin at an instant: per window its first day, its tail."""
+
+    day: date
+    first_days: list[int]
+    tails: list[int]
+    oldest: int
+
+
+class Online:
+    """Rolls single rows of one schema. Reads nothing: rows and what was heard are given to it."""
+
+    def __init__(self, one_row: OneRow, source: Source) -> None:
+        self._settings: Settings = source.settings
+        self._source = source
+        self.numbers = [*one_row.numbers, HALF]
+        self._at = {name: place for place, name in enumerate(self.numbers)}
+        self._ages = [p for n, p in self._at.items() if n.startswith("days_since_")]
+        self._windows = windows(self._settings.currencies)
+        self._places = [self._at[w.name] for w in self._windows]
+        self._texts = {name: place for place, name in enumerate(one_row.texts)}
+        self._cuts = lru_cache(maxsize=64)(self._cuts_of)
+        self.reach = lru_cache(maxsize=8)(lambda since: reach_of(since, self._settings))
+        self._adds = lru_cache(maxsize=1024)(self._adds_of)
+
+    def roll(self, row: Row, place: int, base: Base, since: int, moment: int,
+             events: Sequence[EventRow], consents: Sequence[ConsentRow]) -> None:  # fmt: skip
+        """Bring the row up to the moment, in place.
+
+        Args:
+            row: Numbers in the order of `numbers`.
+            place: Its place in the base, for what it carries.
+            base: The snapshot.
+            since: Instant of the base, microseconds as all here.
+            moment: The present.
+            events: What the ledger heard of the customer, as `read_heard` gives it.
+            consents: His words on marketing.
+        """
+        v, cuts = row.numbers, self._cuts(moment // QUARTER)
+        last_booked = since - _rounded(v[self._at["days_since_last_transaction"]])
+        for at in self._ages:
+            if v[at] == v[at]:
+                v[at] = (moment - since + round(v[at] * DAY_MICROS)) * DAYS_A_MICRO
+        for number, day, amount in base.drops(place):
+            if day < cuts.first_days[number]:
+                v[self._places[number]] -= amount
+        if cuts.oldest >= since:
+            for number, tail in enumerate(cuts.tails):
+                if tail >= since:
+                    v[self._places[number]] = 0.0
+        new = self._new(events, place, base, since) if events else []
+        if new:
+            self._book(v, new, moment, cuts)
+            shared = base.shared(place)
+            for bit, currency in enumerate(self._settings.currencies):
+                moved = [e for e in new if e[4] == currency]
+                if moved:
+                    self._balance(
+                        v, self._at[f"balance_{currency.lower()}_minor"], moved, last_booked, shared >> bit & 1
+                    )
+        self._derive(v, cuts.day)
+        self._speak(row, consents, since, moment)
+
+    def _cuts_of(self, quarter: int) -> _Cuts:
+        at = quarter * QUARTER
+        first = cut_days(at, self._settings)
+        tails = {days: tail_of(at, days, self._settings.tz) for days in first}
+        day = datetime.fromtimestamp(at // 1_000_000, self._settings.tz).date()
+        return _Cuts(day, [first[w.days] for w in self._windows], [tails[w.days] for w in self._windows],
+                     max(tails.values()))  # fmt: skip
+
+    def _new(self, events: Sequence[EventRow], place: int, base: Base, since: int) -> list[EventRow]:
+        """Events about money that the base has not counted, oldest first."""
+        reach, new, old = self.reach(since), list[EventRow](), list[EventRow]()
+        for event in events:
+            if event[3] is not None:
+                (old if event[6] < since and event[7] <= since else new).append(event)
+        old = [event for event in old if event[6] >= reach]
+        if old:
+            counted = base.counted(place)
+            new += [event for event in old if event[0] not in counted]
+        return sorted(new, key=lambda e: (e[6], e[7], e[0]))
+
+    def _adds_of(self, kind: str, currency: str) -> list[tuple[int, int, int]]:
+        """What a booking of that kind and currency adds to: (window, place, 0 count | 1 own | 2 base)."""
+        found: list[tuple[int, int, int]] = []
+        for number, window in enumerate(self._windows):
+            of_kind = kind in window.measure.kinds or not window.measure.kinds
+            if of_kind and window.currency in (None, currency):
+                how = 0 if window.measure.op == "count" else 1 if window.currency else 2
+                found.append((number, self._places[number], how))
+            elif window.needs_rate:
+                found.append((number, self._places[number], 3))
+        return found
+
+    def _book(self, v: list[float], new: Sequence[EventRow], moment: int, cuts: _Cuts) -> None:
+        for _, _, kind, of_amount, of_currency, _, booked, _ in new:
+            amount, currency = of_amount or 0, of_currency or ""
+            worth = self.in_base(amount, currency, _day(booked, self._settings))
+            for number, place, how in self._adds(kind, currency):
+                if booked >= cuts.tails[number]:
+                    sign = self._windows[number].measure.sign
+                    # 3: adds nothing, but a booking without a rate makes the sum unknown.
+                    v[place] += (
+                        1 if how == 0 else amount * sign if how == 1 else worth * sign if how == 2 else worth * 0.0
+                    )
+            for name in LASTS:
+                if name in ("transaction", kind):
+                    at = self._at[f"days_since_last_{name}"]
+                    v[at] = _least(v[at], (moment - booked) * DAYS_A_MICRO)
+
+    @staticmethod
+    def _balance(v: list[float], at: int, rows: Sequence[EventRow], last_booked: float, shared: int) -> None:
+        """The rules of `features.overlay._balance`."""
+        if shared:
+            v[at] += sum(e[3] or 0 for e in rows if not e[6] < last_booked or (e[3] or 0) < 0)
+            return
+        stated = [e for e in rows if e[5] is not None]
+        newer = [e for e in stated if not e[6] < last_booked]
+        doubtful = [e for e in stated if e[6] < last_booked]
+        since = newer[-1][6] if newer else -(1 << 62)
+        start = float(newer[-1][5] or 0) if newer else _least(v[at], float(doubtful[-1][5] or 0) if doubtful else _NAN)
+        v[at] = start + sum(e[3] or 0 for e in rows if e[5] is None and e[6] > since)
+
+    def _derive(self, v: list[float], day: date) -> None:
+        at, total = self._at, 0.0
+        for currency in self._settings.currencies:
+            c = currency.lower()
+            balance = v[at[f"balance_{c}_minor"]]
+            total += (
+                balance
+                if currency == self._settings.currency
+                else self.in_base(balance, currency, day)
+                if balance
+                else 0.0
+            )
+            stays = balance if balance > 0 else balance * 0.0
+            for days in SHARE_DAYS:
+                out = max(v[at[f"outflow_{c}_sum_{days}d"]], 0.0)
+                v[at[f"outflow_share_{c}_{days}d"]] = out / (stays + out) if stays + out != 0 else 0.0
+        v[at["balance_total_minor"]] = total
+        spent, count = v[at["purchase_sum_90d"]], v[at["purchase_count_90d"]]
+        v[at["purchase_mean_90d"]] = spent / count if count else _NAN
+        v[at["purchase_trend_90d"]] = v[at[HALF]] / spent if spent else _NAN
+        bookings = v[at["transaction_count_90d"]]
+        v[at["transaction_trend_90d"]] = v[at["transaction_count_30d"]] / bookings if bookings else _NAN
+
+    def in_base(self, amount: float, currency: str, day: date) -> float:
+        """What an amount is worth in base minor units at the rate of the day; NaN: there is none."""
+        if currency == self._settings.currency:
+            return float(amount)
+        days, rates = self._source.rates.series(currency)
+        place = bisect_right(days, day)
+        if not place:
+            return _NAN
+        scale = 10.0 ** (minor_digits(self._settings.currency) - minor_digits(currency))
+        worth = amount * scale / rates[place - 1] + 0.5
+        return float(math.floor(worth)) if worth == worth else _NAN  # noqa: PLR0124
+
+    def _speak(self, row: Row, consents: Sequence[ConsentRow], since: int, moment: int) -> None:
+        """Per channel the later of the base's word and the ledger's; ages as of the moment."""
+        words = sorted(consents, key=lambda c: (c[4], c[2] != "all", c[5], c[3])) if consents else ()
+        for channel in MARKETING_CHANNELS:
+            name = f"consent_marketing_{channel}"
+            at = self._at[f"{name}_age_days"]
+            age = row.numbers[at]
+            known = age == age  # noqa: PLR0124
+            said_at = since - round(age * DAY_MICROS) if known else 0
+            last = next((w for w in reversed(words) if w[2] in ("all", channel)), None) if words else None
+            if last is not None and (not known or last[4] >= said_at):
+                row.texts[self._texts[name]], said_at, known = last[3], last[4], True
+            row.numbers[at] = (moment - said_at) * DAYS_A_MICRO if known else _NAN
+
+
+def _rounded(age: float) -> float:
+    return round(age * DAY_MICROS) if age == age else math.inf  # noqa: PLR0124
+
+
+def _least(one: float, other: float) -> float:
+    return other if one != one else one if other != other else min(one, other)  # noqa: PLR0124
+
+
+def _day(instant: int, settings: Settings) -> date:
+    return datetime.fromtimestamp(instant // 1_000_000, UTC).astimezone(settings.tz).date()

@@ -1,0 +1,103 @@
+"""One night after the other gives what a whole build gives, and a late import repairs what it touches."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from features import build
+from features.home import Home
+from features.intake import import_tables
+from features.store import FeatureStore
+from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tables
+
+NIGHTS = [datetime(2025, 11, 28 + n, tzinfo=UTC) if n < 3 else datetime(2025, 12, n - 2, tzinfo=UTC) for n in range(6)]
+
+
+def fill(home: Home, tables: Tables) -> FeatureStore:
+    import_tables(home, write_tables(tables, home.path.parent / "source"))
+    return FeatureStore(home)
+
+
+def known_by(tables: Tables, at: datetime) -> Tables:
+    rows = [row for row in tables["transactions"] if row["booked_at"] < at and row["recorded_at"] <= at]
+    return {**tables, "transactions": rows}
+
+
+def bytes_of(store: FeatureStore, at: datetime) -> bytes:
+    return store.build(at).read_bytes()
+
+
+@pytest.fixture
+def built_upon(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each build stood on the night before."""
+    found: list[bool] = []
+    choose = build.night_before
+
+    def watched(*given: object) -> object:
+        night = choose(*given)  # pyright: ignore[reportArgumentType]
+        found.append(night is not None)
+        return night
+
+    monkeypatch.setattr(build, "night_before", watched)
+    return found
+
+
+@pytest.mark.parametrize("seed", [21, 22])
+def test_nights_built_upon_each_other_equal_whole_builds(tmp_path: Path, seed: int, built_upon: list[bool]) -> None:
+    """Rows late by days and months, bookings without a balance, missing rates, joint accounts."""
+    tables = made_up_bank(seed, transactions=4000)
+    tables["fx_rates"] = [row for row in tables["fx_rates"] if row["day"] > datetime(2025, 3, 1).date()]
+    nightly = small_home(tmp_path / "nightly" / "home")
+    for night in NIGHTS:
+        found = bytes_of(fill(nightly, known_by(tables, night)), night)
+        whole = fill(small_home(tmp_path / f"{night:%d}" / "home"), known_by(tables, night))
+        assert bytes_of(whole, night) == found
+    assert built_upon == [False, False] + [True, False] * 5
+
+
+def test_a_build_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    store = fill(small_home(tmp_path / "home"), made_up_bank(23, transactions=800))
+    first = [bytes_of(store, night) for night in NIGHTS[:2]]
+    assert [bytes_of(store, night) for night in NIGHTS[:2]] == first
+
+
+def test_a_late_import_repairs_exactly_the_snapshots_it_touches(tmp_path: Path) -> None:
+    """The row was known to the source before the third night; we were told after the last."""
+    tables = made_up_bank(24, transactions=1500)
+    home = small_home(tmp_path / "home")
+    store = fill(home, tables)
+    paths = [store.build(night) for night in NIGHTS]
+    before = {path: (path.read_bytes(), path.stat().st_ino) for path in paths}
+    assert store.repair() == []
+    late = dict(next(row for row in tables["transactions"] if row["kind"] == "purchase"))
+    known = NIGHTS[2] - timedelta(hours=5)
+    rows: Rows = [*tables["transactions"], {**late, "transaction_id": "LATE", "booked_at": known, "recorded_at": known}]
+    with_late = {**tables, "transactions": rows}
+    store = fill(home, with_late)
+    assert store.repair() == paths[2:]
+    for path in paths[:2]:
+        assert (path.read_bytes(), path.stat().st_ino) == before[path], "not touched"
+    whole = fill(small_home(tmp_path / "other" / "home"), with_late)
+    for path, night in zip(paths, NIGHTS, strict=True):
+        whole_bytes = bytes_of(whole, night)
+        assert path.read_bytes() == whole_bytes
+    assert store.repair() == []
+
+
+@pytest.mark.parametrize("step", ["write_snapshot", "remember"])
+def test_a_crash_leaves_the_last_good_snapshot(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = made_up_bank(25, transactions=800)
+    store = fill(small_home(tmp_path / "home"), tables)
+    good = store.build(NIGHTS[0])
+    before = good.read_bytes()
+    with monkeypatch.context() as crash:
+        crash.setattr(build, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.build(NIGHTS[1])
+        with pytest.raises(KeyboardInterrupt):
+            store.build(NIGHTS[0])
+    newest = store.newest()
+    assert newest is not None and newest.table.num_rows > 0
+    assert good.read_bytes() == before
+    assert bytes_of(store, NIGHTS[1]) == bytes_of(fill(small_home(tmp_path / "o" / "home"), tables), NIGHTS[1])

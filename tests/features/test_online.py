@@ -1,0 +1,147 @@
+"""One customer in plain Python, many in Polars, and the features computed afresh: all the same."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from features.base import TEXT_BYTES
+from features.intake import import_tables
+from features.store import FeatureStore, StoreError
+from features.tables import TRANSACTION_KINDS
+from tests.feature_bank import CURRENCIES, Rows, Tables, made_up_bank, small_home, write_tables
+
+T0 = datetime(2025, 12, 10, 7, 0, tzinfo=UTC)
+CHANNELS = ("all", "sms", "email", "call")
+
+
+def ledger() -> sa.Connection:
+    connection = sa.create_engine("sqlite://").connect()
+    for table in ("events (event_id, customer_id, kind, amount_minor, currency, balance_after_minor, booked_at,"
+                  " recorded_at, received_at)",
+                  "consents (consent_id, customer_id, purpose, channel, state, source, wording, at, received_at)"):  # fmt: skip
+        connection.execute(sa.text(f"CREATE TABLE {table}"))
+    return connection
+
+
+def micros(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000)
+
+
+def post(connection: sa.Connection, table: str, **row: Any) -> None:
+    bound = ", ".join(f":{name}" for name in row)
+    connection.execute(sa.text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({bound})"), row)
+
+
+def event(row: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    told = {**row, **changed}
+    instants = {name: micros(told[name]) for name in ("booked_at", "recorded_at")}
+    names = ("customer_id", "kind", "amount_minor", "currency", "balance_after_minor")
+    return {"event_id": told["transaction_id"], **{name: told[name] for name in names}, **instants,
+            "received_at": instants["recorded_at"]}  # fmt: skip
+
+
+def store_of(tables: Tables, folder: Path) -> FeatureStore:
+    home = small_home(folder / "home")
+    import_tables(home, write_tables(tables, folder / "source"))
+    return FeatureStore(home)
+
+
+def heard(tables: Tables, seed: int) -> sa.Connection:
+    """Events old and new, imported and not, late, without a balance, without money; words on marketing."""
+    draw, connection = random.Random(seed), ledger()
+    ids = [row["customer_id"] for row in tables["customers"]]
+    for row in draw.sample(tables["transactions"], 60):
+        post(connection, "events", **event(row))
+    for i in range(150):
+        booked = T0 + timedelta(hours=draw.randrange(-24 * 100, 70), microseconds=draw.randrange(9))
+        row = {"transaction_id": f"E{i}", "customer_id": draw.choice(ids), "kind": draw.choice(TRANSACTION_KINDS),
+               "amount_minor": draw.choice((None, 0, draw.randrange(-(10**6), 10**6))), "currency": draw.choice(CURRENCIES),
+               "balance_after_minor": draw.choice((None, draw.randrange(-(10**4), 10**6))), "booked_at": booked,
+               "recorded_at": booked + timedelta(hours=draw.choice((0, 0, 30)))}  # fmt: skip
+        if row["amount_minor"] is None:
+            row["currency"] = row["balance_after_minor"] = None
+        post(connection, "events", **event(row))
+    for i in range(60):
+        at = micros(T0 + timedelta(hours=draw.randrange(-24 * 30, 70)))
+        post(connection, "consents", consent_id=str(i), customer_id=draw.choice(ids), purpose=draw.choice(("marketing", "profiling")),
+             channel=draw.choice(CHANNELS), state=draw.choice(("granted", "withdrawn")), at=at, received_at=at)  # fmt: skip
+    return connection
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_by_one_equals_all_at_once(tmp_path: Path, seed: int) -> None:
+    tables = made_up_bank(seed)
+    store = store_of(tables, tmp_path)
+    store.build(T0)
+    connection = heard(tables, seed)
+    ids = [*(row["customer_id"] for row in tables["customers"]), "NOBODY"]
+    for hours in (0, 5, 30, 70, 24 * 20):
+        at = T0 + timedelta(hours=hours, microseconds=1)
+        many = store.latest(ids, at, connection)
+        assert many.num_rows > 12
+        alone = [store.latest([customer], at, connection) for customer in ids]
+        one_by_one = pa.concat_tables([table for table in alone if table.num_rows])
+        assert one_by_one.schema.equals(many.schema, check_metadata=True)
+        for name in many.column_names:
+            assert one_by_one[name].to_pylist() == many[name].to_pylist(), (name, hours)
+        one_by_one.validate(full=True)
+        assert one_by_one["age_years"].null_count == many["age_years"].null_count > 0
+
+
+def withdrawal(tables: Tables, booked: datetime) -> dict[str, Any]:
+    account = next(a for a in tables["accounts"] if a["currency"] == "USD")
+    owner = next(h for h in tables["holders"] if h["account_id"] == account["account_id"] and h["role"] == "owner")
+    return {"transaction_id": "W", "account_id": account["account_id"], "customer_id": owner["customer_id"],
+            "amount_minor": -70_000, "currency": "USD", "kind": "cash_withdrawal", "channel": None,
+            "balance_after_minor": 30_000, "booked_at": booked, "recorded_at": booked}  # fmt: skip
+
+
+def outflow(store: FeatureStore, row: dict[str, Any], at: datetime, connection: sa.Connection) -> float:
+    one = store.latest([row["customer_id"]], at, connection)["outflow_usd_sum_30d"][0].as_py()
+    ids = [f"C{n:03d}" for n in range(20)] + [row["customer_id"]]
+    assert store.latest(ids, at, connection)["outflow_usd_sum_30d"][-1].as_py() == one
+    return one
+
+
+def test_an_event_the_bank_has_not_imported_outlives_a_newer_snapshot(tmp_path: Path) -> None:
+    """The withdrawal was told to us; the nightly tables lack it, and then have it."""
+    tables = made_up_bank(3)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    row = withdrawal(tables, T0 + timedelta(hours=3))
+    store = store_of(tables, tmp_path / "before")
+    store.build(T0)
+    connection = ledger()
+    at = T0 + timedelta(days=2)
+    without = outflow(store, row, at, connection)
+    post(connection, "events", **event(row))
+    assert outflow(store, row, at, connection) == without + 70_000
+    store.build(T0 + timedelta(days=1))
+    assert outflow(store, row, at, connection) == without + 70_000, "still not in the tables"
+    caught_up: Rows = [*tables["transactions"], row]
+    store = store_of({**tables, "transactions": caught_up}, tmp_path / "after")
+    store.build(T0 + timedelta(days=1))
+    assert outflow(store, row, at, connection) == without + 70_000, "once, not twice"
+
+
+def test_a_long_text_takes_the_slow_road(tmp_path: Path) -> None:
+    tables = made_up_bank(3, transactions=200)
+    tables["customers"][0] |= {"home_branch": "银" * TEXT_BYTES, "joined_on": None}
+    store = store_of(tables, tmp_path)
+    store.build(T0)
+    assert store.latest(["C000"], T0, None)["home_branch"].to_pylist() == ["银" * TEXT_BYTES]
+
+
+def test_a_snapshot_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    store = store_of(made_up_bank(3, transactions=200), tmp_path)
+    store.build(T0)
+    base = store.newest()
+    assert base is not None
+    with pytest.raises(StoreError) as error:
+        store.overlay(base.table.drop(["_drops"]), T0, base.table, base.table)
+    assert str(error.value) == "the snapshot lacks `_drops`: it is of an older version; run nbo features build"
