@@ -1,0 +1,1 @@
+"""The four callers of the service, in the standard library alone: copy what you need."""

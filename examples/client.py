@@ -1,0 +1,56 @@
+"""How to call the service: a key, an Idempotency-Key on every write, and the same key again when in doubt."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+TRY_AGAIN = (408, 429, 503, 504)  # nothing was decided, or it is not known whether: the same key settles it
+
+
+class Refused(Exception):
+    """The service said no, and meant it. code: a slug such as `claim_refused`; status: 4xx or 5xx."""
+
+    def __init__(self, status: int, code: str, line: str) -> None:
+        super().__init__(line)
+        self.status, self.code = status, code
+
+
+class Client:
+    """One key's way into the service at `url`."""
+
+    def __init__(self, url: str, key: str, tries: int = 5) -> None:
+        self.url, self.key, self.tries = url.rstrip("/"), key, tries
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """What a reading route answers."""
+        found = {name: value for name, value in query.items() if value is not None}
+        return self._ask("GET", f"{path}?{urllib.parse.urlencode(found)}" if found else path, None, {})
+
+    def post(self, path: str, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What a writing route answers.
+
+        Args:
+            key: Names this one wish, also after a crash: take it from your own data (`claim-<contact_id>`),
+                never from a random number. The same key again gives the same bytes and no second effect.
+        """
+        return self._ask("POST", path, json.dumps(body or {}).encode(), {"Idempotency-Key": key})
+
+    def _ask(self, method: str, path: str, body: bytes | None, more: dict[str, str]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"} | more
+        for turn in range(self.tries):
+            request = urllib.request.Request(self.url + path, body, headers, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code not in TRY_AGAIN or turn == self.tries - 1:
+                    told = json.load(error)["error"]
+                    raise Refused(error.code, told["code"], told["message"]) from None
+            except OSError:  # the line broke: did it arrive? Ask again with the same key.
+                if turn == self.tries - 1:
+                    raise
+            time.sleep(0.1 * 2**turn)
+        raise AssertionError("the last turn returns or raises")

@@ -1,0 +1,178 @@
+"""The four callers, over real HTTP, as they would run in the bank."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from examples.app_page import Page
+from examples.call_desk import SAID, Desk
+from examples.client import Client, Refused
+from examples.legacy_contacts import report
+from examples.sms_gateway import Gateway
+from tests.examples.conftest import Served
+from tests.home import DOLLAR_OFFERS, HERO, rows, said
+
+
+class Died(BaseException):
+    """The gateway's process ends here."""
+
+
+class Telephone:
+    """A carrier that remembers what it sent, and kills the gateway at a step of ours."""
+
+    def __init__(self, dies: str | None = None) -> None:
+        self.texts: list[str] = []
+        self.dies = dies
+
+    def send(self, reference: str, customer_id: str, treatment: str | None) -> None:
+        if self.dies == "before the carrier":
+            raise Died
+        self.texts.append(reference)
+        if self.dies == "after the carrier":
+            raise Died
+
+    def status(self, reference: str) -> str | None:
+        return "delivered" if reference in self.texts else None
+
+
+class Broken(Client):
+    """A line that breaks after the service has answered one kind of request: the answer is lost."""
+
+    def __init__(self, whole: Client, breaks: str) -> None:
+        super().__init__(whole.url, whole.key)
+        self.breaks = breaks
+
+    def post(self, path: str, key: str, body=None):
+        found = super().post(path, key, body)
+        if path.endswith(self.breaks):
+            raise Died
+        return found
+
+
+def due_text(served: Served) -> str:
+    """A customer's contact reserved for SMS, whoever of the bank may get one."""
+    asker = served.client("sms-decider")
+    customers = [c for (c,) in rows(served.office, "SELECT customer_id FROM units ORDER BY customer_id LIMIT 300")]
+    for customer in customers:
+        answer = asker.post("/v1/decisions", f"ask-{customer}", {"customer_id": customer, "channels": ["sms"]})
+        if answer["choices"]:
+            after = answer["choices"][0]["send_after"]
+            assert after is not None
+            return answer["choices"][0]["contact_id"]
+    raise AssertionError("nobody of 300 may get a text")
+
+
+def state(served: Served, contact: str) -> str:
+    [(found,)] = rows(served.office, "SELECT state FROM contacts WHERE contact_id = ?", contact)
+    return found
+
+
+def test_the_gateway_sends_what_is_due_and_reports_it(served: Served, tmp_path: Path) -> None:
+    contact, telephone = due_text(served), Telephone()
+    gateway = Gateway(served.client("sms-gateway"), telephone, tmp_path / "journal", served.clock)
+    assert gateway.turn() == 1
+    assert telephone.texts == [contact]
+    assert state(served, contact) == "sent"
+    outcomes = rows(served.office, "SELECT kind FROM outcomes WHERE contact_id = ?", contact)
+    assert outcomes == [("delivered",)]
+    assert gateway.turn() == 0
+    assert telephone.texts == [contact]
+
+
+@pytest.mark.parametrize("dies", ["before the carrier", "after the carrier"])
+def test_a_gateway_that_dies_at_the_carrier_never_texts_twice(served: Served, tmp_path: Path, dies: str) -> None:
+    contact, telephone, client = due_text(served), Telephone(dies), served.client("sms-gateway")
+    with pytest.raises(Died):
+        Gateway(client, telephone, tmp_path / "journal", served.clock).turn()
+    telephone.dies = None
+    Gateway(client, telephone, tmp_path / "journal", served.clock).turn()
+    assert telephone.texts == ([contact] if dies == "after the carrier" else [])
+    assert state(served, contact) == ("sent" if dies == "after the carrier" else "closed")
+
+
+@pytest.mark.parametrize(("breaks", "texts"), [("/claim", 1), ("/sent", 1), ("/outcomes", 1)])
+def test_a_gateway_that_dies_between_two_calls_never_texts_twice(
+    served: Served, tmp_path: Path, breaks: str, texts: int
+) -> None:
+    contact, telephone, client = due_text(served), Telephone(), served.client("sms-gateway")
+    with pytest.raises(Died):
+        Gateway(Broken(client, breaks), telephone, tmp_path / "journal", served.clock).turn()
+    gateway = Gateway(client, telephone, tmp_path / "journal", served.clock)
+    gateway.turn()
+    gateway.turn()
+    assert len(telephone.texts) <= texts
+    if breaks != "/claim":  # claimed and forgotten: the claim runs out, nobody is texted
+        assert telephone.texts == [contact]
+        assert state(served, contact) == "sent"
+
+
+def test_p12_an_opt_out_before_the_claim_leaves_the_text_unsent(served: Served, tmp_path: Path) -> None:
+    contact, telephone = due_text(served), Telephone()
+    [(customer,)] = rows(served.office, "SELECT customer_id FROM contacts WHERE contact_id = ?", contact)
+    client = served.client("sms-gateway")
+    consent = said(served.clock.now, customer=customer).model_dump(mode="json")
+    client.post("/v1/consents", "opt-out", consent)
+    assert Gateway(client, telephone, tmp_path / "journal", served.clock).turn() == 0
+    assert telephone.texts == []
+
+
+def test_the_desk_asks_shows_why_and_do_not_call_ends_calls(served: Served) -> None:
+    desk = Desk(served.client("call-desk"))
+    decision = desk.ask(HERO, "call-1")
+    assert decision["offer_id"] in DOLLAR_OFFERS
+    assert desk.ask(HERO, "call-1") == decision
+    assert all(desk.why(decision["decision_id"]))
+    contact = decision["choices"][0]["contact_id"]
+    assert desk.tell(contact, "do not call", served.clock.now)["new"]
+    served.clock.forward(minutes=1)
+    again = desk.client.post("/v1/decisions", "out-1", {"customer_id": HERO, "channels": ["call"]})
+    assert again["choices"] == []
+    assert set(again["reasons"]) & {"opted_out", "do_not_contact", "do_not_call"}
+
+
+@pytest.mark.parametrize("answer", sorted(SAID))
+def test_each_answer_at_the_desk_is_taken_once(served: Served, answer: str) -> None:
+    desk = Desk(served.client("call-desk"))
+    contact = desk.ask(HERO, "call-1")["choices"][0]["contact_id"]
+    told = [desk.tell(contact, answer, served.clock.now) for _ in range(2)]
+    assert told[0] == told[1]
+    assert rows(served.office, "SELECT kind FROM outcomes WHERE contact_id = ?", contact) == [(SAID[answer],)]
+
+
+def test_a_page_shows_up_to_three_spends_no_cap_and_a_refusal_takes_the_offer_away(served: Served) -> None:
+    client = served.client("app-page")
+    page = Page(client, HERO, "visit-1")
+    assert 1 <= len(page.offers) <= 3
+    assert Page(client, HERO, "visit-1").offers == page.offers
+    first = page.offers[0]
+    for kind in ("opened", "refused"):
+        page.happened(first["contact_id"], kind, served.clock.now)
+    served.clock.forward(minutes=1)
+    later = Page(client, HERO, "visit-2")
+    assert first["offer_id"] not in [offer["offer_id"] for offer in later.offers]
+    assert client.post("/v1/decisions", "push-1", {"customer_id": HERO})["channel"] is not None
+
+
+def test_contacts_of_a_legacy_system_count_and_reading_the_log_again_changes_nothing(served: Served) -> None:
+    client = served.client("sms-legacy")
+    contact = due_text(served)
+    [(customer,)] = rows(served.office, "SELECT customer_id FROM contacts WHERE contact_id = ?", contact)
+    client.post(f"/v1/contacts/{contact}/cancel", "cancel-1")
+    log = [{"contact_id": f"L{n}", "customer_id": customer, "channel": "sms", "offer_id": "",
+            "sent_at": (served.clock.now - timedelta(days=1, minutes=n)).isoformat()} for n in range(5)]  # fmt: skip
+    log.append(log[0] | {"contact_id": "L9", "customer_id": "nobody-knows"})
+    told, refused = report(client, log)
+    assert told + len(refused) == 6
+    before = rows(served.office, "SELECT * FROM contacts ORDER BY contact_id")
+    assert report(client, log) == (told, refused)
+    assert rows(served.office, "SELECT * FROM contacts ORDER BY contact_id") == before
+    answer = client.post("/v1/decisions", "after-legacy", {"customer_id": customer, "channels": ["sms"]})
+    assert answer["choices"] == []
+    assert any(reason.startswith("cap_") for reason in answer["reasons"])
+
+
+def test_a_refusal_is_an_exception_with_its_code(served: Served) -> None:
+    with pytest.raises(Refused) as no:
+        Client(served.client("sms-x").url, "no-key").get("/v1/contacts", channel="sms")
+    assert (no.value.status, no.value.code) == (401, "unauthorised")
