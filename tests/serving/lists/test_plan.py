@@ -291,7 +291,7 @@ def test_a_campaign_that_is_over_makes_no_list(bank: Path) -> None:
     with pytest.raises(CampaignError) as error:
         make_list(Home.open(bank), ["dollars"], NOW)
     assert (
-        str(error.value) == "campaign `dollars` runs from 2017-01-01 to 2026-05-31, not on 2026-06-01; mend its window"
+        str(error.value) == "campaign `dollars` runs from 1993-01-01 to 2026-05-31, not on 2026-06-01; mend its window"
     )
 
 

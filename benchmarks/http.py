@@ -1,0 +1,142 @@
+"""Whole decisions over HTTP, beside echoes under the same server settings, in one run.
+
+A bank of its own is simulated, imported, built and trained once: 30 offers (the shipped ten, each in three wordings)
+x 5 channels, the shipped policy, all models, SQLite with synchronous FULL.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from benchmarks.servers import Running, Side, running
+from benchmarks.table import Table
+from features.home import Home, Settings
+from features.intake import import_tables
+from features.store import FeatureStore
+from serving.example import equip
+from serving.ledger.keys import Role, add
+from serving.office import open_office
+from simulation.bank import simulate
+from training.promotion import promote
+from training.train import train_all
+
+UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
+MORNING = UNTIL + timedelta(hours=2)  # 10:00 in Shanghai
+COPIES = 3
+OUT, HALF = "whole decision, durable", 0.5
+BENTO = ("bentoml", "serve")
+
+
+def run(quick: bool = False) -> list[Table]:
+    """Every side at 16 and 64 connections, then the service at half its maximum."""
+    seconds = 2.0 if quick else 8.0
+    table = Table("http", "30 offers x 5 channels, shipped policy, all models, SQLite FULL, one worker")
+    print(f"http: {table.setting}")
+    with bank(1_000 if quick else 5_000) as (home, bodies):
+        rates: dict[str, float] = {}
+        for side in sides(home):
+            with running(side) as server:
+                rates[side.name] = _throughput(table, server, bodies, seconds)
+                if side.keyed:
+                    _half(table, server, bodies, seconds, rates[side.name])
+    ours, mounted, own, bare = (rates[side.name] for side in sides(None))
+    table.add(
+        "echo mounted like the service: a decision is",
+        mounted / ours,
+        "x",
+        1 / 0.45,
+        "target: at least 0.45 of its rate",
+    )
+    table.add("BentoML's own @bentoml.api echo: a decision is", own / ours, "x", 1.0, "target: at or above its rate")
+    table.add("bare uvicorn: the mounted echo is", bare / mounted, "x", 1 / 0.8, "target: at least 0.8 of its rate")
+    return [table]
+
+
+def sides(home: Home | None) -> list[Side]:
+    """The service first, then the echoes."""
+    service = Side(OUT, (*BENTO, "serving.service:NextBestOffer", "--host", "127.0.0.1"), "/v1/decisions", keyed=True)
+    if home is not None:
+        with closing(open_office(home.path, serving=False)) as office:
+            secret, now = home.secret(), office.ledger.now_micros()
+            key = office.ledger.write(
+                lambda c: add(c, f"app-bench-{now}", Role.CHANNEL, secret=secret, now=now)
+            ).result(30)
+        service = Side(service.name, service.command, service.path, {"Authorization": f"Bearer {key}"},
+                       {"NBO_HOME": str(home.path)}, keyed=True)  # fmt: skip
+    local = ("--host", "127.0.0.1")
+    return [
+        service,
+        Side("echo, mounted in BentoML as the service is", (*BENTO, "benchmarks.echo:Mounted", *local), "/v1/echo"),
+        Side("echo, BentoML's own API", (*BENTO, "benchmarks.echo:Own", *local), "/echo"),
+        Side(
+            "echo, bare uvicorn",
+            ("uvicorn", "benchmarks.echo:app", "--no-access-log", "--log-level", "error"),
+            "/v1/echo",
+        ),
+    ]
+
+
+def _throughput(table: Table, server: Running, bodies: list[str], seconds: float) -> float:
+    best = 0.0
+    for connections in (16, 64):
+        found = server.ask(bodies, connections, seconds)
+        note = f"p50 {found['p50_ms']:.1f}, p99 {found['p99_ms']:.1f}, worst {found['worst_ms']:.0f} ms"
+        refused = f"; {found['refused']:.0f} REFUSED" if found["refused"] else ""
+        table.add(f"{server.side.name}, {connections} connections", found["rate"], "1/s", None, note + refused)
+        best = max(best, found["rate"])
+    return best
+
+
+def _half(table: Table, server: Running, bodies: list[str], seconds: float, most: float) -> None:
+    found = server.ask(bodies, 16, seconds, rate=HALF * most)
+    told = f"at {HALF * most:,.0f} a second, half the maximum"
+    table.add(f"{server.side.name}, {told}: p50", found["p50_ms"], "ms")
+    table.add(f"{server.side.name}, {told}: p99", found["p99_ms"], "ms", 25)
+    table.add(f"{server.side.name}, {told}: worst", found["worst_ms"], "ms", 250)
+
+
+@contextmanager
+def bank(customers: int) -> Generator[tuple[Home, list[str]]]:
+    """A home with everything in it, and a request body per customer, outbound and inbound by turns."""
+    folder = Path(tempfile.mkdtemp(prefix="nbo-http-"))
+    try:
+        settings = Settings(name="Bench", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
+                            clock="simulated", now=MORNING)  # fmt: skip
+        home = Home.create(folder / "home", settings)
+        equip(home, "retail")
+        _thrice(home.catalogue)
+        simulate(folder / "bank", customers, 11, until=UNTIL)
+        _spread(folder / "bank")
+        import_tables(home, folder / "bank")
+        FeatureStore(home).build(UNTIL)
+        for model in train_all(home, UNTIL, 0):
+            promote(home, model.name, model.version)
+        who: list[str] = pl.read_parquet(home.table("customers") / "*.parquet")["customer_id"].to_list()
+        ways = ("outbound", "inbound")
+        bodies = [f'{{"customer_id": "{name}", "direction": "{ways[place % 2]}"}}' for place, name in enumerate(who)]
+        yield home, bodies
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _thrice(catalogue: Path) -> None:
+    """The catalogue with each offer three times; the copies are wordings of the same product."""
+    whole: dict[str, Any] = yaml.safe_load(catalogue.read_text("utf-8"))
+    copies = [offer | {"id": f"{offer['id']}_{copy}"} for copy in range(2, COPIES + 1) for offer in whole["offers"]]
+    catalogue.write_text(yaml.safe_dump(whole | {"offers": whole["offers"] + copies}, allow_unicode=True), "utf-8")
+
+
+def _spread(source: Path) -> None:
+    """The contacts so far, spread over the copies, so that the models know them all."""
+    for path in sorted((source / "contacts").glob("*.parquet")):
+        found = pl.read_parquet(path)
+        copy = pl.int_range(pl.len()) % COPIES
+        named = pl.when(copy == 0).then("offer_id").otherwise(pl.format("{}_{}", "offer_id", copy + 1))
+        found.with_columns(named.alias("offer_id")).write_parquet(path)
