@@ -4,6 +4,7 @@ A bank of its own is simulated, imported, built and trained once: 30 offers (the
 x 5 channels, the shipped policy, all models, SQLite with synchronous FULL.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -129,7 +130,12 @@ def bank(customers: int) -> Generator[tuple[Home, list[str]]]:
 def _thrice(catalogue: Path) -> None:
     """The catalogue with each offer three times; the copies are wordings of the same product."""
     whole: dict[str, Any] = yaml.safe_load(catalogue.read_text("utf-8"))
-    copies = [offer | {"id": f"{offer['id']}_{copy}"} for copy in range(2, COPIES + 1) for offer in whole["offers"]]
+    # Copied through JSON: a shared title would be written as an anchor, which no policy file may hold.
+    copies = [
+        json.loads(json.dumps(offer)) | {"id": f"{offer['id']}_{copy}"}
+        for copy in range(2, COPIES + 1)
+        for offer in whole["offers"]
+    ]
     catalogue.write_text(yaml.safe_dump(whole | {"offers": whole["offers"] + copies}, allow_unicode=True), "utf-8")
 
 

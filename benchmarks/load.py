@@ -29,8 +29,7 @@ class Asker(asyncio.Protocol):
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport: Any = transport  # uvloop's is no asyncio.Transport
         self.next()
 
     def next(self) -> None:
