@@ -58,11 +58,20 @@ def _one(terms: Terms) -> Table:
     alone = [(customers.slice(k, 1), scores.slice(k, 1)) for k in range(20)]
     reader = checked_reader(customers.schema, terms)
     conditions, read = [when for when, *_ in terms.program.closures["outbound"]], rows(customers, terms.program.types)
+    arrays = [dict(zip(c.schema.names, c.columns, strict=True)) for c, _ in alone]
     measured = {
-        "suppress one customer, with reasons": ([lambda c=c: suppress(c, terms) for c, _ in alone], 50.0),
+        "one customer, with reasons, rows at hand": (
+            [lambda c=c, r=r: suppress(c, terms, [r]) for (c, _), r in zip(alone, read, strict=False)],
+            50.0,
+        ),
+        "  and making the row of its columns": ([lambda a=a: terms.plain.rows(a, 1) for a in arrays], None),
+        "one customer, with reasons, out of a batch": ([lambda c=c: suppress(c, terms) for c, _ in alone], 50.0),
         "  of which reading the columns": ([lambda c=c: reader.rows(c) for c, _ in alone], None),
         "  of which the conditions": ([lambda r=r: [when(r) for when in conditions] for r in read[:20]], None),
-        "decide one customer": ([lambda c=c, s=s: decide(c, terms, lambda *_: s) for c, s in alone], None),
+        "decide one customer, rows at hand": (
+            [lambda c=c, s=s, r=r: decide(c, terms, lambda *_: s, [r]) for (c, s), r in zip(alone, read, strict=False)],
+            None,
+        ),
     }
     for what, (works, target) in measured.items():
         table.add(what, median(best_of(work, 5, 100) for work in works) * 1e6, "us", target)

@@ -4,12 +4,11 @@ A row is a mapping of column name to value: float, str, bool or None. A conditio
 False or None (UNKNOWN). Tied to `rules.masks` by test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import isnan
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from rules.masks import domain_of, numbers
@@ -31,6 +30,7 @@ from rules.tree import (
 from rules.tree import Any as AnyOf
 
 Row = Mapping[str, Scalar]
+Plainly = dict[str, Scalar]  # a row as read: column -> value
 Closure = Callable[[Row], bool | None]
 
 
@@ -117,51 +117,62 @@ def _value(node: Node) -> Callable[[Row], Scalar]:
     raise TypeError(f"{type(node).__name__} has no value")
 
 
-class Reader:
-    """Reads the columns that the rules name out of small batches of one schema."""
+class Plain:
+    """Makes plain rows of the columns the rules read: one dict per customer, column -> value.
 
-    def __init__(self, schema: pa.Schema, types: pa.Schema) -> None:
-        self.schema = schema
-        places = {field.name: schema.get_field_index(field.name) for field in types}
-        others = [field for field in types if field.type != pa.float64()]
-        self._names = [field.name for field in others]
-        self._float_names = [field.name for field in types if field.type == pa.float64()]
-        self._floats = [places[name] for name in self._float_names]
-        self._others = [(places[field.name], *_reading(field)) for field in others]
+    NaN and texts outside their domain are None. For columns that are at hand one by one, before they are
+    put into a batch: a batch hands each of them out as a Python object at half a microsecond, and a hundred
+    of one row cost more than its conditions.
+    """
 
-    def rows(self, batch: pa.RecordBatch) -> list[dict[str, Scalar]]:
-        """One dict per customer; NaN and texts outside their domain are None."""
-        others: list[list[Scalar]] = []
-        for place, kind, allowed in self._others:
-            column = batch.column(place)
-            if kind == "number":
-                others.append([None if isnan(v) else v for v in numbers(column).tolist()])
-            else:
-                values: list[Scalar] = column.to_pylist()
-                others.append(values if allowed is None else [v if v in allowed else None for v in values])
-        n = batch.num_rows
-        found = [dict(zip(self._names, values, strict=True)) for values in zip(*others, strict=True)] or [
-            {} for _ in range(n)
-        ]
-        if self._floats and n:  # one tensor: a column of its own would cost more than all conditions together
-            table = batch.select(self._floats).to_tensor(null_to_nan=True).to_numpy()
-            for row, values in zip(found, table.tolist(), strict=True):
-                row.update(zip(self._float_names, values, strict=True))
-            if (nans := np.isnan(table)).any():
-                for place, column in np.argwhere(nans).tolist():
-                    found[place][self._float_names[column]] = None
+    def __init__(self, types: pa.Schema) -> None:
+        self.floats = [f.name for f in types if f.type == pa.float64()]
+        rest = [f for f in types if f.type != pa.float64()]
+        self.others = [f.name for f in rest]
+        self._whole = {f.name for f in rest if not (pa.types.is_boolean(f.type) or pa.types.is_string(f.type))}
+        self._domains = [(f.name, frozenset(d)) for f in rest if pa.types.is_string(f.type) and (d := domain_of(f))]
+        self._names = [*self.floats, *self.others]
+
+    def rows(self, columns: Mapping[str, pa.Array], n: int) -> list[Plainly]:
+        """Plain rows of columns of n values; what `Reader.rows` says of a batch of them."""
+        floats = [columns[name].to_pylist() for name in self.floats]
+        return self.joined(zip(*floats, strict=True) if floats else [()] * n, columns, n)
+
+    def joined(self, floats: Iterable[Sequence[Any]], columns: Mapping[str, pa.Array], n: int) -> list[Plainly]:
+        """Plain rows of n rows of floats, null or NaN where not known, and the other columns."""
+        others: list[list[Any]] = [columns[name].to_pylist() for name in self.others]
+        if self._whole:
+            others = [numbers(columns[name]).tolist() if name in self._whole else column
+                      for name, column in zip(self.others, others, strict=True)]  # fmt: skip
+        found: list[Plainly] = []
+        for known, rest in zip(floats, zip(*others, strict=True) if others else [()] * n, strict=True):
+            row = dict(zip(self._names, [*[None if v != v else v for v in known], *rest], strict=True))  # noqa: PLR0124
+            for name in self._whole:
+                row[name] = None if row[name] != row[name] else row[name]  # NaN is null
+            for name, domain in self._domains:
+                if row[name] not in domain:
+                    row[name] = None
+            found.append(row)
         return found
 
 
-def rows(batch: pa.RecordBatch, types: pa.Schema) -> list[dict[str, Scalar]]:
+class Reader:
+    """Reads the columns that the rules name out of small batches of one schema."""
+
+    def __init__(self, schema: pa.Schema, plain: Plain) -> None:
+        self.schema, self._plain = schema, plain
+        self._floats = [schema.get_field_index(name) for name in plain.floats]
+        self._others = [(name, schema.get_field_index(name)) for name in plain.others]
+
+    def rows(self, batch: pa.RecordBatch) -> list[Plainly]:
+        """One dict per customer; NaN and texts outside their domain are None."""
+        floats: Iterable[Sequence[Any]] = [()] * batch.num_rows
+        if self._floats and batch.num_rows:  # one tensor: cheaper than a Python object for each column
+            floats = batch.select(self._floats).to_tensor(null_to_nan=True).to_numpy().tolist()
+        others = {name: batch.column(place) for name, place in self._others}
+        return self._plain.joined(floats, others, batch.num_rows)
+
+
+def rows(batch: pa.RecordBatch, types: pa.Schema) -> list[Plainly]:
     """The columns of types as one dict per customer; NaN and texts outside their domain are None."""
-    return Reader(batch.schema, types).rows(batch)
-
-
-def _reading(field: pa.Field) -> tuple[str, frozenset[str] | None]:
-    if pa.types.is_boolean(field.type):
-        return "bool", None
-    if pa.types.is_string(field.type):
-        domain = domain_of(field)
-        return "text", None if domain is None else frozenset(domain)
-    return "number", None
+    return Reader(batch.schema, Plain(types)).rows(batch)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rules.arbitrate import arbitrate, check_scores, picked
+from rules.closures import Row
 from rules.masks import Masks, numbers
 from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.suppress import suppress
@@ -21,7 +22,7 @@ MINUTE_MICROS = 60_000_000
 MAY_LACK = ("p_churn", "save_rate")  # factors that a value can do without
 
 
-def decide(customers: pa.RecordBatch, terms: Terms, score: Score) -> pa.RecordBatch:
+def decide(customers: pa.RecordBatch, terms: Terms, score: Score, rows: Sequence[Row] | None = None) -> pa.RecordBatch:
     """Choose at most one offer and channel for each customer.
 
     Args:
@@ -29,6 +30,7 @@ def decide(customers: pa.RecordBatch, terms: Terms, score: Score) -> pa.RecordBa
         terms: Frozen; its revision is copied to every decision.
         score: Called once with the customers and the open cells (n, n_cells); null scores close
             what depends on them.
+        rows: The customers' state as `terms.plain` reads it, where the caller has it at hand.
 
     Returns:
         DECISIONS, (n,), in input order; reason is null and reasons empty iff an offer won.
@@ -36,7 +38,7 @@ def decide(customers: pa.RecordBatch, terms: Terms, score: Score) -> pa.RecordBa
     Raises:
         SchemaError: A column is missing or has another type, or the scores do not fit.
     """
-    found = suppress(customers, terms)
+    found = suppress(customers, terms, rows)
     scores = score(customers, found.open)
     check_scores(scores, terms)
     work = Work(customers, scores, terms, found, arbitrate(customers, scores, found, terms))

@@ -5,6 +5,7 @@ is UNKNOWN closes them for its layer's `..._unknown`. Two ways to the same bits:
 rows, masks for many (a test ties them).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rules.chunks import over_chunks
-from rules.closures import Reader
+from rules.closures import Reader, Row
 from rules.draws import share_of
 from rules.errors import SchemaError
 from rules.masks import ALL_BITS, Bits, Masks, packed, unpacked
@@ -52,17 +53,18 @@ class Suppressed:
         return np.unpackbits(self.packed, axis=1, count=self.n_cells, bitorder="little").view(bool)
 
 
-def suppress(customers: pa.RecordBatch, terms: Terms) -> Suppressed:
+def suppress(customers: pa.RecordBatch, terms: Terms, rows: Sequence[Row] | None = None) -> Suppressed:
     """Close every cell a rule, a cap, a switch, a campaign or the holdout forbids.
 
-    customers: CUSTOMERS and terms.state_schema, (n,). Raises SchemaError where a column is missing
-    or has another type.
+    customers: CUSTOMERS and terms.state_schema, (n,). rows: the same customers' state as `terms.plain`
+    reads it, where the caller has it at hand; a few customers are then not read again. Raises
+    SchemaError where a column is missing or has another type, ValueError where rows are too few.
     """
     reader, n, n_cells = checked_reader(customers.schema, terms), customers.num_rows, terms.program.n_cells
     closed = np.zeros((n, -(-n_cells // 8)), np.uint8)
     found = Suppressed(closed, n_cells, np.zeros(n, np.uint64), np.full(n, -1, np.int16))
     if n <= FEW:
-        _few(customers, terms, reader, found)
+        _few(customers, terms, reader.rows(customers) if rows is None else rows, found)
     else:
         facts = row_facts(customers, terms)
         over_chunks(n, CHUNK, lambda start, stop: _many(customers, terms, facts, found, slice(start, stop)))
@@ -79,7 +81,7 @@ def checked_reader(schema: pa.Schema, terms: Terms) -> Reader:
             raise SchemaError(f"customers' table has no column `{field.name}`; the engine needs it")
         if (given := schema.field(field.name).type) != field.type:
             raise SchemaError(f"column `{field.name}` is {given}; expected {field.type}")
-    reader = Reader(schema, terms.program.types)
+    reader = Reader(schema, terms.plain)
     terms.readers[N_READERS - 1 :] = []  # a caller whose schema changes all the time pays the check, not memory
     terms.readers.insert(0, reader)
     return reader
@@ -111,11 +113,10 @@ def row_facts(part: pa.RecordBatch, terms: Terms) -> list[RowFact]:
     return facts
 
 
-def _few(customers: pa.RecordBatch, terms: Terms, reader: Reader, found: Suppressed) -> None:
+def _few(customers: pa.RecordBatch, terms: Terms, plain: Sequence[Row], found: Suppressed) -> None:
     program, facts = terms.program, row_facts(customers, terms)
-    directions = customers.column("direction").to_pylist()
-    for place, row in enumerate(reader.rows(customers)):
-        if (conditions := program.closures.get(directions[place])) is None:
+    for place, (row, direction) in enumerate(zip(plain, customers.column("direction").to_pylist(), strict=True)):
+        if (conditions := program.closures.get(direction)) is None:
             continue
         by_rank: dict[int, int] = {}
         for condition, reason, unknown, cells in conditions:

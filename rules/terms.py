@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from rules.catalogue import Catalogue
-from rules.closures import Reader
+from rules.closures import Plain, Reader
 from rules.policy import ContactPolicy, with_state
 from rules.program import Program, compile_program
 
@@ -44,7 +44,7 @@ class Holdout:
     season: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equals itself alone, which makes it hashable; `revision` says what is alike
 class Terms:
     """Catalogue, policy, campaigns, prices, exploration, holdout and switches of one moment.
 
@@ -104,6 +104,11 @@ class Terms:
     def readers(self) -> list[Reader]:
         """Readers of the schemas met so far, checked once each; filled by `rules.suppress`."""
         return []
+
+    @cached_property
+    def plain(self) -> Plain:
+        """Makes plain rows of the columns the rules read, for `decide` and `suppress`."""
+        return Plain(self.program.types)
 
     @cached_property
     def state_schema(self) -> pa.Schema:

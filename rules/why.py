@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from rules.closures import closure
+from rules.closures import Row, closure
 from rules.reasons import PRECEDENCE, Layer, ReasonCode
 from rules.suppress import checked_reader, row_facts
 from rules.terms import Terms
@@ -19,13 +19,19 @@ class Closing:
 
 
 def why_closed(
-    customer: pa.RecordBatch, terms: Terms, cell: int, layers: tuple[Layer, ...] | None = None
+    customer: pa.RecordBatch,
+    terms: Terms,
+    cell: int,
+    layers: tuple[Layer, ...] | None = None,
+    row: Row | None = None,
 ) -> list[Closing]:
     """Everything that closes one cell for one customer, by precedence; [] where it is open.
 
-    customer: CUSTOMERS and terms.state_schema, one row. layers: only reasons of these.
+    customer: CUSTOMERS and terms.state_schema, one row. layers: only reasons of these. row: the customer's
+    state as `terms.plain` reads it, where the caller has it at hand.
     """
-    [row] = checked_reader(customer.schema, terms).rows(customer)
+    if row is None:
+        [row] = checked_reader(customer.schema, terms).rows(customer)
     found: dict[int, list[str]] = {}
     for step in terms.program.steps[customer.column("direction")[0].as_py()]:
         if step.cells >> cell & 1 and (truth := closure(step.when)(row)) is not False:

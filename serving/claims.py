@@ -33,7 +33,7 @@ from serving.ledger.keys import Principal
 from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
 from serving.ledger.switches import paused
 from serving.ledger.writer import EPOCH
-from serving.rows import Asked, online
+from serving.rows import Asked, online_rows
 
 CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
 CURSOR_MAX = 2**62
@@ -141,8 +141,8 @@ def _forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int
     if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
     terms = engine.terms(at, stopped)
-    customers = None if engine.staleness(at) else online(engine, terms, connection, [Asked(row.customer_id)], at)
-    if customers is None:  # nobody can say that he still may be contacted
+    known = None if engine.staleness(at) else online_rows(engine, terms, connection, [Asked(row.customer_id)], at)
+    if known is None:  # nobody can say that he still may be contacted
         return [ReasonCode.REGULATORY_UNKNOWN.slug]
-    cell = engine.catalogue.cell(row.offer_id, row.channel)
-    return [closing.reason.slug for closing in why_closed(customers, terms, cell, CLAIM_LAYERS)]
+    (customer, [plain]), cell = known, engine.catalogue.cell(row.offer_id, row.channel)
+    return [closing.reason.slug for closing in why_closed(customer, terms, cell, CLAIM_LAYERS, plain)]

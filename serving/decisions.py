@@ -27,7 +27,7 @@ from serving.ledger.book import ContactRow, claim, micros, reserve
 from serving.ledger.lifecycle import State
 from serving.ledger.records import DecisionRow, record
 from serving.ledger.switches import paused
-from serving.rows import OUTBOUND_VALID, Asked, online
+from serving.rows import OUTBOUND_VALID, Asked, online_rows
 
 INBOUND_VALID = timedelta(minutes=30)
 
@@ -52,17 +52,18 @@ def decide_one(
     terms = engine.terms(at, paused(connection))
     problems = engine.problems(at)
     asked = Asked(request.customer_id, request.direction.value, request.channels)
-    customers = online(engine, terms, connection, [asked], at)
-    if customers is None:
+    known = online_rows(engine, terms, connection, [asked], at)
+    if known is None:
         answer = _silence(engine, request, decision_id, at, terms, bool(problems))
         return Decided(answer, None, b"{}", terms)
+    customers, rows = known
     kept: list[pa.RecordBatch] = []
 
     def score(rows: pa.RecordBatch, open_: np.ndarray) -> pa.RecordBatch:
         kept.append(engine.score(rows, open_, degraded=bool(problems)))
         return kept[0]
 
-    row = decide(customers, terms, score).to_pylist()[0]
+    row = decide(customers, terms, score, rows).to_pylist()[0]
     choices = _choices(engine, terms, customers, kept[0], row, request.top)
     answer = DecisionResponse(
         decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),

@@ -1,6 +1,6 @@
 """CUSTOMERS rows: one customer's features, ledger state and local clock, side by side.
 
-Two readings of the same columns: `online` for a few customers from the ledger's connection, `batch`
+Two readings of the same columns: `online_rows` for a few customers from the ledger's connection, `batch`
 for all of them from whole tables.
 """
 
@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
+from rules.closures import Plainly
 from rules.quiet import clock_state
 from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
 from rules.terms import Terms
@@ -41,13 +43,13 @@ class Asked:
     channels: tuple[str, ...] | None = None
 
 
-def online(
+def online_rows(
     engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], at: datetime
-) -> pa.RecordBatch | None:
+) -> tuple[pa.RecordBatch, list[Plainly]] | None:
     """CUSTOMERS, state and model columns of those asked for, in their order; strangers are left out.
 
-    Null where there is no snapshot, or nobody is known. The send window of an outbound contact
-    begins now; inbound has none.
+    Beside them what the rules read of each, as `decide` takes it. Null where there is no snapshot, or
+    nobody is known. The send window of an outbound contact begins now; inbound has none.
     """
     if engine.snapshot(at) is None:
         return None
@@ -72,7 +74,9 @@ def online(
         "send_after": pa.array([at if out else None for out in outbound], INSTANT),
         "send_before": pa.array([at + OUTBOUND_VALID if out else None for out in outbound], INSTANT),
     }  # fmt: skip
-    return _joined(engine, terms, features, fixed, state, instants)
+    joined = _columns(engine, terms, features, fixed, state, instants)
+    customers = pa.RecordBatch.from_arrays(list(joined.values()), schema=_schema(engine, terms))
+    return customers, terms.plain.rows(joined, len(asked))
 
 
 def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa.Table],
@@ -94,26 +98,34 @@ def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa
     fixed = {"customer_id": features.column("customer_id").combine_chunks(), "unit_id": features.column("unit_id").combine_chunks(),
              "as_of": pa.array([at] * n, INSTANT), "direction": pa.array(["outbound"] * n, pa.string()),
              "channels": pa.nulls(n, pa.uint64()), "send_after": send_after, "send_before": send_before}  # fmt: skip
-    return _joined(engine, terms, features, fixed, state, send_after)
+    joined = _columns(engine, terms, features, fixed, state, send_after)
+    return pa.RecordBatch.from_arrays(list(joined.values()), schema=_schema(engine, terms))
 
 
-def _joined(engine: Engine, terms: Terms, features: pa.Table, fixed: dict[str, pa.Array],
-            state: dict[str, pa.Array], sending: pa.Array) -> pa.RecordBatch:  # fmt: skip
+def _columns(engine: Engine, terms: Terms, features: pa.Table, fixed: dict[str, pa.Array],
+             state: dict[str, pa.Array], sending: pa.Array) -> dict[str, pa.Array]:  # fmt: skip
+    """The columns of `_schema`, by name."""
     n = features.num_rows
     zones = features.column("time_zone") if "time_zone" in features.column_names else pa.nulls(n, pa.string())
     state = state | clock_state(zones, sending, engine.holidays)
     columns = fixed | {"local_day": state.pop("local_day")}
-    arrays, fields = [columns[f.name].cast(f.type) for f in CUSTOMERS], list(CUSTOMERS)
-    taken = set(CUSTOMERS.names)
-    for field in (*terms.state_schema, *(engine.store.schema.field(name) for name in engine.models.columns)):
-        if field.name in taken:
-            continue
-        taken.add(field.name)
-        found = state[field.name] if field.name in state else features.column(field.name)
-        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-        arrays.append(found.cast(field.type))
-        fields.append(field)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    arrays: dict[str, pa.Array] = {}
+    for field in _schema(engine, terms):
+        name = field.name
+        found = columns[name] if name in columns else state[name] if name in state else features.column(name)
+        if isinstance(found, pa.ChunkedArray):
+            found = found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
+        arrays[name] = found if found.type == field.type else found.cast(field.type)
+    return arrays
+
+
+@lru_cache(maxsize=32)
+def _schema(engine: Engine, terms: Terms) -> pa.Schema:
+    """CUSTOMERS, the state columns of the terms and the model columns of the engine, each once."""
+    fields = {field.name: field for field in (
+        *(engine.store.schema.field(name) for name in engine.models.columns), *terms.state_schema, *CUSTOMERS)}  # fmt: skip
+    names = dict.fromkeys((*CUSTOMERS.names, *terms.state_schema.names, *engine.models.columns))
+    return pa.schema([fields[name] for name in names])
 
 
 def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],

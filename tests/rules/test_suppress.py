@@ -11,7 +11,7 @@ from rules import suppress as room
 from rules.catalogue import Catalogue
 from rules.errors import SchemaError
 from rules.reasons import PRECEDENCE, RANK, ReasonCode
-from rules.suppress import FEW, Suppressed, codes_of, suppress
+from rules.suppress import FEW, Suppressed, checked_reader, codes_of, suppress
 from rules.terms import Audience, Holdout, Terms
 from tests import bank
 from tests.oracle import closing
@@ -143,3 +143,18 @@ def test_a_wrong_type_is_named_and_a_schema_is_checked_once() -> None:
     for k in range(20):
         suppress(batch.append_column(f"extra_{k}", pa.array([1.0])), terms)
     assert len(terms.readers) == room.N_READERS
+
+
+def test_p15_rows_at_hand_close_the_same_cells_as_rows_read() -> None:
+    """Mutants put back and caught: NaN or a text outside its domain let through by `Plain.read`."""
+    terms = bank.terms(audiences=CAMPAIGNS)
+    rows = bank.population(terms, 40, seed=5)
+    rows[0] |= {"age_years": float("nan"), "kind": "cyborg"}
+    rows[1] |= {"arrears_days": float("nan"), "consent_marketing_sms": "perhaps"}
+    batch = bank.customers_batch(terms, rows)
+    plain = terms.plain.rows({name: batch.column(name) for name in batch.schema.names}, len(rows))
+    assert plain == checked_reader(batch.schema, terms).rows(batch)
+    assert plain[0]["age_years"] is plain[0]["kind"] is plain[1]["consent_marketing_sms"] is None
+    assert_equal(suppress(batch, terms, plain), suppress(batch, terms))
+    with pytest.raises(ValueError, match="zip"):
+        suppress(batch, terms, plain[1:])

@@ -12,7 +12,7 @@ import pytest
 
 from rules.decide import decide
 from rules.reasons import ReasonCode
-from rules.suppress import suppress
+from rules.suppress import checked_reader, suppress
 from rules.types import INSTANT
 from serving import rows
 from serving.decisions import decide_one
@@ -107,8 +107,12 @@ def test_p15_online_and_batch_read_the_same_row(lively: Office, clock: Clock) ->
     window = [pa.array([when] * n, INSTANT) for when in (at, at + OUTBOUND_VALID)]
     many = rows.batch(engine, terms, picked, inputs.ledger, window[0], window[1], at)
     with lively.ledger.read() as connection:
-        few = rows.online(engine, terms, connection, [Asked(c) for c in picked.column("customer_id").to_pylist()], at)
-    assert few is not None and few.schema.equals(many.schema)
+        asked = [Asked(c) for c in picked.column("customer_id").to_pylist()]
+        known = rows.online_rows(engine, terms, connection, asked, at)
+    assert known is not None
+    few, plain = known
+    assert few.schema.equals(many.schema)
+    assert plain == checked_reader(few.schema, terms).rows(few)  # what decide is given is what it would read
     for name in many.schema.names:
         assert few.column(name).to_pylist() == many.column(name).to_pylist(), name
     open_ = suppress(many, terms).open
