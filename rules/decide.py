@@ -17,8 +17,8 @@ from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS, DECISIONS, FACTORS, INSTANT, Score
 from rules.units import Work, is_outbound, note, resolve_units
+from rules.window import cut_windows
 
-MINUTE_MICROS = 60_000_000
 MAY_LACK = ("p_churn", "save_rate")  # factors that a value can do without
 
 
@@ -76,7 +76,7 @@ def _decisions(work: Work) -> pa.RecordBatch:
         "channel": _pick([c.id for c in catalogue.channels], channel, won),
         "treatment": _pick(work.terms.treatments, cell, won),
         "campaign_id": _campaigns(work, won),
-        **_window(work, channel, won),
+        **_window(work, won),
         "expected_value_minor": pa.array(choice.minor, mask=~won),
         "p_accept": pa.array(factors["p_interest"] * factors["p_reach"], mask=~won),
         "p_chosen": pa.array(choice.p_chosen), "explored": pa.array(choice.explored),
@@ -109,21 +109,15 @@ def _campaigns(work: Work, won: np.ndarray) -> pa.Array:
     return pa.array([*(a.campaign_id for a in audiences), None], pa.string()).take(pa.array(chosen))
 
 
-def _window(work: Work, channel: np.ndarray, won: np.ndarray) -> dict[str, pa.Array]:
-    """The customer's send window, cut where the channel's quiet hours begin."""
+def _window(work: Work, won: np.ndarray) -> dict[str, pa.Array]:
+    """The customer's send window, cut where the clock would close the chosen cell (`rules.window`)."""
     after_, before_ = (work.customers.column(name).cast(pa.int64()) for name in ("send_after", "send_before"))
     after, before = np.asarray(after_.fill_null(0)), np.asarray(before_.fill_null(0)).copy()
     known = won & np.asarray(before_.is_valid())
-    if "local_minute" in work.customers.schema.names and known.any():
-        minute = numbers(work.customers.column("local_minute"))
-        cut = known & is_outbound(work.customers) & ~np.isnan(minute)
-        for quiet in work.terms.policy.quiet_hours:
-            silent = np.array([c.id in quiet.channels for c in work.terms.catalogue.channels])
-            rows = np.flatnonzero(cut & silent[channel])
-            distinct, back = np.unique(minute[rows], return_inverse=True)  # a day has few minutes
-            minutes = np.array([int(quiet.minutes_until(m)) for m in distinct.tolist()], np.int64)[back]
-            until = after[rows] // MINUTE_MICROS * MINUTE_MICROS + minutes * MINUTE_MICROS
-            before[rows] = np.minimum(before[rows], until)
+    if "time_zone" in work.terms.state_schema.names:
+        rows = np.flatnonzero(known & np.asarray(after_.is_valid()) & is_outbound(work.customers))
+        zones = work.customers.column("time_zone").take(pa.array(rows))
+        before[rows] = cut_windows(work.terms, zones, work.choice.cell[rows], after[rows], before[rows])
     return {"send_after": pa.array(after, mask=~(won & np.asarray(after_.is_valid()))).cast(INSTANT),
             "send_before": pa.array(before, mask=~known).cast(INSTANT)}  # fmt: skip
 

@@ -23,6 +23,7 @@ from rules.rule import Rule
 from rules.tree import FALSE, PLACEHOLDERS, TRUE, All, CellField, Column, Node, Not, columns_of, fold, walk
 
 DIRECTIONS = ("outbound", "inbound")
+CLOCK_COLUMNS = frozenset({"local_minute", "local_weekday", "is_holiday"})  # what time alone changes
 AudienceSpec = tuple[str, Sequence[str], Sequence[str], str]  # campaign_id, offers, channels, when
 
 
@@ -93,6 +94,22 @@ class Program:
                 found[step.when][step.reason, step.unknown][direction] = step.cells
         return tuple((when, tuple(closing for ranks, cells in by_ranks.items() for closing in self._closings(ranks, cells)))
                      for when, by_ranks in found.items())  # fmt: skip
+
+    @cached_property
+    def clock(self) -> tuple[tuple[Node, ...], ...]:
+        """The conditions that read the clock and close a cell outbound, each set of them once."""
+        return tuple(dict.fromkeys(found for found in self._clocks if found))
+
+    @cached_property
+    def clock_kind(self) -> tuple[int, ...]:
+        """For each cell the place of its conditions in `clock`; -1: the clock never closes it."""
+        return tuple(self.clock.index(found) if found else -1 for found in self._clocks)
+
+    @cached_property
+    def _clocks(self) -> list[tuple[Node, ...]]:
+        steps = [step for step in self.steps["outbound"] if columns_of(step.when) & CLOCK_COLUMNS]
+        return [tuple(dict.fromkeys(step.when for step in steps if step.cells >> cell & 1))
+                for cell in range(self.n_cells)]  # fmt: skip
 
     def _closings(self, ranks: tuple[int, int], cells: dict[str, int]) -> list[Closing]:
         shared = self.full

@@ -78,19 +78,6 @@ class QuietHours(Stated):
         days = sorted((WEEKDAYS.index(day) + later) % 7 + 1 for day in self.weekdays)
         return f"local_weekday IN ({', '.join(map(str, days))})" if days else ""
 
-    def minutes_until(self, local_minute: float, local_weekday: float | None = None) -> float:
-        """Minutes from an open local minute to the start of the quiet hours.
-
-        Without a weekday every day counts as one of `weekdays`: early rather than late.
-        """
-        until = (_minute(self.from_) - local_minute) % DAY_MINUTES or DAY_MINUTES
-        if not self.weekdays or local_weekday is None:
-            return until
-        crosses = local_minute + until >= DAY_MINUTES
-        begins = {WEEKDAYS.index(day) for day in self.weekdays}
-        first = int(local_weekday) - 1 + crosses
-        return until + DAY_MINUTES * next(days for days in range(7) if (first + days) % 7 in begins)
-
 
 def clock_state(zones: pa.Array, instants: pa.Array, holidays: frozenset[date] = frozenset()) -> dict[str, pa.Array]:
     """local_day (date32), local_minute, local_weekday, is_holiday of each instant in its own zone.

@@ -50,7 +50,7 @@ class Terms:
 
     columns: feature columns that rules may name. audiences: None means no campaign is asked for
     (what-if, tests); () means no campaign is in force. prices: bid price in minor units per cell;
-    () means 0. paused: "all", "channel:sms", "family:wealth", "offer:x", "campaign:y". secret keys
+    () means 0. holidays: local days on which send windows end where a rule closes on `is_holiday`. paused: "all", "channel:sms", "family:wealth", "offer:x", "campaign:y". secret keys
     the draws and is not part of the revision.
     """
 
@@ -64,6 +64,7 @@ class Terms:
     holdout: Holdout = Holdout()
     paused: frozenset[str] = frozenset()
     secret: bytes = field(default=b"", repr=False)
+    holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
         """Caps per campaign count the campaigns in force; replacing them binds the policy anew."""
@@ -78,7 +79,8 @@ class Terms:
                    "audiences": None if self.audiences is None else [
                        (a.campaign_id, a.offers, a.channels, a.when) for a in self.audiences],
                    "prices": self.prices, "exploration": (self.exploration.share, self.exploration.max_loss_minor),
-                   "holdout": (self.holdout.share, self.holdout.season), "paused": sorted(self.paused)}  # fmt: skip
+                   "holdout": (self.holdout.share, self.holdout.season), "paused": sorted(self.paused),
+                   "holidays": sorted(map(str, self.holidays))}  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @cached_property
@@ -112,5 +114,9 @@ class Terms:
 
     @cached_property
     def state_schema(self) -> pa.Schema:
-        """The columns that must follow those of CUSTOMERS: what the compiled rules read, by name."""
-        return pa.schema([self.vocabulary.field(name) for name in self.program.columns])
+        """The columns that must follow those of CUSTOMERS: what the compiled rules read, by name.
+
+        Where a rule reads the clock `time_zone` is among them: it says when the clock will close a cell.
+        """
+        zone = {"time_zone"} & set(self.vocabulary.names) if self.program.clock else set[str]()
+        return pa.schema([self.vocabulary.field(name) for name in sorted({*self.program.columns, *zone})])

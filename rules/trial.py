@@ -207,7 +207,7 @@ class Trial:
         asked = sum(1 << self.catalogue.channel_index[name] for name in case.channels) or None
         row = self.row(case.history, case.customer) | {
             "customer_id": SELF, "unit_id": SELF, "as_of": NOW, "local_day": NOW.date(), "direction": case.direction,
-            "channels": asked, "send_after": NOW, "send_before": NOW + timedelta(hours=1)}  # fmt: skip
+            "channels": asked, "send_after": NOW, "send_before": NOW + timedelta(hours=1), "time_zone": None}  # fmt: skip
         schema = pa.schema([*CUSTOMERS, *terms.state_schema])
         return pa.RecordBatch.from_pylist([{name: row[name] for name in schema.names}], schema=schema)
 

@@ -90,7 +90,8 @@ class Engine:
         )
         season = f"{day.year}H{1 if day.month <= 6 else 2}"
         return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue) for c in chosen),
-                     exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret())  # fmt: skip
+                     exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret(),
+                     holidays=self.holidays)  # fmt: skip
 
     def campaign(self, name: str) -> Campaign:
         """The campaign of that id; CampaignError with the ids there are."""

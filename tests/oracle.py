@@ -8,7 +8,9 @@ with hmac directly.
 import hashlib
 import hmac
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rules.language import Language
 from rules.reasons import RANK, UNKNOWN, ReasonCode
@@ -24,6 +26,7 @@ from rules.tree import (
     Node,
     Not,
     OneOf,
+    columns_of,
     resolve,
 )  # fmt: skip
 from rules.tree import Any as AnyOf
@@ -177,6 +180,31 @@ def value(cell: int, terms: Terms, scores: Row) -> tuple[int, int] | None:
     ev = ev * 1.0 * offer.lever
     price = float(terms.prices[cell]) if terms.prices else 0.0
     return round(ev - price), round(ev)
+
+
+def send_before(row: Row, terms: Terms, cell: int) -> datetime:
+    """The end of the send window: minute after minute, until the clock closes the cell by one rule more.
+
+    What else the customer's row says counts as unknown here, for a rule that reads it beside the clock.
+    """
+    facts, rules, _ = _read(id(terms), terms)
+    shut = [(node, names) for rule, node, cells in rules if cells >> cell & 1 and rule.scope.direction in ("any", "outbound")
+            and (names := columns_of(node)) & {"local_minute", "local_weekday", "is_holiday"}]  # fmt: skip
+
+    def closes(at: datetime) -> list[bool]:
+        local = at.astimezone(ZoneInfo(row["time_zone"]))
+        clock = {"local_minute": local.hour * 60.0 + local.minute, "local_weekday": float(local.isoweekday()),
+                 "is_holiday": local.date() in terms.holidays}  # fmt: skip
+        return [evaluate(node, dict.fromkeys(names) | clock, facts[cell]) is not False for node, names in shut]
+
+    at = row["send_after"].replace(second=0, microsecond=0)
+    was = closes(at)
+    while (at := at + timedelta(minutes=1)) < row["send_before"]:
+        now = closes(at)
+        if any(closed and not before for closed, before in zip(now, was, strict=True)):
+            return at
+        was = now
+    return row["send_before"]
 
 
 def _explore(

@@ -55,7 +55,7 @@ def test_the_trial_the_oracle_and_why_agree_on_every_cell_of_every_case() -> Non
     for case in shipped().cases[::7]:
         row = found.row(case.history, case.customer)
         for direction, cell in product(case.directions, case.cells(catalogue)):
-            whole = row | dict.fromkeys(CUSTOMERS.names) | {
+            whole = row | dict.fromkeys((*CUSTOMERS.names, "time_zone")) | {
                 "customer_id": SELF, "unit_id": SELF, "direction": direction, "as_of": NOW}  # fmt: skip
             reasons = set(found.reasons(row, cell, direction))
             assert reasons == closing(whole, cell, terms), case.id

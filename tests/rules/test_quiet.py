@@ -51,16 +51,6 @@ def test_p19_nothing_buzzes_in_quiet_hours_and_an_unknown_hour_is_quiet(minute: 
     assert (row["offer_id"] is None) == quiet
 
 
-def test_a_contact_is_not_sent_after_the_quiet_hours_begin() -> None:
-    terms = bank.terms()
-    rows = [
-        bank.welcome(terms) | {"channels": 1, "local_minute": 1200.0, "send_before": bank.NOON + timedelta(hours=12)}
-    ]
-    [row] = by_engine(terms, rows, bank.scores(terms, 1, seed=1, unknown=0.0)).to_pylist()
-    assert row["channel"] == "sms"
-    assert row["send_before"] == bank.NOON + timedelta(hours=1)  # 20:00 local, quiet from 21:00
-
-
 def test_a_holiday_is_a_local_day() -> None:
     found = clock(
         ["Asia/Shanghai", "America/New_York"],
@@ -112,22 +102,6 @@ def test_quiet_hours_of_no_length_are_refused() -> None:
         quiet(**{"from": "08:00", "to": "08:00"})
     with pytest.raises(ValidationError, match="weekdays"):
         quiet(**{"from": "08:00", "to": "09:00", "weekdays": ["sunday"]})
-
-
-@pytest.mark.parametrize(("weekday", "minute", "want"), [
-    (6, 1200, 240), (7, 1439, 7 * 1440 - 1439), (1, 0, 6 * 1440), (3, 600, 4 * 1440 - 600), (None, 600, 840),
-])  # fmt: skip
-def test_minutes_until_sunday(weekday: float | None, minute: float, want: float) -> None:
-    sunday = quiet(**{"from": "00:00", "to": "24:00", "weekdays": ["sun"]})
-    assert sunday.minutes_until(minute, weekday) == want
-
-
-def test_minutes_until_agrees_with_the_rule_minute_by_minute() -> None:
-    rule = quiet(**{"from": "20:30", "to": "07:00", "weekdays": ["fri", "sun"]})
-    begins = [4 * 1440 + 1230, 6 * 1440 + 1230]  # friday, sunday: minutes of the week
-    for now in range(0, 7 * 1440, 7):
-        want = min((begin - now) % (7 * 1440) or 7 * 1440 for begin in begins)
-        assert rule.minutes_until(now % 1440, now // 1440 + 1) == want
 
 
 @pytest.mark.long
