@@ -1,14 +1,10 @@
-"""Arbitrate: the value of every open cell, and which one a customer gets - or silence, worth 0.
+"""Arbitrate: which open cell a customer gets, by its worth (`rules.worth`) less its bid price - or silence, worth 0.
 
-    p_accept = p_interest(offer) x p_reach(channel)
-    EV = (p_accept - p_reach x p_organic) x margin - cost(channel) - p_harm(channel) x lifetime_value
-         + p_churn x lifetime_value x save_rate            (retention offers alone)
-    value = round(EV x context x lever - bid_price)        (integer minor units, half to even)
+    value = worth - bid_price          (integer minor units: the worth is rounded first, wherever it is asked for)
 
 A customer who is not reached does what he would have done unasked: the contact changes only what
 those do who are reached, hence p_reach beside p_organic. Only those who accept a retention offer
 can be kept by it, hence p_accept in the last term.
-Every step is one float64 operation in this order, so that one row and a million give equal bits.
 Source: the field's P x C x V x L (propensity, context, value, lever), kept apart in `factors`.
 """
 
@@ -24,10 +20,10 @@ from rules.masks import numbers
 from rules.suppress import Suppressed
 from rules.terms import Terms
 from rules.types import scores_schema
+from rules.worth import BEYOND, CellByCell, all_cells
 
-CHUNK = 4096  # rows: smaller ones leave two threads waiting for the interpreter's lock, larger ones the cache
-_EVERY = slice(None)
-BEYOND = 2.0**63  # no int64: such a value is never chosen
+CHUNK = 16_384  # rows: smaller ones leave two threads waiting for the interpreter's lock, larger ones the cache
+FEW = 256  # rows: below, a table of all cells is cheaper than a call for each
 
 
 @dataclass
@@ -71,16 +67,6 @@ class Choice:
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
 
-def matrix(scores: pa.RecordBatch, name: str) -> np.ndarray:
-    """(n, k) float64 of a fixed-size list column, NaN where null."""
-    column = scores.column(name)
-    flat = numbers(column.values.slice(column.offset * column.type.list_size, len(column) * column.type.list_size))
-    table = flat.reshape(len(column), column.type.list_size)
-    if column.null_count:
-        table = np.where(np.asarray(column.is_null())[:, None], np.nan, table)
-    return table
-
-
 def picked(scores: pa.RecordBatch, name: str, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
     """(n_rows,) float64: of each row's list the number at its place; the lists must not be null."""
     column = scores.column(name)
@@ -90,10 +76,10 @@ def picked(scores: pa.RecordBatch, name: str, rows: np.ndarray, places: np.ndarr
 def cell_values(scores: pa.RecordBatch, terms: Terms) -> Values:
     """The value of every cell from SCORES, closed ones included; SchemaError if SCORES do not fit."""
     check_scores(scores, terms)
-    values = _values(scores, terms)
+    values = all_cells(scores, terms, np.arange(scores.num_rows))
     known = ~np.isnan(values)
-    gross = np.where(known, np.rint(values), 0.0).astype(np.int64)
-    minor = np.where(known, np.rint(values - _prices(terms)), 0.0).astype(np.int64) if any(terms.prices) else gross
+    gross = np.where(known, values, 0.0).astype(np.int64)
+    minor = np.where(known, gross - _prices(terms).astype(np.int64), 0) if any(terms.prices) else gross
     return Values(minor, gross, known)
 
 
@@ -117,11 +103,10 @@ def arbitrate(customers: pa.RecordBatch, scores: pa.RecordBatch, found: Suppress
     def work(start: int, stop: int) -> None:
         rows = start + np.flatnonzero(found.decisive[start:stop] < 0)
         if len(rows):
-            values = _values(scores.slice(start, stop - start), terms, rows - start)
-            allowed = np.unpackbits(found.packed[rows], axis=1, count=found.n_cells, bitorder="little").view(bool)
-            part, offered = _choose(values, allowed, terms)
+            choose = _choose if len(rows) > FEW else _choose_few
+            part, offered = choose(scores.slice(start, stop - start), rows - start, found, found.packed[rows], terms)
             choice.put(rows, part)
-            if terms.exploration.share > 0:
+            if offered is not None:
                 several, pool = _pool(part, offered, terms)
                 pools[start] = rows[several], pool
 
@@ -131,38 +116,70 @@ def arbitrate(customers: pa.RecordBatch, scores: pa.RecordBatch, found: Suppress
     return choice
 
 
-def _choose(values: np.ndarray, allowed: np.ndarray, terms: Terms) -> tuple[Choice, np.ndarray]:
-    """The best for some customers, and the value of all they may be offered. values, allowed: (n, n_cells)."""
-    choice, priced = Choice.silence(len(values)), any(terms.prices)
+def _choose_few(scores: pa.RecordBatch, rows: np.ndarray, found: Suppressed, packed: np.ndarray,
+                terms: Terms) -> tuple[Choice, np.ndarray | None]:  # fmt: skip
+    """What `_choose` says, by way of a table of all cells."""
+    choice, priced = Choice.silence(len(rows)), any(terms.prices)
+    values = all_cells(scores, terms, rows)
+    allowed = np.unpackbits(packed, axis=1, count=found.n_cells, bitorder="little").view(bool)
     unknown = np.isnan(values)
-    if unknown.any():
-        choice.unscored[:] = (allowed & unknown).any(axis=1)
-        allowed &= ~unknown
+    choice.unscored[:] = (allowed & unknown).any(axis=1)
+    allowed &= ~unknown
     choice.scored[:] = allowed.any(axis=1)
-    offered = _offered(values - _prices(terms) if priced else values, allowed)
+    worth = np.where(allowed, values, 0.0)
+    offered = np.where(allowed, np.maximum(values - _prices(terms), 0.0), 0.0) if priced else np.maximum(worth, 0.0)
     cell = offered.argmax(axis=1)
-    best = offered[np.arange(len(values)), cell]
+    best = offered[np.arange(len(rows)), cell]
     won = best > 0
     choice.cell, choice.minor = np.where(won, cell, -1), np.where(won, best, 0.0).astype(np.int64)
-    choice.wanted[:] = (_offered(values, allowed) > 0).any(axis=1) if priced else won
+    choice.wanted[:] = (worth > 0).any(axis=1)
+    return choice, offered.T if terms.exploration.share > 0 else None
+
+
+def _choose(scores: pa.RecordBatch, rows: np.ndarray, found: Suppressed, packed: np.ndarray,
+            terms: Terms) -> tuple[Choice, np.ndarray | None]:  # fmt: skip
+    """The best for some rows of scores, and where there is exploration what they may be offered.
+
+    packed: their open cells. The second is (n_cells, n_rows) float64, the value where a cell is open and
+    it is positive, else 0.
+    """
+    n, prices, cells = len(rows), terms.prices, CellByCell(scores, terms, rows)
+    choice, best, chosen = Choice.silence(n), np.zeros(n), np.full(n, -1, np.int64)
+    offered = np.zeros((found.n_cells, n)) if terms.exploration.share > 0 else None
+    choice.scored[:] = cells.tame  # each of these rows has an open cell
+    masks = np.ascontiguousarray(packed.T)
+    anybody = np.bitwise_or.reduce(masks, axis=1)
+    for cell in range(found.n_cells):
+        byte, bit = cell >> 3, np.uint8(1 << (cell & 7))
+        if not anybody[byte] & bit:
+            continue
+        value, allowed = cells.worth(cell), (masks[byte] & bit) != 0
+        if not cells.tame:
+            known = value == value  # noqa: PLR0124  # NaN: a score is missing
+            choice.unscored |= allowed & ~known
+            choice.scored |= allowed & known
+        if any(prices):
+            choice.wanted |= (value > 0) & allowed
+            value -= prices[cell]
+        better = value > best
+        better &= allowed
+        np.copyto(best, value, where=better)
+        np.copyto(chosen, cell, where=better)
+        if offered is not None:
+            np.copyto(offered[cell], value, where=(value > 0) & allowed)
+    won = chosen >= 0
+    choice.cell, choice.minor = chosen, best.astype(np.int64)
+    if not any(prices):
+        choice.wanted = won
     return choice, offered
 
 
-def _offered(values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Rounded values where allowed, else nothing that is positive."""
-    rounded = np.fmax(np.rint(values), 0.0)  # NaN is nothing, too
-    if rounded.max() >= BEYOND:
-        rounded[rounded >= BEYOND] = 0.0
-    rounded *= allowed.astype(np.float64)  # far faster than choosing value by value
-    return rounded
-
-
 def _pool(choice: Choice, offered: np.ndarray, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
-    """Who has several cells worth drawing, and which: (n_several, n_cells) bool. Exact while values are below 2^53."""
+    """Who has several cells worth drawing, and which: (n_several, n_cells) bool. offered: (n_cells, n)."""
     floor = np.where(choice.cell >= 0, np.maximum(choice.minor - terms.exploration.max_loss_minor, 1), BEYOND)
-    pool = offered >= floor[:, None]
-    several = np.flatnonzero(np.add.reduce(pool, axis=1, dtype=np.int64) > 1)
-    return several, pool[several]
+    pool = offered >= floor
+    several = np.flatnonzero(np.add.reduce(pool, axis=0, dtype=np.int64) > 1)
+    return several, np.ascontiguousarray(pool[:, several].T)
 
 
 def _explore(choice: Choice, pools: list[tuple[np.ndarray, np.ndarray]], customers: pa.RecordBatch,
@@ -180,8 +197,8 @@ def _explore(choice: Choice, pools: list[tuple[np.ndarray, np.ndarray]], custome
     rows, pool, size, drawn, chance = rows[lucky], pool[lucky], size[lucky], drawn[lucky], chance[lucky]
     turn = np.minimum((drawn / share * size).astype(np.int64), size - 1)
     cell = (pool & (np.cumsum(pool, axis=1) - 1 == turn[:, None])).argmax(axis=1)
-    values = _values(scores.take(pa.array(rows)), terms)[np.arange(len(rows)), cell]
-    choice.minor[rows] = np.rint(values - _prices(terms)[cell]).astype(np.int64)
+    values = all_cells(scores.take(pa.array(rows)), terms, np.arange(len(rows)))[np.arange(len(rows)), cell]
+    choice.minor[rows] = (values - _prices(terms)[cell]).astype(np.int64)
     choice.p_chosen[rows] = np.where(cell == choice.cell[rows], 1.0 - share + chance, chance)
     choice.cell[rows], choice.explored[rows] = cell, True
 
@@ -190,29 +207,4 @@ def _prices(terms: Terms) -> np.ndarray:
     return np.array(terms.prices or (0,) * terms.catalogue.n_cells, dtype=np.float64)
 
 
-def _values(scores: pa.RecordBatch, terms: Terms, rows: np.ndarray | slice = _EVERY) -> np.ndarray:
-    """(n_rows, n_cells) float64 before rounding and bid price, NaN where a score the value needs is null."""
-    offers, channels = terms.catalogue.offers, terms.catalogue.channels
-    lifetime, churn = (numbers(scores.column(name))[rows] for name in ("lifetime_value_minor", "p_churn"))
-    margin = np.repeat([float(o.margin_minor) for o in offers], len(channels))
-    cost = np.tile([float(c.cost_minor) for c in channels], len(offers))
-    with np.errstate(invalid="ignore"):
-        reach = np.tile(matrix(scores, "p_reach")[rows], (1, len(offers)))
-        accept = np.repeat(matrix(scores, "p_interest")[rows], len(channels), axis=1)
-        accept *= reach
-        value = np.repeat(matrix(scores, "p_organic")[rows], len(channels), axis=1)
-        value *= reach
-        np.subtract(accept, value, out=value)
-        value *= margin
-        value -= cost
-        value -= np.tile(matrix(scores, "p_harm")[rows] * lifetime[:, None], (1, len(offers)))
-        for place, offer in enumerate(offers):
-            if offer.save_rate is not None:
-                cells = slice(place * len(channels), (place + 1) * len(channels))
-                value[:, cells] += accept[:, cells] * (churn * lifetime * offer.save_rate)[:, None]
-        if any(o.lever != 1.0 for o in offers):
-            value *= np.repeat([o.lever for o in offers], len(channels))
-    return value
-
-
-__all__ = ["Choice", "Values", "arbitrate", "cell_values", "check_scores", "matrix", "picked"]
+__all__ = ["Choice", "Values", "arbitrate", "cell_values", "check_scores", "picked"]

@@ -178,8 +178,8 @@ def value(cell: int, terms: Terms, scores: Row) -> tuple[int, int] | None:
     if offer.save_rate is not None:
         ev = ev + accept * (churn * lifetime * offer.save_rate)
     ev = ev * 1.0 * offer.lever
-    price = float(terms.prices[cell]) if terms.prices else 0.0
-    return round(ev - price), round(ev)
+    worth = round(ev) if abs(ev) < 2.0**53 else 0
+    return worth - (terms.prices[cell] if terms.prices else 0), worth
 
 
 def send_before(row: Row, terms: Terms, cell: int) -> datetime:

@@ -47,6 +47,42 @@ def test_chunks_of_any_size_choose_alike(size: int, share: float, monkeypatch: p
                  Choice(**{name: column[5:] for name, column in vars(whole).items()}))  # fmt: skip
 
 
+@pytest.mark.parametrize("prices", [(), PRICES])
+@pytest.mark.parametrize("unknown", [0.0, 0.02])
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_p15_cell_by_cell_and_all_at_once_choose_alike(
+    prices: tuple[int, ...], unknown: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of all cells is the reference; mutants caught: `>=` for a tie, a save rate that is no retention offer's."""
+    terms = bank.terms(prices=prices, exploration=Exploration(share, 50_000))
+    customers = bank.customers_batch(terms, bank.population(terms, 300, seed=4))
+    given = bank.scores(terms, 300, seed=6, unknown=unknown)
+    for row in given[::9]:  # a value beyond all money among them, and ties
+        row |= {"p_harm": [0.0] * 5, "p_organic": [0.0] * 10, "p_reach": [1.0] * 5}
+    given[5] |= {"lifetime_value_minor": 1e40, "p_harm": [-1.0] * 5}
+    scores, found = bank.scores_batch(terms, given), suppress(customers, terms)
+    answers: list[Choice] = []
+    for few in (0, 10**9):
+        monkeypatch.setattr(room, "FEW", few)
+        answers.append(arbitrate(customers, scores, found, terms))
+    assert_equal(*answers)
+    assert (answers[0].cell >= 0).any()
+    assert answers[0].explored.any() == (share > 0)
+
+
+def test_the_worth_is_rounded_before_the_price_is_taken_away() -> None:
+    """At an exact half the other order gives 0 for -1; lists, answers and the oracle must say the same."""
+    catalogue = bank.catalogue().model_copy(update={
+        "offers": tuple(o.model_copy(update={"margin_minor": 1, "save_rate": None}) for o in bank.catalogue().offers),
+        "channels": tuple(c.model_copy(update={"cost_minor": 0}) for c in bank.catalogue().channels)})  # fmt: skip
+    terms = bank.terms(catalogue=catalogue, prices=(1,) * 50)
+    row = bank.scores(terms, 1, seed=1, unknown=0.0)[0] | {
+        "p_interest": [0.5, 2.5] * 5, "p_organic": [0.0] * 10, "p_reach": [1.0] * 5, "p_harm": [0.0] * 5}  # fmt: skip
+    found = cell_values(bank.scores_batch(terms, [row]), terms)
+    assert (found.minor[0, 0], found.gross[0, 0], found.minor[0, 5], found.gross[0, 5]) == (-1, 0, 1, 2)
+    assert [value(cell, terms, row) for cell in (0, 5)] == [(-1, 0), (1, 2)]
+
+
 def lone(terms: Terms, **given: float) -> Choice:
     customers = bank.customers_batch(terms, [bank.welcome(terms)])
     scores = bank.scores(terms, 1, seed=1, unknown=0.0)[0]
