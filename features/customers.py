@@ -38,6 +38,7 @@ AGES = {
                                  "no questionnaire before as_of"),
 }  # fmt: skip
 CONSENTS = "granted|denied|withdrawn|none"
+PROFILING = "consent_profiling"
 
 
 def _declare(_source: Source) -> tuple[Feature, ...]:
@@ -48,6 +49,8 @@ def _declare(_source: Source) -> tuple[Feature, ...]:
     facts += [Feature(n, "number", unit, unknown, table, en, zh) for n, (unit, en, zh) in NUMBERS.items()]
     facts += [Feature(n, "text", "", unknown, table, en, zh, "en|zh" if n == "language" else "")
               for n, (en, zh) in TEXTS.items()]  # fmt: skip
+    facts.append(Feature(PROFILING, "text", "", "no consents table and no assumption about it", "consents",
+                         "consent to profiling", "对用户画像的同意", CONSENTS))  # fmt: skip
     for channel in MARKETING_CHANNELS:
         facts.append(
             Feature(
@@ -113,27 +116,32 @@ def _years(column: str) -> pl.Expr:
 
 
 def _consents(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
-    """Consent per channel: the last word on it or on all channels; an expired one is none."""
+    """Consent per channel: the last word on it or on all channels; to profiling: the last on any. An expired one is none."""
     if not source.has("consents"):
         given = "granted" if source.assumes("consents", "granted") else None
         said = {f"consent_marketing_{c}": pl.repeat(given, len(pairs), dtype=pl.String, eager=True)
                 for c in MARKETING_CHANNELS}  # fmt: skip
+        said[PROFILING] = pl.repeat(given, len(pairs), dtype=pl.String, eager=True)
         return said | {f"consent_marketing_{c}_age_days": _nulls(pairs) for c in MARKETING_CHANNELS}
     columns = ("purpose", "channel", "state", "at", "expires_at")
-    rows = source.rows("consents", columns, pairs.codes).filter(pl.col("purpose") == "marketing")
-    log = _statements(rows)
-    out: dict[str, pl.Series] = {}
+    rows = source.rows("consents", columns, pairs.codes)
+    log = _statements(rows.filter(pl.col("purpose") == "marketing"))
+    profiled = _statements(rows.filter(pl.col("purpose") == "profiling"))
+    last = profiled.last(pairs.frame, nw.col("state") != "", ("state", "booked", "expires_at"))
+    out = {PROFILING: _said(last.with_columns(pairs.frame["as_of"]))}
     for channel in MARKETING_CHANNELS:
         concerns = nw.col("channel").is_in(["all", channel])
         last = log.last(pairs.frame, concerns, ("state", "booked", "expires_at"))
         last = last.with_columns(pairs.frame["as_of"])
-        expired = pl.col("expires_at") <= pl.col("as_of")
-        out[f"consent_marketing_{channel}"] = last.select(
-            pl.when(expired).then(pl.lit("none")).otherwise(pl.col("state").fill_null("none"))
-        ).to_series()
+        out[f"consent_marketing_{channel}"] = _said(last)
         age = (pl.col("as_of") - pl.col("booked")) / DAY_MICROS
         out[f"consent_marketing_{channel}_age_days"] = last.select(age).to_series()
     return out
+
+
+def _said(last: pl.DataFrame) -> pl.Series:
+    expired = pl.col("expires_at") <= pl.col("as_of")
+    return last.select(pl.when(expired).then(pl.lit("none")).otherwise(pl.col("state").fill_null("none"))).to_series()
 
 
 def _statements(rows: pl.DataFrame) -> Log:

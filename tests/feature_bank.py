@@ -212,6 +212,6 @@ def _consents(draw: random.Random, ids: list[str]) -> Rows:
 def _case(draw: random.Random, i: int, customer: str) -> dict[str, Any]:
     opened = instant(draw)
     closed = draw.choice((None, opened + timedelta(days=draw.randrange(60))))
-    kind = draw.choice(("complaint", "complaint", "hardship", "other"))
+    kind = draw.choice(("complaint", "complaint", "hardship", "fraud", "bereavement", "other"))
     return {"case_id": f"F{i}", "customer_id": customer, "kind": kind, "opened_at": opened,
             "closed_at": min(closed, NOW) if closed else None}  # fmt: skip

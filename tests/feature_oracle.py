@@ -105,6 +105,10 @@ def _consents(bank: _Bank) -> Row:
             found[f"{name}_age_days"] = _days(bank.as_of - last["at"])
             if not (last["expires_at"] and last["expires_at"] <= bank.as_of):
                 found[name] = last["state"]
+    said = [r for r in bank.mine("consents") if r["purpose"] == "profiling" and r["at"] < bank.as_of]
+    last = max(said, key=lambda r: (r["at"], r["channel"] != "all", r["channel"]), default=None)
+    valid = last and not (last["expires_at"] and last["expires_at"] <= bank.as_of)
+    found["consent_profiling"] = last["state"] if last and valid else "none"
     return found
 
 
@@ -275,6 +279,7 @@ def _cases(bank: _Bank) -> Row:
     still = [r["kind"] for r in opened if r["closed_at"] is None or r["closed_at"] >= bank.as_of]
     complaints = [r for r in opened if r["kind"] == "complaint"]
     return {
-        "complaint_open": "complaint" in still, "hardship_open": "hardship" in still,
+        **{f"{kind}_open": kind in still for kind in ("complaint", "hardship", "fraud", "bereavement")},
         "days_since_last_complaint": bank.ago(complaints, "opened_at"),
+        "complaints_count_90d": len(bank.within(complaints, "opened_at", 90)),
     }  # fmt: skip
