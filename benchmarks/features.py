@@ -236,7 +236,7 @@ def _latest(folder: Path, quick: bool) -> Table:
     engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
     with engine.connect() as connection:
         connection.exec_driver_sql(
-            "CREATE TABLE events (event_id TEXT PRIMARY KEY, customer_id, kind, amount_minor INT, currency, balance_after_minor INT, booked_at INT, recorded_at INT)"
+            "CREATE TABLE events (event_id TEXT PRIMARY KEY, customer_id, kind, amount_minor INT, currency, balance_after_minor INT, booked_at INT, recorded_at INT, transaction_id)"
         )
         connection.exec_driver_sql("CREATE INDEX of_customer ON events (customer_id, booked_at)")
         connection.exec_driver_sql(
@@ -246,7 +246,7 @@ def _latest(folder: Path, quick: bool) -> Table:
         told = [
             (f"E{n}", c, "cash_withdrawal", -100, "CNY", None, AS_OF, AS_OF) for n, c in enumerate(ids) if n % 3 == 0
         ]
-        connection.exec_driver_sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", told)
+        connection.exec_driver_sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", told)
         store.latest(ids[:1], at, connection)
         tries: list[float] = []
         for customer in draw.choices(ids, k=300 if quick else 3_000):

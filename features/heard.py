@@ -14,7 +14,7 @@ import polars as pl
 import sqlalchemy
 
 _EVENTS = """
-SELECT event_id, customer_id, kind, amount_minor, currency, balance_after_minor, booked_at, recorded_at
+SELECT COALESCE(transaction_id, event_id), customer_id, kind, amount_minor, currency, balance_after_minor, booked_at, recorded_at
 FROM events WHERE customer_id {among} AND booked_at < {mark} AND recorded_at <= {mark}
   AND (booked_at >= {mark} OR recorded_at > {mark})
 """
@@ -57,8 +57,9 @@ def read_heard(
         at: The present.
 
     Returns:
-        Rows with EVENT_SCHEMA's and CONSENT_SCHEMA's columns. An event the base has counted may be
-        among them: see features/carried.py.
+        Rows with EVENT_SCHEMA's and CONSENT_SCHEMA's columns; event_id is the id of the booking
+        where the event names one. An event the base has counted may be among them: see
+        features/carried.py.
     """
     if connection is None:
         return [], []

@@ -26,7 +26,7 @@ from features.transactions import LASTS, RATIOS, windows
 SAMPLE = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLES = (
-    "CREATE TABLE events (event_id, customer_id, kind, amount_minor INT, currency, balance_after_minor INT, booked_at INT, recorded_at INT)",
+    "CREATE TABLE events (event_id, customer_id, kind, amount_minor INT, currency, balance_after_minor INT, booked_at INT, recorded_at INT, transaction_id)",
     "CREATE TABLE consents (customer_id, purpose, channel, state, at INT, received_at INT)",
     "CREATE INDEX of_customer ON events (customer_id, booked_at)",
 )
@@ -133,7 +133,7 @@ def _tell(connection: sqlalchemy.Connection, source: Source, ids: Sequence[str],
         booked.dt.epoch("us"), recorded.dt.epoch("us"),
     ).collect()  # fmt: skip
     if len(events):
-        connection.exec_driver_sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", events.rows())
+        connection.exec_driver_sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", events.rows())
     if not source.has("consents"):
         return events, 0
     said = source.scan("consents").filter(mine, pl.col("at").is_between(base, at, closed="left")).select(

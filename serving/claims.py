@@ -57,7 +57,7 @@ def claim_contact(
         raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
     if row.state in (State.RESERVED, State.CLOSED) and (forbidden := _forbidden(engine, connection, row, now)):
-        close(connection, contact_id, Action.RECALL, now)
+        close(connection, contact_id, Action.RECALL, now, forbidden[0])
         message = f"the rules forbid it now ({', '.join(forbidden)}); do not send"
         body = {"error": {"code": "claim_refused", "message": message}}
         return StoredAnswer(json.dumps(body).encode(), Conflict.status)
@@ -106,7 +106,7 @@ def recall_page(connection: Connection, query: RecallsQuery) -> RecallsResponse:
     """A page of contacts that must not be sent any more, oldest first."""
     found = recalls(connection, _after(query.cursor), query.limit)
     page = tuple(Recall(contact_id=row.contact_id, channel=row.channel, campaign_id=row.campaign_id,
-                        reason=row.close_reason or "recalled", recalled_at=instant(row.closed_at or 0))
+                        reason=row.recall_reason or "recalled", recalled_at=instant(row.closed_at or 0))
                  for row in found if query.channel in (None, row.channel))  # fmt: skip
     last = found[-1] if found else None
     return RecallsResponse(recalls=page, cursor=f"{last.closed_at}:{last.contact_id}" if last else query.cursor)

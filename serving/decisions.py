@@ -24,7 +24,7 @@ from rules.types import CUSTOMERS
 from serving.engine import Engine
 from serving.http.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
 from serving.ledger.book import ContactRow, claim, micros, reserve
-from serving.ledger.lifecycle import State
+from serving.ledger.lifecycle import State, expire_unit
 from serving.ledger.records import DecisionRow, record
 from serving.ledger.switches import paused
 from serving.rows import OUTBOUND_VALID, Asked, online_rows
@@ -89,6 +89,8 @@ def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -
             family=engine.families[choice.offer_id], treatment=choice.treatment, campaign_id=decided.row["campaign_id"] if place == 0 else None,
             direction="inbound" if inbound else "outbound", state=State.RESERVED, p_chosen=decided.row["p_chosen"] if place == 0 else None,
             decision_id=answer.decision_id)  # fmt: skip
+        if not inbound:
+            expire_unit(connection, contact.unit_id, now)
         reserve(connection, contact)
         if inbound:  # made by answering: there is nothing left to claim, and its outcome may come at once
             claim(connection, contact_id, now)

@@ -7,6 +7,7 @@ feed report.
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -21,14 +22,14 @@ from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
-from serving.ledger.events import FIELDS, EventRow, enter_suppressions, policy_fold
+from serving.ledger.events import FIELDS, EventRow, enter_suppressions, known_bookings, policy_fold
 from serving.ledger.schema import Statement, events, meta
 from serving.ledger.seed import Progress, seed
 
 CHUNK = 1_000
 _KNOWN_FEED = select(meta.c.value).where(meta.c.name == "seeded_feed")
 _SEEDED = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-_EVENT = Statement(insert(events), "ON CONFLICT (event_id) DO NOTHING")
+_EVENT = Statement(insert(events), "ON CONFLICT DO NOTHING")
 
 
 def is_seeded(home: Home, ledger: Ledger) -> bool:
@@ -83,12 +84,13 @@ def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
             "balance_after_minor",
             "booked_at",
             "recorded_at",
+            "account_id",
         )
         .sort("customer_id", "currency", "booked_at", "transaction_id")
         .collect()
     )
     movements = [EventRow(event_id=r[0], customer_id=r[1], kind=r[2], amount_minor=r[3], currency=r[4], balance_after_minor=r[5],
-                          booked_at=r[6], recorded_at=r[7], received_at=r[7]) for r in rows.iter_rows()]  # fmt: skip
+                          booked_at=r[6], recorded_at=r[7], received_at=r[7], transaction_id=r[0], account_id=r[8]) for r in rows.iter_rows()]  # fmt: skip
     series: dict[tuple[str, str], list[EventRow]] = defaultdict(list)
     for movement in movements:
         series[movement.customer_id, movement.currency or ""].append(movement)
@@ -101,6 +103,9 @@ def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
 def _enter(connection: Connection, chunk: dict[tuple[str, str], list[EventRow]], policy: ContactPolicy) -> None:
     fold = policy_fold(policy)
     unit = unit_of(connection, {customer for customer, _ in chunk})
-    for (customer, currency), rows in chunk.items():
+    told = known_bookings(connection, {row.event_id for rows in chunk.values() for row in rows})
+    for (customer, currency), imported in chunk.items():
+        # A booking that an event told of keeps the event's id, so that it opens the same stretch.
+        rows = [replace(row, event_id=told.get(row.event_id, row.event_id)) for row in imported]
         _EVENT.run_many(connection, [{name: getattr(row, name) for name in FIELDS} for row in rows])
         enter_suppressions(connection, customer, unit[customer], currency, fold(currency, rows, ()))

@@ -55,7 +55,7 @@ def enter_event(engine: Engine, connection: Connection, request: EventRequest, n
         event_id=request.event_id, customer_id=request.customer_id, kind=request.kind.value, amount_minor=request.amount_minor,
         currency=request.currency if money else None, balance_after_minor=request.balance_after_minor if money else None,
         booked_at=_past(micros(request.booked_at), now, "booked_at"), recorded_at=_past(micros(request.recorded_at), now, "recorded_at"),
-        received_at=now)  # fmt: skip
+        received_at=now, transaction_id=request.transaction_id, account_id=request.account_id)  # fmt: skip
     unit = unit_of(connection, [request.customer_id])[request.customer_id]
     accepted = events.accept(connection, row, unit, now, events.policy_fold(engine.policy))
     rule = {row.suppression_id: row.rule_id for row in events.suppressions_of_units(connection, [unit], 0)}

@@ -21,7 +21,7 @@ from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state,
 from rules.terms import Terms
 from rules.types import CUSTOMERS, INSTANT
 from serving.engine import Engine
-from serving.ledger.book import COUNTING, contacts_of_units, micros, unit_of
+from serving.ledger.book import contacts_of_units, micros, unit_of
 from serving.ledger.consents import of_customers
 from serving.ledger.events import suppressions_of_units
 from serving.ledger.outcomes import outcomes_of_units
@@ -133,7 +133,7 @@ def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: S
     since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
     contacts: dict[str, list[ContactFact]] = defaultdict(list)
     for row in contacts_of_units(connection, names, since):
-        if row.state in COUNTING and row.purpose == "marketing" and row.direction == "outbound":
+        if row.counts(window[0]) and row.purpose == "marketing" and row.direction == "outbound":
             starts, ends = (row.sent_at, row.sent_at) if row.sent_at is not None else (row.send_after, row.send_before)
             contacts[row.unit_id].append(ContactFact(row.customer_id, row.channel, row.family or "", starts, ends, row.offer_id or "",
                                                      row.campaign_id or "", row.contact_id, row.sent_at is not None and row.state == "sent"))  # fmt: skip

@@ -67,7 +67,8 @@ def record(connection: Connection, consent: ConsentRow) -> bool:
     if consent.purpose == "marketing" and consent.state != "granted":
         channel = None if consent.channel == ALL else consent.channel
         if is_last_word(connection, consent):
-            recall(connection, consent.received_at, customer_id=consent.customer_id, channel=channel)
+            reason = "opted_out" if consent.state == "withdrawn" else "no_consent"
+            recall(connection, consent.received_at, customer_id=consent.customer_id, channel=channel, reason=reason)
     return True
 
 

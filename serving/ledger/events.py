@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.engine import Connection
 
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
@@ -26,7 +26,11 @@ REACH_MICROS = (730 + 90) * 86_400_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
-    """One event. amount_minor signed, + in, - out; null, as currency: it is not about money."""
+    """One event. amount_minor signed, + in, - out; null, as currency: it is not about money.
+
+    transaction_id, account_id: the booking and the account in the bank's own tables; null: nobody
+    said, and then the event_id is taken for the booking's.
+    """
 
     event_id: str
     customer_id: str
@@ -37,6 +41,8 @@ class EventRow:
     booked_at: int
     recorded_at: int
     received_at: int
+    transaction_id: str | None = None
+    account_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,16 @@ _SUPPRESSION_FIELDS = tuple(field.name for field in fields(SuppressionRow))
 _SUPPRESSION_COLUMNS = tuple(suppressions.c[name] for name in _SUPPRESSION_FIELDS)
 _INSERT = Statement(insert(events))
 _FIND = Statement(select(*COLUMNS).where(events.c.event_id == bindparam("event_id")))
+_OF_BOOKING = Statement(
+    select(*COLUMNS)
+    .where((events.c.transaction_id == bindparam("booking")) | (events.c.event_id == bindparam("booking")))
+    .order_by(events.c.event_id)
+)
+_BOOKED = Statement(
+    select(events.c.transaction_id, events.c.event_id).where(
+        is_listed(events.c.transaction_id, bindparam("transaction_ids"))
+    )
+)
 _MOVEMENTS = Statement(
     select(*COLUMNS)
     .where(events.c.customer_id == bindparam("customer_id"))
@@ -119,12 +135,10 @@ _OF_UNITS = Statement(
 def accept(connection: Connection, event: EventRow, unit_id: str, now: int, fold: Fold) -> Accepted:
     """Store an event and move the customer's suppressions in its currency accordingly.
 
-    ConflictError where its id came with other content; ValueError where it lies in the future.
+    A booking counts once, under whichever id it was told first. ConflictError where its id, or its
+    transaction_id, came with other content; ValueError where it lies in the future.
     """
-    known = _FIND.run(connection, event_id=event.event_id).fetchone()
-    if known is not None:
-        if replace(EventRow(**dict(zip(FIELDS, known, strict=True))), received_at=0) != replace(event, received_at=0):
-            raise ConflictError("this event_id came with other content before; take a new one")
+    if _is_known(connection, event):
         return Accepted(False)
     if max(event.booked_at, event.recorded_at) > now:
         raise ValueError("the event is booked or recorded in the future; send it when it happened")
@@ -135,6 +149,34 @@ def accept(connection: Connection, event: EventRow, unit_id: str, now: int, fold
         return Accepted(True)
     opened, closed = _refold(connection, event, event.currency, unit_id, fold)
     return Accepted(True, opened, closed)
+
+
+def _is_known(connection: Connection, event: EventRow) -> bool:
+    row = _FIND.run(connection, event_id=event.event_id).fetchone()
+    if row is not None:
+        known = EventRow(**dict(zip(FIELDS, row, strict=True)))
+        if known.transaction_id == known.event_id:  # as the import enters it
+            return _is_same_booking(known, event)
+        if replace(known, received_at=0) != replace(event, received_at=0):
+            raise ConflictError("this event_id came with other content before; take a new one")
+        return True
+    booking = event.transaction_id or event.event_id
+    row = _OF_BOOKING.run(connection, booking=booking).fetchone()
+    return row is not None and _is_same_booking(EventRow(**dict(zip(FIELDS, row, strict=True))), event)
+
+
+def _is_same_booking(known: EventRow, event: EventRow) -> bool:
+    """True; ConflictError where the two cannot be one booking. Clocks and balances may differ by source."""
+    for name in ("customer_id", "amount_minor", "currency"):
+        if getattr(known, name) != getattr(event, name):
+            raise ConflictError(f"this booking came with another {name} before; send the id of its own booking")
+    return True
+
+
+def known_bookings(connection: Connection, transaction_ids: Iterable[str]) -> dict[str, str]:
+    """transaction_id -> event_id of those bookings an event has told of already."""
+    rows = _BOOKED.run(connection, transaction_ids=json.dumps(sorted(set(transaction_ids)))).fetchall()
+    return {str(transaction_id): str(event_id) for transaction_id, event_id in rows}
 
 
 def _refold(
@@ -226,8 +268,13 @@ def suppressions_table(connection: Connection, since: int) -> pa.Table:
 
 
 def events_table(connection: Connection, since: int) -> pa.Table:
-    """Events received at `since` or later, for the batch; EventRow's columns."""
-    query = select(*COLUMNS).where(events.c.received_at >= since).order_by(events.c.event_id)
+    """Events received at `since` or later, for the batch; EventRow's columns.
+
+    event_id is the id of the booking where the event names one: by it features drop what a
+    snapshot has counted.
+    """
+    booking = func.coalesce(events.c.transaction_id, events.c.event_id).label("event_id")
+    query = select(booking, *COLUMNS[1:]).where(events.c.received_at >= since).order_by(events.c.event_id)
     return arrow(connection, query, arrow_schema(COLUMNS))
 
 

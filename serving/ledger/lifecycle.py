@@ -17,11 +17,12 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import Statement, arrow, arrow_schema, contacts, is_listed, outcomes
+from serving.ledger.writer import LedgerError
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
 
@@ -99,12 +100,22 @@ class ContactRow:
     sent_at: int | None = None
     closed_at: int | None = None
     close_reason: str | None = None
+    recall_reason: str | None = None  # a slug of rules.reasons, or who took it back
     p_chosen: float | None = None
     decision_id: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Column -> value."""
         return dict(zip(FIELDS, _values(self), strict=True))
+
+
+    def standing(self, now: int) -> str:
+        """Its state; what was reserved and can no longer be claimed is closed, whether anyone closed it or not."""
+        return State.CLOSED if self.state == State.RESERVED and self.send_before <= now else self.state
+
+    def counts(self, now: int) -> bool:
+        """Whether caps count it."""
+        return self.standing(now) in COUNTING
 
 
 FIELDS = tuple(field.name for field in fields(ContactRow))
@@ -120,12 +131,19 @@ _OF_UNITS = Statement(
     .where(contacts.c.send_before >= bindparam("since"))
     .order_by(contacts.c.unit_id, contacts.c.send_after, contacts.c.contact_id)
 )
+_MOVED = ("state", "send_before", "claimed_at", "sent_at", "closed_at", "close_reason", "recall_reason")
+# From the state it was read in only: where two workers move a contact at once, one of them moves nothing.
 _MOVE = Statement(
     update(contacts)
-    .where(contacts.c.contact_id == bindparam("id"))
-    .values({name: bindparam(name) for name in
-             ("state", "send_before", "claimed_at", "sent_at", "closed_at", "close_reason")})
-)  # fmt: skip
+    .where(contacts.c.contact_id == bindparam("id"), contacts.c.state == bindparam("was"))
+    .values({name: bindparam(name) for name in _MOVED})
+)
+_CLOSE_DEAD = Statement(
+    update(contacts)
+    .where(contacts.c.unit_id == bindparam("unit"), contacts.c.state == bindparam("was"))
+    .where(contacts.c.send_before <= bindparam("now"))
+    .values(state=bindparam("state"), closed_at=bindparam("now"), close_reason=bindparam("close_reason"))
+)
 
 
 def reserve(connection: Connection, contact: ContactRow) -> None:
@@ -183,15 +201,22 @@ def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: in
     return [ContactRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
-def contacts_table(connection: Connection, since: int) -> pa.Table:
+def contacts_table(connection: Connection, since: int, now: int | None = None) -> pa.Table:
     """Contacts of all whose send window ends, or whose last outcome came, at `since` or later.
 
-    ContactRow's columns, instants int64 microseconds, by contact_id, in every state.
+    ContactRow's columns, instants int64 microseconds, by contact_id, in every state. now: what is
+    reserved and can no longer be claimed shows as closed, whether it was closed yet or not.
     """
     answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since)
     recent = (contacts.c.send_before >= since) | contacts.c.contact_id.in_(answered)
-    query = select(*COLUMNS).where(recent).order_by(contacts.c.contact_id)
+    shown = [column if column is not contacts.c.state or now is None else _standing(now) for column in COLUMNS]
+    query = select(*shown).where(recent).order_by(contacts.c.contact_id)
     return arrow(connection, query, arrow_schema(COLUMNS))
+
+
+def _standing(now: int) -> ColumnElement[str]:
+    is_dead = and_(contacts.c.state == State.RESERVED, contacts.c.send_before <= now)
+    return case((is_dead, str(State.CLOSED)), else_=contacts.c.state).label("state")
 
 
 def claim(connection: Connection, contact_id: str, now: int) -> ContactRow:
@@ -205,7 +230,7 @@ def claim(connection: Connection, contact_id: str, now: int) -> ContactRow:
         raise _refused(row, Action.CLAIM, "is not due; claim at most a minute before send_after")
     if now >= row.send_before:
         raise _refused(row, Action.CLAIM, "is past its send_before; it will expire")
-    return _move(connection, replace(row, state=State.CLAIMED, claimed_at=now))
+    return _move(connection, row, replace(row, state=State.CLAIMED, claimed_at=now))
 
 
 def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
@@ -217,19 +242,20 @@ def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
     if row.state == State.SENT:
         return row
     late = max(row.send_before, at)
-    return _move(connection, replace(row, state=State.SENT, sent_at=at, send_before=late))
+    return _move(connection, row, replace(row, state=State.SENT, sent_at=at, send_before=late))
 
 
-def close(connection: Connection, contact_id: str, action: Action, now: int) -> ContactRow:
+def close(connection: Connection, contact_id: str, action: Action, now: int, reason: str | None = None) -> ContactRow:
     """Close a contact that will not be sent (EXPIRE, CANCEL, RECALL, NOT_SENT); it counts no more.
 
-    A closed one stays as it is, first reason and all; LifecycleError where it was sent.
+    reason: why it is recalled. A closed one stays as it is, first reason and all; LifecycleError
+    where it was sent.
     """
     row = _movable(connection, contact_id, action)
     if row.state == State.CLOSED:
         return row
-    closed = replace(row, state=State.CLOSED, closed_at=now, close_reason=str(action))
-    return _move(connection, closed)
+    closed = replace(row, state=State.CLOSED, closed_at=now, close_reason=str(action), recall_reason=reason)
+    return _move(connection, row, closed)
 
 
 def expire(connection: Connection, now: int, limit: int = 1_000) -> int:
@@ -238,17 +264,31 @@ def expire(connection: Connection, now: int, limit: int = 1_000) -> int:
     Claimed ones stay: they may have gone out, and what may have gone out counts.
     """
     over = and_(contacts.c.state == State.RESERVED, contacts.c.send_before <= now)
-    ids = select(contacts.c.contact_id).where(over).order_by(contacts.c.contact_id).limit(limit)
+    ids = select(contacts.c.contact_id).where(over).order_by(contacts.c.send_before).limit(limit)
+    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
+        ids = ids.with_for_update(skip_locked=True)
     return _close_all(connection, contacts.c.contact_id.in_(ids), Action.EXPIRE, now)
+
+
+def expire_unit(connection: Connection, unit_id: str, now: int) -> int:
+    """Close what is reserved for the unit and can no longer be claimed; how many.
+
+    Whoever reserves calls it in the same transaction: what was not counted can then not be claimed
+    either, by no worker and no clock.
+    """
+    done = _CLOSE_DEAD.run(
+        connection, unit=unit_id, was=State.RESERVED, now=now, state=State.CLOSED, close_reason=Action.EXPIRE
+    )
+    return max(int(done.rowcount), 0)
 
 
 def recall(
     connection: Connection, now: int, *, customer_id: str | None = None,
-    campaign_id: str | None = None, channel: str | None = None,
+    campaign_id: str | None = None, channel: str | None = None, reason: str = "operator",
 ) -> int:  # fmt: skip
     """Recall what is reserved for a customer or a campaign, on one channel or all; how many.
 
-    Only outbound marketing is recalled. What is claimed is on its way already.
+    reason: why, for those who hold a list: a slug of rules.reasons, or `operator`. Only outbound marketing is recalled. What is claimed is on its way already.
     """
     if (customer_id is None) == (campaign_id is None):
         raise ValueError("recall either a customer or a campaign; name exactly one of them")
@@ -262,7 +302,7 @@ def recall(
     )
     if channel is not None:
         open_marketing = and_(open_marketing, contacts.c.channel == channel)
-    return _close_all(connection, and_(chosen, open_marketing), Action.RECALL, now)
+    return _close_all(connection, and_(chosen, open_marketing), Action.RECALL, now, reason)
 
 
 def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
@@ -307,15 +347,13 @@ def _refused(row: ContactRow, action: Action, why: str) -> LifecycleError:
     return LifecycleError(f"the contact {why}", State(row.state), action)
 
 
-def _move(connection: Connection, row: ContactRow) -> ContactRow:
-    _MOVE.run(
-        connection, id=row.contact_id, state=row.state, send_before=row.send_before,
-        claimed_at=row.claimed_at,
-        sent_at=row.sent_at, closed_at=row.closed_at, close_reason=row.close_reason,
-    )  # fmt: skip
+def _move(connection: Connection, was: ContactRow, row: ContactRow) -> ContactRow:
+    values = {name: getattr(row, name) for name in _MOVED}
+    if _MOVE.run(connection, id=row.contact_id, was=was.state, **values).rowcount != 1:
+        raise LedgerError("the contact was moved by another worker in this moment; ask again")
     return row
 
 
-def _close_all(connection: Connection, which: Any, action: Action, now: int) -> int:
-    values = {"state": State.CLOSED, "closed_at": now, "close_reason": str(action)}
+def _close_all(connection: Connection, which: Any, action: Action, now: int, reason: str | None = None) -> int:
+    values = {"state": State.CLOSED, "closed_at": now, "close_reason": str(action), "recall_reason": reason}
     return connection.execute(update(contacts).where(which).values(values)).rowcount

@@ -31,7 +31,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
-HEAD = "0001"  # the newest migration; a database at another revision is migrated or refused
+HEAD = "0003"  # the newest migration; a database at another revision is migrated or refused
 
 Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
 Share = Double[float]().with_variant(REAL, "sqlite")
@@ -92,6 +92,7 @@ contacts = _table(
     _whole("sent_at", nullable=True),
     _whole("closed_at", nullable=True),
     _word("close_reason"),
+    _word("recall_reason"),  # why it was recalled: a slug of rules.reasons, or who took it back
     Column("p_chosen", Share),
     _word("decision_id"),
     _one_of("state", STATES),
@@ -102,6 +103,10 @@ contacts = _table(
     Index("contacts_of_customer", "customer_id"),
     Index(
         "contacts_due", "channel", "send_after", "contact_id",
+        sqlite_where=text("state = 'reserved'"), postgresql_where=text("state = 'reserved'"),
+    ),
+    Index(
+        "contacts_waiting", "send_before",
         sqlite_where=text("state = 'reserved'"), postgresql_where=text("state = 'reserved'"),
     ),
     Index(
@@ -130,7 +135,10 @@ events = _table(
     _whole("booked_at"),
     _whole("recorded_at"),
     _whole("received_at"),
+    _word("transaction_id"),  # the booking in the bank's own tables; null: nobody said
+    _word("account_id"),
     Index("events_of_customer", "customer_id", "booked_at"),
+    Index("events_of_transaction", "transaction_id", unique=True),
     Index("events_received", "received_at"),
 )
 

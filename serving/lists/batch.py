@@ -58,7 +58,7 @@ def read_inputs(
     since = micros(at - LOOK_BACK)
     with ledger.read() as connection:
         scopes = paused(connection)
-        tables = {"contacts": contacts_table(connection, since), "outcomes": outcomes_table(connection, since),
+        tables = {"contacts": contacts_table(connection, since, micros(at)), "outcomes": outcomes_table(connection, since),
                   "suppressions": suppressions_table(connection, since), "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)

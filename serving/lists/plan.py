@@ -198,7 +198,8 @@ def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) ->
     """Customers of whom, or of whose unit, the ledger holds something else than the plan read."""
     of_unit = {str(row["customer_id"]): str(row["unit_id"]) for row in rows}
     here = contacts_of_units(connection, of_unit.values(), _since(plan))
-    marks = _marks((contact.unit_id, contact.state) for contact in here if contact.decision_id != plan.run)
+    at = micros(plan.inputs.at)
+    marks = _marks((contact.unit_id, contact.standing(at)) for contact in here if contact.decision_id != plan.run)
     listed = json.dumps(sorted(of_unit))
     about: Counter[str] = Counter()
     for found in [statement.run(connection, customer_ids=listed).fetchall() for statement in _ABOUT]:
@@ -235,7 +236,7 @@ def _recall_former(connection: Connection, run: str, chosen: list[Row], now: int
     mine = (contacts.c.decision_id == run, contacts.c.state == State.RESERVED)
     former = connection.execute(select(contacts.c.contact_id).where(*mine)).scalars().all()
     for contact_id in sorted(set(former) - wanted):
-        close(connection, contact_id, Action.RECALL, now)
+        close(connection, contact_id, Action.RECALL, now, "superseded")
 
 
 def _contact(plan: Plan, row: Row) -> ContactRow:

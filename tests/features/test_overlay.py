@@ -149,7 +149,7 @@ def ledger() -> sa.Connection:
     connection.execute(
         sa.text(
             "CREATE TABLE events (event_id, customer_id, kind, amount_minor, currency,"
-            " balance_after_minor, booked_at, recorded_at, received_at)"
+            " balance_after_minor, booked_at, recorded_at, received_at, transaction_id)"
         )
     )
     connection.execute(

@@ -109,7 +109,8 @@ class ClaimResponse(Message):
     send_before: Instant
     """Not to be sent later."""
     claim_expires_at: Instant
-    """Send and report it sent by then; afterwards claim again."""
+    """Send by then, and report it sent. What has not gone out by then must not go out any more: cancel
+    it with reason `not_sent`, which frees its cap, and ask for a new decision. A contact is claimed once."""
 
 
 class SentRequest(Message):
@@ -181,7 +182,8 @@ class Recall(Message):
     campaign_id: Id | None
     """The campaign; null: none."""
     reason: Note
-    """Why: a reason slug such as `opted_out`, or `cancelled`."""
+    """Why: a reason slug such as `opted_out`, `operator` for a recall by hand, `superseded` where its
+    run was planned anew; `recalled` where nobody said."""
     recalled_at: Instant
     """Since when."""
 

@@ -112,6 +112,11 @@ class EventRequest(Message):
     """When it happened."""
     recorded_at: Instant
     """When the source knew."""
+    transaction_id: Id | None = None
+    """The booking in the bank's own tables, which counts once however often it is told; null: the
+    source does not know it, and the event_id is taken for it."""
+    account_id: Id | None = None
+    """The account in the bank's own tables; null: the source does not say."""
 
     @model_validator(mode="after")
     def _money_is_whole(self) -> Self:

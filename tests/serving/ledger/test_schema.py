@@ -24,8 +24,8 @@ SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 
 
 def upgrade() -> None:
@@ -37,9 +37,9 @@ def upgrade() -> None:
 def _scripts(folder: Path, then: str = "pass") -> Path:
     """Our migrations and one more, as a later release would bring it."""
     (folder / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/0001_first_tables.py"):
-        (folder / name).write_text((MIGRATIONS / name).read_text())
-    (folder / "versions" / "0002_later.py").write_text(SECOND.format(then=then))
+    for path in (MIGRATIONS / "env.py", *(MIGRATIONS / "versions").glob("*.py")):
+        (folder / path.relative_to(MIGRATIONS)).write_text(path.read_text())
+    (folder / "versions" / "9999_later.py").write_text(SECOND.format(then=then, head=HEAD))
     return folder
 
 
@@ -89,9 +89,30 @@ def test_migrations_of_an_empty_database_make_exactly_the_declared_tables(tmp_pa
 def test_migration_keeps_the_rows_of_a_filled_database(tmp_path: Path) -> None:
     path = tmp_path / "nbo.db"
     _filled(path)
-    _migrate(path, _scripts(tmp_path / "later"), "0002")
+    _migrate(path, _scripts(tmp_path / "later"), "9999")
     assert _rows(path, "SELECT * FROM units") == [("C1", "H1", None)]
-    assert _rows(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+def test_a_ledger_of_the_first_release_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    """Filled at 0001, as the first release left it: every row is there afterwards, new columns empty."""
+    path = tmp_path / "nbo.db"
+    _migrate(path, head="0001")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text(
+            "INSERT INTO contacts (contact_id, customer_id, unit_id, channel, purpose, direction, state, source, decided_at,"
+            " send_after, send_before, close_reason) VALUES ('k1', 'C1', 'H1', 'sms', 'marketing', 'outbound', 'closed',"
+            " 'decision', 1, 1, 2, 'recalled')"))  # fmt: skip
+        for event_id in ("e1", "e2"):
+            connection.execute(text(
+                f"INSERT INTO events (event_id, customer_id, kind, booked_at, recorded_at, received_at) VALUES ('{event_id}', 'C1', 'salary', 1, 1, 1)"))  # fmt: skip
+    engine.dispose()
+    _migrate(path)
+    assert _rows(path, "SELECT contact_id, close_reason, recall_reason FROM contacts") == [("k1", "recalled", None)]
+    told = _rows(path, "SELECT event_id, transaction_id, account_id FROM events ORDER BY 1")
+    assert told == [("e1", None, None), ("e2", None, None)]
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
 
 def test_migration_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -99,7 +120,7 @@ def test_migration_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Pat
     _filled(path)
     broken = _scripts(tmp_path / "later", then='op.execute("SELECT * FROM nowhere")')
     with pytest.raises(Exception, match="nowhere"):
-        _migrate(path, broken, "0002")
+        _migrate(path, broken, "9999")
     assert _rows(path, "SELECT * FROM units") == [("C1", "H1")]
     assert _rows(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
@@ -107,10 +128,10 @@ def test_migration_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Pat
 def test_database_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "nbo.db"
     _filled(path)
-    _migrate(path, _scripts(tmp_path / "later"), "0002")
+    _migrate(path, _scripts(tmp_path / "later"), "9999")
     with pytest.raises(LedgerError, match="newer version"):
         _migrate(path)
-    assert _rows(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
 def _statements() -> list[tuple[str, Statement]]:
