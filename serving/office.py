@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,7 +42,8 @@ from serving.http.messages import (
     SwitchRequest,
 )  # fmt: skip
 from serving.ledger import idempotency, records
-from serving.ledger.book import Ledger, LedgerError
+from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches
+from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
 from serving.ledger.seed import Progress
@@ -62,7 +64,7 @@ def open_office(home: Path, serving: bool = True) -> "Office":
     except BaseException:
         ledger.close()
         raise
-    return Office(engine, ledger)
+    return Office(engine, ledger, expiring=serving)
 
 
 def open_engine(home: Home) -> Engine:
@@ -72,7 +74,10 @@ def open_engine(home: Home) -> Engine:
 
 def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
     """The ledger of a home on the home's clock; a simulated one may be moved ahead at will."""
-    return Ledger.open(home.database_url, home.now, home.secret(), serving=serving, bounds=_bounds(home))
+    on_wall = home.settings.clock != "simulated"
+    return Ledger.open(
+        home.database_url, home.now, home.secret(), serving=serving, bounds=_bounds(home), server_time=on_wall
+    )
 
 
 def _bounds(home: Home) -> ClockBounds:
@@ -112,11 +117,15 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
 class Office:
     """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
-    def __init__(self, engine: Engine, ledger: Ledger) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
+        """expiring: close every few seconds what was reserved and not claimed in time, until `close`."""
         self.engine, self.ledger = engine, ledger
+        self._expiry = Expiry(ledger) if expiring else None
 
     def close(self) -> None:
         """Finish what waits and let go of the ledger."""
+        if self._expiry is not None:
+            self._expiry.stop()
         self.ledger.close()
 
     def who(self, presented: str) -> Principal | None:
@@ -128,7 +137,7 @@ class Office:
         """Whether the ledger takes a write, and how fresh the data are."""
         found: tuple[str, ...] = ()
         try:
-            self.ledger.write(lambda _: None).result(timeout=2)
+            self.ledger.write(lambda _: None, touches=NOTHING).result(timeout=2)
         except (LedgerError, TimeoutError) as error:
             found = (str(error) or "the ledger is busy",)
         at = self._now()
@@ -140,7 +149,8 @@ class Office:
 
     def decide(self, request: DecisionRequest, call: Call) -> Pending:
         """The decision, recorded; outbound: its contact reserved."""
-        return self._write(call, lambda connection, now: self._decide(connection, now, request, call, 0))
+        touches = Touches(customers=(request.customer_id,))
+        return self._write(call, touches, lambda connection, now: self._decide(connection, now, request, call, 0))
 
     def decide_batch(self, request: BatchDecisionRequest, call: Call) -> Pending:
         """The decisions in order, in one transaction: a unit that comes twice sees its first contact."""
@@ -149,7 +159,7 @@ class Office:
             answers = [self._decide(connection, now, one, call, place) for place, one in enumerate(request.decisions)]
             return BatchDecisionResponse(decisions=tuple(answers))
 
-        return self._write(call, work)
+        return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
         """A page of contacts to claim."""
@@ -159,25 +169,33 @@ class Office:
     def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
         """The contact, claimed, unless a rule forbids it now."""
         return self._write(
-            call, lambda connection, now: claim_contact(self.engine, connection, contact_id, call.principal, now)
+            call,
+            Touches(contacts=(contact_id,)),
+            lambda connection, now: claim_contact(self.engine, connection, contact_id, call.principal, now),
         )
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
         """The contact, sent."""
         return self._write(
-            call, lambda connection, now: confirm_sent(connection, contact_id, request, call.principal, now)
+            call,
+            Touches(contacts=(contact_id,)),
+            lambda connection, now: confirm_sent(connection, contact_id, request, call.principal, now),
         )
 
     def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
         """The contact, closed unsent."""
         return self._write(
-            call, lambda connection, now: cancel_contact(connection, contact_id, request, call.principal, now)
+            call,
+            Touches(contacts=(contact_id,)),
+            lambda connection, now: cancel_contact(connection, contact_id, request, call.principal, now),
         )
 
     def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:
         """Another system's contact, entered as sent."""
         return self._write(
-            call, lambda connection, now: enter_external(self.engine, connection, request, call.principal, now)
+            call,
+            Touches(customers=(request.customer_id,), names=(f"contact {request.contact_id}",)),
+            lambda connection, now: enter_external(self.engine, connection, request, call.principal, now),
         )
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
@@ -187,20 +205,35 @@ class Office:
 
     def outcome(self, request: OutcomeRequest, call: Call) -> Pending:
         """The outcome, stored."""
-        return self._write(call, lambda connection, now: enter_outcome(connection, request, call.principal, now))
+        return self._write(
+            call,
+            Touches(contacts=(request.contact_id,)),
+            lambda connection, now: enter_outcome(connection, request, call.principal, now),
+        )
 
     def event(self, request: EventRequest, call: Call) -> Pending:
         """The event, stored, and the suppressions it opened and closed."""
-        return self._write(call, lambda connection, now: enter_event(self.engine, connection, request, now))
+        bookings = {request.event_id, request.transaction_id or request.event_id}
+        return self._write(
+            call,
+            Touches(customers=(request.customer_id,), names=[f"booking {name}" for name in bookings]),
+            lambda connection, now: enter_event(self.engine, connection, request, now),
+        )
 
     def consent(self, request: ConsentRequest, call: Call) -> Pending:
         """The consent, stored."""
-        return self._write(call, lambda connection, now: enter_consent(connection, request, now))
+        return self._write(
+            call,
+            Touches(customers=(request.customer_id,), names=(f"consent {request.consent_id}",)),
+            lambda connection, now: enter_consent(connection, request, now),
+        )
 
     def switch(self, request: SwitchRequest, call: Call) -> Pending:
         """Where the scope stands."""
         return self._write(
-            call, lambda connection, now: turn_switch(self.engine, connection, request, call.principal, now)
+            call,
+            Touches(names=("switches",)),
+            lambda connection, now: turn_switch(self.engine, connection, request, call.principal, now),
         )
 
     def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
@@ -220,8 +253,11 @@ class Office:
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
 
-    def _write(self, call: Call, work: Work) -> Pending:
-        """Run the work once per idempotency key, in a transaction, and store its answer there."""
+    def _write(self, call: Call, touches: Touches, work: Work) -> Pending:
+        """Run the work once per idempotency key, in a transaction, and store its answer there.
+
+        The key is held like a unit: its twin on another worker waits, and then reads the answer.
+        """
         name, key, body = call.principal.name, call.idempotency_key or "", call.body_sha256 or ""
 
         def task(connection: Connection) -> StoredAnswer:
@@ -235,7 +271,8 @@ class Office:
             idempotency.remember(connection, name, call.route, key, body, stored, now)
             return answer
 
-        return self.ledger.write(task, call.deadline)
+        held = replace(touches, names=(*touches.names, f"key {name} {call.route} {key}"))
+        return self.ledger.write(task, call.deadline, touches=held)
 
     def _decide(
         self, connection: Connection, now: int, request: DecisionRequest, call: Call, place: int

@@ -37,11 +37,11 @@ from serving.http.messages import (
     SentRequest,
     SwitchRequest,
 )
+from serving.ledger.errors import CrowdedError, DeadlineError, InDoubtError, LedgerError, RowError
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.keys import Principal
 from serving.ledger.lifecycle import LifecycleError
 from serving.ledger.switches import SwitchError
-from serving.ledger.writer import CrowdedError, DeadlineError, LedgerError, RowError
 
 
 class DoorError(Exception):
@@ -119,6 +119,8 @@ def as_door_error(error: BaseException) -> DoorError | None:
             return TooLate(str(error))
         case CrowdedError():
             return Busy(str(error))
+        case InDoubtError():
+            return Unavailable(str(error), code="outcome_unknown")
         case LedgerError():
             return Unavailable(str(error))
         case RowError():

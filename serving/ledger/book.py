@@ -19,6 +19,8 @@ from sqlalchemy import bindparam, create_engine, event, insert, select
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
+from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, ServerClock, micros
+from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
 from serving.ledger.lifecycle import (
     COUNTING,
     TRANSITIONS,
@@ -41,28 +43,15 @@ from serving.ledger.lifecycle import (
     reserve_many,
     sent,
 )
+from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, unit_of
 from serving.ledger.migrations.upgrade import bring_up_to_date, revision
 from serving.ledger.schema import HEAD, Statement, is_listed, meta, units
-from serving.ledger.writer import (
-    ClockBounds,
-    ClockError,
-    DeadlineError,
-    LedgerClock,
-    LedgerError,
-    RowError,
-    Writer,
-    in_plain_words,
-    micros,
-)
+from serving.ledger.writer import Writer
 
 T = TypeVar("T")
-_ALL_UNITS, _ONE_UNIT = 4720260602, 1  # PostgreSQL's names of the locks: the same in every worker
 
 _GET_META = Statement(select(meta.c.value).where(meta.c.name == bindparam("name")))
 _SET_META = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-_UNITS = Statement(
-    select(units.c.customer_id, units.c.unit_id).where(is_listed(units.c.customer_id, bindparam("customer_ids")))
-)
 
 
 class Ledger:
@@ -71,11 +60,16 @@ class Ledger:
     secret: the home's secret, for keys and seals.
     """
 
-    def __init__(self, address: URL, clock: LedgerClock, secret: bytes, lock: int | None) -> None:
+    def __init__(
+        self, address: URL, clock: LedgerClock, secret: bytes, lock: int | None, server: ServerClock | None = None
+    ) -> None:
         self.secret = secret
-        self._clock, self._lock = clock, lock
+        self._clock, self._lock, self._server = clock, lock, server
         self._writing, self._reading = _engine(address, True), _engine(address, False)
-        self._writer = Writer(self._writing, self._see, lock=lock_units)
+        self._writer = Writer(self._writing, self._see, lock=hold)
+        if server is not None:
+            with self.read() as connection:
+                server.sync(connection)
 
     @classmethod
     def open(
@@ -86,18 +80,21 @@ class Ledger:
         *,
         serving: bool = False,
         bounds: ClockBounds | None = None,
+        server_time: bool = False,
     ) -> Self:
         """The ledger at a SQLAlchemy URL, brought to the newest tables.
 
         serving: hold the one place of the serving process until `close` (SQLite). bounds: how
-        far the clock may move. LedgerError, one line, where it is taken, newer or unreadable.
+        far the clock may move. server_time: on PostgreSQL the server's clock instead of `clock`.
+        LedgerError, one line, where the place is taken, or the file is newer or unreadable.
         """
         address = _address(url)
         lock = _only_one(Path(address.database or "")) if serving and _is_sqlite(address) else None
         try:
             with _plainly():
                 _migrated(address)
-            return cls(address, LedgerClock(clock, bounds or ClockBounds()), secret, lock)
+            server = ServerClock() if server_time and not _is_sqlite(address) else None
+            return cls(address, LedgerClock(server or clock, bounds or ClockBounds()), secret, lock, server)
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -123,13 +120,15 @@ class Ledger:
         task: Callable[[Connection], T],
         deadline: float | None = None,
         units: Sequence[str] | None = None,
+        touches: Touches | None = None,
     ) -> Future[T]:
         """The task's answer once it is on disk; see `Writer.submit`.
 
-        units: those whose contacts the task counts, () where it counts none; null: any, which is
-        safe and, on PostgreSQL, makes the other workers wait. SQLite does not care.
+        touches: what the task counts, or reads and then writes; units: the same where it is units
+        alone, () nothing. Both null: it may be anything, which is safe and, on PostgreSQL, makes
+        the other workers wait. SQLite does not care.
         """
-        return self._writer.submit(task, deadline, units)
+        return self._writer.submit(task, deadline, touches if units is None else Touches(units=units))
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -156,21 +155,29 @@ class Ledger:
 
     def _see(self, connection: Connection) -> None:
         """Start of each writing transaction: what time it is, on paper."""
+        if connection.dialect.name == "postgresql":
+            self._see_with_others(connection)
+            return
         seen = read_meta(connection, "last_seen")
         if seen is not None:
             self._clock.remember(int(seen))
+        # Always written: a transaction that begins has shown that the disk takes it.
+        write_meta(connection, "last_seen", str(self._clock.now()))
+
+    def _see_with_others(self, connection: Connection) -> None:
+        """The same beside other workers: one of them writes it each second, and nobody waits for that row."""
+        cursor = connection.connection.cursor()
+        cursor.execute(f"SELECT {SERVER_MICROS}, (SELECT value FROM meta WHERE name = 'last_seen')")
+        told, seen = cursor.fetchone()
+        if self._server is not None:
+            self._server.told(told)
+        if seen is not None:
+            self._clock.remember(int(seen))
         now = self._clock.now()
-        # PostgreSQL's workers would queue for this one row; a second's staleness is harmless there.
-        # SQLite's one writer always writes: a transaction that begins has shown the disk takes it.
-        if connection.dialect.name == "sqlite" or seen is None or now - int(seen) > 1_000_000:
-            write_meta(connection, "last_seen", str(now))
-
-
-def unit_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, str]:
-    """Customer -> unit for each of the customers; whoever has no entry is a unit of his own."""
-    asked = list(dict.fromkeys(customer_ids))
-    rows = _UNITS.run(connection, customer_ids=json.dumps(asked)).fetchall()
-    return {customer_id: customer_id for customer_id in asked} | dict(rows)
+        if seen is None or now - int(seen) > 1_000_000:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (CLOCK,))
+            if cursor.fetchone()[0]:
+                write_meta(connection, "last_seen", str(now))
 
 
 def members_of(connection: Connection, unit_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -185,23 +192,6 @@ def members_of(connection: Connection, unit_ids: Iterable[str]) -> dict[str, lis
     for unit_id, customer_id in rows:
         members.setdefault(unit_id, []).append(customer_id)
     return {unit_id: members.get(unit_id, [unit_id]) for unit_id in asked}
-
-
-def lock_units(connection: Connection, unit_ids: Sequence[str] | None) -> None:
-    """Hold the units, null all of them, until the transaction ends.
-
-    SQLite: nothing to do, its one writer holds everything. PostgreSQL: an advisory lock each, in
-    sorted order, so that two transactions never wait in a circle; all: the one lock above them.
-    """
-    if connection.dialect.name != "postgresql":
-        return
-    if unit_ids is None:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_ALL_UNITS,))
-        return
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock_shared(%s)", (_ALL_UNITS,))
-    for unit_id in sorted(set(unit_ids)):
-        lock = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
-        connection.exec_driver_sql(lock, (_ONE_UNIT, unit_id))
 
 
 def read_meta(connection: Connection, name: str) -> str | None:
@@ -306,9 +296,37 @@ def _engine(address: URL, writes: bool) -> Engine:
 
 
 __all__ = [
-    "COUNTING", "TRANSITIONS", "Action", "ClockBounds", "ClockError", "ContactRow",
-    "DeadlineError", "Ledger", "LedgerError", "LifecycleError", "RowError", "State", "claim",
-    "close", "contacts_of_units", "contacts_table", "due", "enter_external", "enter_sent",
-    "expire", "find", "lock_units", "members_of", "micros", "read_meta", "recall", "recalls",
-    "reserve", "reserve_many", "sent", "unit_of", "write_meta",
+    "COUNTING",
+    "NOTHING",
+    "TRANSITIONS",
+    "Action",
+    "ClockBounds",
+    "ClockError",
+    "ContactRow",
+    "DeadlineError",
+    "Ledger",
+    "LedgerError",
+    "LifecycleError",
+    "RowError",
+    "State",
+    "Touches",
+    "claim",
+    "close",
+    "contacts_of_units",
+    "contacts_table",
+    "due",
+    "enter_external",
+    "enter_sent",
+    "expire",
+    "find",
+    "members_of",
+    "micros",
+    "read_meta",
+    "recall",
+    "recalls",
+    "reserve",
+    "reserve_many",
+    "sent",
+    "unit_of",
+    "write_meta",
 ]  # fmt: skip

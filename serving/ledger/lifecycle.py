@@ -20,9 +20,9 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, update
 from sqlalchemy.engine import Connection
 
+from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import Statement, arrow, arrow_schema, contacts, is_listed, outcomes
-from serving.ledger.writer import LedgerError
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
 
@@ -107,7 +107,6 @@ class ContactRow:
     def values(self) -> dict[str, Any]:
         """Column -> value."""
         return dict(zip(FIELDS, _values(self), strict=True))
-
 
     def standing(self, now: int) -> str:
         """Its state; what was reserved and can no longer be claimed is closed, whether anyone closed it or not."""

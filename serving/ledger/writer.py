@@ -1,13 +1,5 @@
 """The one thread that writes: groups of requests, a savepoint each, answered after COMMIT.
 
-    ValueError
-    └── LedgerError           the ledger cannot do it now; nothing was kept; ask again (503)
-        ├── DeadlineError     the caller's time ran out before the commit; nothing was kept
-        ├── CrowdedError      too many requests wait already (429)
-        └── ClockError        the clock jumped; an operator has to look at it
-    ValueError
-    └── RowError              the row breaks a constraint of its table; sending it again won't help
-
 Requests that arrive while a transaction runs form the next one; nobody waits for company. A
 request that fails is rolled back to its savepoint and leaves the others as they are.
 """
@@ -18,119 +10,31 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+
+from serving.ledger.clock import EPOCH, SIMULATED, WALL, ClockBounds, LedgerClock, boot_seconds, micros
+from serving.ledger.errors import (
+    ClockError,
+    CrowdedError,
+    DeadlineError,
+    InDoubtError,
+    LedgerError,
+    RowError,
+    in_plain_words,
+    of_commit,
+)
+from serving.ledger.locks import Touches, together
 
 T = TypeVar("T")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class LedgerError(ValueError):
-    """The ledger cannot do it now. Nothing was kept; the same request may be sent again."""
-
-
-class DeadlineError(LedgerError):
-    """The caller's time ran out before the commit. Nothing was kept."""
-
-
-class CrowdedError(LedgerError):
-    """Too many requests wait for the writer already; this one was not queued."""
-
-
-class ClockError(LedgerError):
-    """The clock went back or jumped ahead, so that counting contacts by it would open a cap."""
-
-
-class RowError(ValueError):
-    """A row breaks a constraint of its table. Nothing was kept; the same row will never pass."""
-
-
-def micros(instant: datetime) -> int:
-    """Microseconds since 1970 in UTC; ValueError where the instant carries no zone."""
-    if instant.tzinfo is None:
-        raise ValueError(f"instant `{instant}` has no zone; give it in UTC")
-    return (instant - EPOCH) // MICROSECOND
-
-
-def boot_seconds() -> float:
-    """Seconds since boot, time asleep included: what a wall clock is measured against."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-@dataclass(frozen=True)
-class ClockBounds:
-    """How far a clock may move before it is refused. forward and drift null: any distance.
-
-    backward: less than this counts as standing still. forward: the longest time between two
-    things seen, over a stop of the service too. drift: beside `steady` seconds while running.
-    """
-
-    backward: timedelta = timedelta(seconds=5)
-    forward: timedelta | None = timedelta(days=31)
-    drift: timedelta | None = timedelta(minutes=10)
-    steady: Callable[[], float] | None = None
-
-
-SIMULATED = ClockBounds(forward=None)
-WALL = ClockBounds(steady=boot_seconds)
-
-
-class LedgerClock:
-    """A clock that never goes back: what it shows is refused or at least what it showed before."""
-
-    def __init__(self, clock: Callable[[], datetime], bounds: ClockBounds) -> None:
-        self._clock, self._bounds = clock, bounds
-        self._lock = threading.Lock()
-        self._seen: int | None = None
-        self._seen_steady: float | None = None  # null: what was seen, another process saw
-
-    def remember(self, seen: int) -> None:
-        """Take over what the database saw last; another process may have written since."""
-        with self._lock:
-            if self._seen is None or seen > self._seen:
-                self._seen, self._seen_steady = seen, None
-
-    def reset(self) -> int:
-        """Believe the clock as it stands: the operator's word. The instant, in microseconds."""
-        with self._lock:
-            self._seen = micros(self._clock())
-            self._seen_steady = self._bounds.steady() if self._bounds.steady else None
-            return self._seen
-
-    def now(self) -> int:
-        """Microseconds UTC, never less than before; ClockError where the clock jumped."""
-        with self._lock:
-            now = micros(self._clock())
-            steady = self._bounds.steady() if self._bounds.steady else None
-            if self._seen is not None:
-                self._refuse_jump(now, self._seen, steady)
-                now = max(now, self._seen)
-            self._seen, self._seen_steady = now, steady
-            return now
-
-    def _refuse_jump(self, now: int, seen: int, steady: float | None) -> None:
-        bounds, moved = self._bounds, timedelta(microseconds=now - seen)
-        remedy = "set the clock right, or have an operator reset the ledger's clock"
-        if -moved > bounds.backward:
-            raise ClockError(f"the clock went back by {-moved}; {remedy}")
-        if bounds.forward is not None and moved > bounds.forward:
-            raise ClockError(f"the clock jumped ahead by {moved}; {remedy}")
-        if steady is None or self._seen_steady is None or bounds.drift is None:
-            return
-        drift = moved - timedelta(seconds=steady - self._seen_steady)
-        if drift > bounds.drift:
-            raise ClockError(f"the clock jumped ahead by {drift} while running; {remedy}")
 
 
 @dataclass
 class _Request:
     work: Callable[[Connection], Any]
     deadline: float | None
-    units: Sequence[str] | None
+    touches: Touches | None
     future: Future[Any]
 
 
@@ -140,8 +44,8 @@ class Writer:
     Args:
         engine: Its `begin` event starts a transaction that holds the write lock.
         opening: Runs first in each transaction; where it raises, the whole group fails with it.
-        lock: Holds units, null all, until the transaction ends; called once a group, with all its
-            units, so that workers which share units never wait for each other in a circle.
+        lock: Holds what is touched, null everything, until the transaction ends; called once a
+            group, with all it touches, so that workers never wait for each other in a circle.
         steady: The seconds that deadlines are given in.
         group_max: Most requests of one transaction, so that no group runs long.
         waiting_max: Most requests in the queue; the next one is refused.
@@ -152,7 +56,7 @@ class Writer:
         engine: Engine,
         opening: Callable[[Connection], object] | None = None,
         *,
-        lock: Callable[[Connection, Sequence[str] | None], object] | None = None,
+        lock: Callable[[Connection, Touches | None], object] | None = None,
         steady: Callable[[], float] = time.monotonic,
         group_max: int = 64,
         waiting_max: int = 10_000,
@@ -170,14 +74,14 @@ class Writer:
         self,
         task: Callable[[Connection], T],
         deadline: float | None = None,
-        units: Sequence[str] | None = None,
+        touches: Touches | None = None,
     ) -> Future[T]:
         """The task's answer, once it is on disk.
 
         The task may run more than once (a neighbour's deadline undoes the group), so it touches
         nothing but the connection, and neither commits nor rolls back. deadline: on the `steady`
-        clock. units: whose contacts it counts; null: it may be anyone's. The future raises what
-        the task raised; LedgerError where the database failed.
+        clock. touches: what it reads and then writes; null: it may be anything. The future raises
+        what the task raised; LedgerError where the database failed.
         """
         future: Future[T] = Future()
         with self._wake:
@@ -185,7 +89,7 @@ class Writer:
                 raise LedgerError("the ledger is closed; open it again")
             if len(self._waiting) >= self._waiting_max:
                 raise CrowdedError(f"{self._waiting_max} requests wait already; ask again later")
-            self._waiting.append(_Request(task, deadline, units, future))
+            self._waiting.append(_Request(task, deadline, touches, future))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
                 self._thread.start()
@@ -242,7 +146,7 @@ class Writer:
             connection.commit()
         except Exception as error:  # noqa: BLE001  # whatever it was, every caller hears of it
             self._roll_back()
-            return self._fail(group, error)
+            return self._fail(group, of_commit(error))
         for request, answer in zip(group, answers, strict=True):
             if isinstance(answer, _Failed):
                 request.future.set_exception(answer.error)
@@ -258,7 +162,7 @@ class Writer:
             if self._opening is not None:
                 self._opening(self._connection)
             if self._lock is not None:
-                self._lock(self._connection, _units_of(group))
+                self._lock(self._connection, together(request.touches for request in group))
         except Exception:
             self._roll_back()
             raise
@@ -308,16 +212,6 @@ class Writer:
             self._connection = None
 
 
-def _units_of(group: Sequence[_Request]) -> list[str] | None:
-    """The units of all requests; null where one of them did not say."""
-    units: set[str] = set()
-    for request in group:
-        if request.units is None:
-            return None
-        units.update(request.units)
-    return sorted(units)
-
-
 @dataclass(frozen=True)
 class _Failed:
     error: Exception
@@ -329,24 +223,7 @@ class _TransactionLost(Exception):
         self.cause = cause
 
 
-def in_plain_words(error: Exception) -> Exception:
-    """The database's own error as a LedgerError of one line without data; any other as it is."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if not type(cause).__module__.startswith(("sqlite3", "psycopg")):
-        return error
-    kind = type(cause).__name__
-    # SQLite's texts name tables and states of the file, never values; PostgreSQL's may quote a row.
-    text = str(cause).splitlines()[0] if type(cause).__module__.startswith("sqlite3") else kind
-    if kind in ("OperationalError", "DatabaseError", "InterfaceError"):
-        remedy = "see to the disk or the server, then ask again"
-        plain = LedgerError(f"the ledger cannot be read or written ({text}); {remedy}")
-    else:
-        plain = RowError(f"the ledger refused a row ({text}); mend what was sent")
-    plain.__cause__ = error
-    return plain
-
-
 __all__ = [
     "EPOCH", "SIMULATED", "WALL", "ClockBounds", "ClockError", "CrowdedError", "DeadlineError",
-    "LedgerClock", "LedgerError", "RowError", "Writer", "boot_seconds", "in_plain_words", "micros",
+    "InDoubtError", "LedgerClock", "LedgerError", "RowError", "Writer", "boot_seconds", "in_plain_words", "micros",
 ]  # fmt: skip

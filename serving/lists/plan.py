@@ -23,6 +23,7 @@ from serving.ledger.book import (
     ContactRow,
     Ledger,
     State,
+    Touches,
     close,
     contacts_of_units,
     micros,
@@ -104,7 +105,10 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
     seen = _seen(plan)
     for start in range(0, len(chosen), CHUNK):
         rows = chosen[start : start + CHUNK]
-        lost |= ledger.write(lambda connection, rows=rows: _reserve(connection, plan, rows, seen)).result()
+        touches = Touches(customers=[str(row["customer_id"]) for row in rows])
+        lost |= ledger.write(
+            lambda connection, rows=rows: _reserve(connection, plan, rows, seen), touches=touches
+        ).result()
         if progress:
             progress("reserving", start + len(rows), len(chosen))
     decisions = plan.decisions

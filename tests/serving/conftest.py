@@ -7,6 +7,7 @@ import pytest
 
 from serving.office import Office
 from tests.home import Clock, copied, office_at
+from tests.postgres import database
 
 
 @pytest.fixture
@@ -27,3 +28,10 @@ def office(bank: Path, clock: Clock) -> Generator[Office]:
     opened = office_at(bank, clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def server() -> Generator[str]:
+    """URL of an empty PostgreSQL database of one's own."""
+    with database() as url:
+        yield url

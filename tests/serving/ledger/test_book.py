@@ -24,13 +24,13 @@ from serving.ledger import consents, events, idempotency, keys, lifecycle, outco
 from serving.ledger.book import (
     Ledger,
     contacts_of_units,
-    lock_units,
     members_of,
     micros,
     reserve,
     unit_of,
 )
 from serving.ledger.lifecycle import COUNTING, ContactRow
+from serving.ledger.locks import Touches, hold
 from serving.ledger.seed import assign_units, seed
 from serving.ledger.writer import SIMULATED, ClockError, LedgerError
 
@@ -500,25 +500,10 @@ def test_unit_of_names_households_and_lets_strangers_stand_alone(ledger: Ledger)
     with ledger.read() as connection:
         assert unit_of(connection, ["C9", "C1", "C3"]) == {"C9": "C9", "C1": "H1", "C3": "C3"}
         assert members_of(connection, ["H1", "C9"]) == {"H1": ["C1", "C2"], "C9": ["C9"]}
-        lock_units(connection, ["H1"])  # nothing to do on SQLite, and no error
+        hold(connection, Touches(units=["H1"]))  # nothing to do on SQLite, and no error
 
 
 SERVER = "host=127.0.0.1 user=postgres dbname={} connect_timeout=2"
-
-
-@pytest.fixture
-def server() -> Generator[str]:
-    """URL of an empty database on a PostgreSQL server of one's own."""
-    try:
-        admin = psycopg.connect(SERVER.format("postgres"), autocommit=True)
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL on 127.0.0.1:5432; start one with user postgres and trust")
-    name = f"nbo_test_{os.getpid()}"
-    admin.execute(f"DROP DATABASE IF EXISTS {name}")
-    admin.execute(f"CREATE DATABASE {name}")
-    yield f"postgresql+psycopg://postgres@127.0.0.1:5432/{name}"
-    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.close()
 
 
 def test_p01_two_workers_on_postgresql_reserve_exactly_one_each(server: str) -> None:

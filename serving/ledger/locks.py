@@ -1,0 +1,96 @@
+"""What a request holds alone until its transaction ends.
+
+SQLite has one writer, who holds everything. PostgreSQL has many: each takes an advisory lock for
+every unit and every name (an Idempotency-Key, an event's id) its group touches, in the order of
+the locks' own numbers, so that no two transactions ever wait in a circle. Above them stands one
+lock of all: shared by those who name what they touch, alone for those who do not. Under it no
+customer changes units, so what a customer's unit is can be asked before the unit is locked.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine import Connection
+
+from serving.ledger.schema import Statement, contacts, is_listed, units
+
+ALL, CLOCK = 4720260602, 4720260603  # the same in every worker; the others are hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """What a request counts, reads and then writes.
+
+    customers: their units; contacts: the units of these contacts, known or not; names: whatever
+    else there may be only one of.
+    """
+
+    units: Sequence[str] = ()
+    customers: Sequence[str] = ()
+    contacts: Sequence[str] = ()
+    names: Sequence[str] = ()
+
+
+NOTHING = Touches()
+_UNITS = Statement(
+    select(units.c.customer_id, units.c.unit_id).where(is_listed(units.c.customer_id, bindparam("customer_ids")))
+)
+_OF_CONTACTS = Statement(select(contacts.c.unit_id).where(is_listed(contacts.c.contact_id, bindparam("contact_ids"))))
+
+
+def together(touched: Iterable[Touches | None]) -> Touches | None:
+    """All that a group touches; null where one of them may touch anything."""
+    of_units: list[str] = []
+    customers: list[str] = []
+    of_contacts: list[str] = []
+    names: list[str] = []
+    for one in touched:
+        if one is None:
+            return None
+        of_units += one.units
+        customers += one.customers
+        of_contacts += one.contacts
+        names += one.names
+    return Touches(of_units, customers, of_contacts, names)
+
+
+def hold(connection: Connection, touches: Touches | None) -> None:
+    """Hold what is touched, null: everything, until the transaction ends. SQLite: holds all already."""
+    if connection.dialect.name != "postgresql":
+        return
+    cursor = connection.connection.cursor()
+    if touches is None:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (ALL,))
+        return
+    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ALL,))
+    numbers = lock_numbers(_units_of(connection, touches), touches.names)
+    if numbers:  # a function scan goes through the array in its order
+        cursor.execute("SELECT pg_advisory_xact_lock(held) FROM unnest(%s::bigint[]) AS held", (numbers,))
+
+
+def lock_numbers(of_units: Iterable[str], names: Iterable[str] = ()) -> list[int]:
+    """The locks' numbers, ascending: sorted by number and not by name, for two names may share one."""
+    texts = {*(f"unit\0{unit}" for unit in of_units), *(f"name\0{name}" for name in names)}
+    return sorted(
+        {int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "big", signed=True) for t in texts}
+    )
+
+
+def unit_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, str]:
+    """Customer -> unit for each of the customers; whoever has no entry is a unit of his own."""
+    asked = list(dict.fromkeys(customer_ids))
+    rows = _UNITS.run(connection, customer_ids=json.dumps(asked)).fetchall()
+    return {customer_id: customer_id for customer_id in asked} | dict(rows)
+
+
+def _units_of(connection: Connection, touches: Touches) -> set[str]:
+    found = set(touches.units)
+    if touches.customers:
+        found.update(unit_of(connection, touches.customers).values())
+    if touches.contacts:
+        listed = json.dumps(sorted(set(touches.contacts)))
+        found.update(row[0] for row in _OF_CONTACTS.run(connection, contact_ids=listed).fetchall())
+    return found
