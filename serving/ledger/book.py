@@ -166,7 +166,7 @@ class Ledger:
 
     def _see_with_others(self, connection: Connection) -> None:
         """The same beside other workers: one of them writes it each second, and nobody waits for that row."""
-        cursor = connection.connection.cursor()
+        cursor: Any = connection.connection.cursor()
         cursor.execute(f"SELECT {SERVER_MICROS}, (SELECT value FROM meta WHERE name = 'last_seen')")
         told, seen = cursor.fetchone()
         if self._server is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -106,7 +107,7 @@ class ServerClock:
 
     def sync(self, connection: Connection) -> None:
         """Ask the server."""
-        cursor = connection.connection.cursor()
+        cursor: Any = connection.connection.cursor()
         cursor.execute(f"SELECT {SERVER_MICROS}")
         self.told(cursor.fetchone()[0])
 

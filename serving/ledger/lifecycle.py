@@ -11,10 +11,8 @@ up there. All run on the caller's connection, in the caller's transaction.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, update
@@ -77,8 +75,7 @@ class LifecycleError(ValueError):
         self.state, self.action = state, action
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContactRow:
+class ContactRow(NamedTuple):
     """One contact; the columns of `schema.contacts`, instants in microseconds UTC."""
 
     contact_id: str
@@ -106,7 +103,7 @@ class ContactRow:
 
     def values(self) -> dict[str, Any]:
         """Column -> value."""
-        return dict(zip(FIELDS, _values(self), strict=True))
+        return self._asdict()
 
     def standing(self, now: int) -> str:
         """Its state; what was reserved and can no longer be claimed is closed, whether anyone closed it or not."""
@@ -117,13 +114,17 @@ class ContactRow:
         return self.standing(now) in COUNTING
 
 
-FIELDS = tuple(field.name for field in fields(ContactRow))
-_values = attrgetter(*FIELDS)
+FIELDS = ContactRow._fields
 COLUMNS = tuple(contacts.c[name] for name in FIELDS)
 
 _INSERT = Statement(insert(contacts))
 _INSERT_NEW = Statement(insert(contacts), "ON CONFLICT DO NOTHING")
 _FIND = Statement(select(*COLUMNS).where(contacts.c.contact_id == bindparam("contact_id")))
+_OF_UNIT = Statement(
+    select(*COLUMNS)
+    .where(contacts.c.unit_id == bindparam("unit_id"), contacts.c.send_before >= bindparam("since"))
+    .order_by(contacts.c.send_after, contacts.c.contact_id)
+)
 _OF_UNITS = Statement(
     select(*COLUMNS)
     .where(is_listed(contacts.c.unit_id, bindparam("unit_ids")))
@@ -147,7 +148,7 @@ _CLOSE_DEAD = Statement(
 
 def reserve(connection: Connection, contact: ContactRow) -> None:
     """Enter a contact as reserved: from here on it counts. RowError where its id is taken."""
-    _INSERT.run(connection, **_reservable(contact).values())
+    _INSERT.run_row(connection, FIELDS, _reservable(contact))
 
 
 def reserve_many(connection: Connection, rows: Sequence[ContactRow]) -> None:
@@ -179,7 +180,7 @@ def enter_external(connection: Connection, row: ContactRow) -> bool:
     if known is None:
         enter_sent(connection, [row])
         return True
-    if replace(known, unit_id="", decided_at=0) != replace(row, unit_id="", decided_at=0):
+    if known._replace(unit_id="", decided_at=0) != row._replace(unit_id="", decided_at=0):
         raise ConflictError("this contact_id came with other content before; take a new one")
     return False
 
@@ -187,7 +188,7 @@ def enter_external(connection: Connection, row: ContactRow) -> bool:
 def find(connection: Connection, contact_id: str) -> ContactRow | None:
     """The contact with this id; null where there is none."""
     row = _FIND.run(connection, contact_id=contact_id).fetchone()
-    return None if row is None else ContactRow(**dict(zip(FIELDS, row, strict=True)))
+    return None if row is None else ContactRow._make(row)
 
 
 def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: int) -> list[ContactRow]:
@@ -195,9 +196,12 @@ def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: in
 
     Sorted by unit, send_after, contact_id. Closed ones are among them: they do not count.
     """
-    ids = json.dumps(sorted(set(unit_ids)))
-    rows = _OF_UNITS.run(connection, unit_ids=ids, since=since).fetchall()
-    return [ContactRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+    asked = sorted(set(unit_ids))
+    if len(asked) == 1:
+        rows = _OF_UNIT.run(connection, unit_id=asked[0], since=since).fetchall()
+    else:
+        rows = _OF_UNITS.run(connection, unit_ids=json.dumps(asked), since=since).fetchall()
+    return list(map(ContactRow._make, rows))
 
 
 def contacts_table(connection: Connection, since: int, now: int | None = None) -> pa.Table:
@@ -229,7 +233,7 @@ def claim(connection: Connection, contact_id: str, now: int) -> ContactRow:
         raise _refused(row, Action.CLAIM, "is not due; claim at most a minute before send_after")
     if now >= row.send_before:
         raise _refused(row, Action.CLAIM, "is past its send_before; it will expire")
-    return _move(connection, row, replace(row, state=State.CLAIMED, claimed_at=now))
+    return _move(connection, row, row._replace(state=State.CLAIMED, claimed_at=now))
 
 
 def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
@@ -241,7 +245,7 @@ def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
     if row.state == State.SENT:
         return row
     late = max(row.send_before, at)
-    return _move(connection, row, replace(row, state=State.SENT, sent_at=at, send_before=late))
+    return _move(connection, row, row._replace(state=State.SENT, sent_at=at, send_before=late))
 
 
 def close(connection: Connection, contact_id: str, action: Action, now: int, reason: str | None = None) -> ContactRow:
@@ -253,7 +257,7 @@ def close(connection: Connection, contact_id: str, action: Action, now: int, rea
     row = _movable(connection, contact_id, action)
     if row.state == State.CLOSED:
         return row
-    closed = replace(row, state=State.CLOSED, closed_at=now, close_reason=str(action), recall_reason=reason)
+    closed = row._replace(state=State.CLOSED, closed_at=now, close_reason=str(action), recall_reason=reason)
     return _move(connection, row, closed)
 
 

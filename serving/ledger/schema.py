@@ -6,7 +6,8 @@ none" or "nobody said". Changing a table needs a migration (`serving/ledger/migr
 compares the two.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -270,6 +271,7 @@ class Statement:
     def __init__(self, core: ClauseElement, tail: str = "") -> None:
         self.core, self.tail = core, tail
         self._ready: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+        self._ordered: dict[str, tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]] = {}
 
     def _compiled(self, dialect: Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         ready = self._ready.get(dialect.name)
@@ -292,6 +294,16 @@ class Statement:
         bound = fixed | values if len(values) < len(names) else values
         cursor = connection.connection.cursor()
         cursor.execute(sql, [bound[name] for name in names])
+        return cursor
+
+    def run_row(self, connection: Connection, fields: tuple[str, ...], row: Sequence[Any]) -> Any:
+        """Like `run` for a row in the order of `fields`, which name every parameter; the same each time."""
+        ordered = self._ordered.get(connection.dialect.name)
+        if ordered is None:
+            sql, names, _ = self._compiled(connection.dialect)
+            ordered = self._ordered[connection.dialect.name] = sql, itemgetter(*map(fields.index, names))
+        cursor = connection.connection.cursor()
+        cursor.execute(ordered[0], ordered[1](row))
         return cursor
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import Connection, Engine
 
 from serving.ledger.clock import EPOCH, SIMULATED, WALL, ClockBounds, LedgerClock, boot_seconds, micros
@@ -134,7 +135,7 @@ class Writer:
         answers: list[Any] = []
         for place, request in enumerate(group):
             try:
-                answers.append(self._one(connection, request))
+                answers.append(self._one(connection, request, alone=len(group) == 1))
             except _TransactionLost as lost:
                 self._roll_back()
                 others = [*group[:place], *group[place + 1 :]]
@@ -168,7 +169,17 @@ class Writer:
             raise
         return self._connection
 
-    def _one(self, connection: Connection, request: _Request) -> Any:
+    def _one(self, connection: Connection, request: _Request, alone: bool) -> Any:
+        if alone:  # nobody to be spared: the whole transaction is its savepoint
+            try:
+                answer = request.work(connection)
+            except Exception as error:
+                raise _TransactionLost(error) from error
+            if not _is_open(connection):
+                raise _TransactionLost(
+                    LedgerError("the transaction ended before its commit; nothing was kept, ask again")
+                )
+            return answer
         cursor = connection.connection.cursor()
         try:
             cursor.execute("SAVEPOINT request")
@@ -210,6 +221,14 @@ class Writer:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+def _is_open(connection: Connection) -> bool:
+    """False where the task, or a full disk, ended the transaction: its COMMIT would keep nothing and say nothing."""
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        return bool(driver.in_transaction)
+    return driver.info.transaction_status == TransactionStatus.INTRANS
 
 
 @dataclass(frozen=True)

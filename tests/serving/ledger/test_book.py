@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import psycopg
 import pyarrow as pa
 import pytest
 from sqlalchemy.engine import Connection

@@ -67,7 +67,7 @@ def test_same_id_with_other_content_is_refused(ledger: Ledger) -> None:
 def test_p12_withdrawal_recalls_what_waits_on_its_channel(
     ledger: Ledger, consent: ConsentRow, left: dict[str, str]
 ) -> None:
-    for row in (WAITING, replace(WAITING, contact_id="k2", channel="email")):
+    for row in (WAITING, WAITING._replace(contact_id="k2", channel="email")):
         ledger.write(lambda c, row=row: reserve(c, row)).result(10)
     _record(ledger, consent)
     assert {name: _state(ledger, name) for name in left} == left

@@ -1,7 +1,6 @@
 """The life-cycle table is walked over every state and action; nothing else moves a contact."""
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -159,7 +158,7 @@ def test_same_contact_id_cannot_be_reserved_twice(ledger: Ledger) -> None:
 
 
 def test_external_contact_enters_as_sent_and_once(ledger: Ledger) -> None:
-    row = replace(CONTACT, state=State.SENT, source="external", sent_at=AT)
+    row = CONTACT._replace(state=State.SENT, source="external", sent_at=AT)
     assert [_do(ledger, lambda c: enter_sent(c, [row])) for _ in range(2)] == [1, 0]
     with ledger.read() as connection:
         assert contacts_of_units(connection, ["H1"], AT) == [row]
@@ -168,11 +167,11 @@ def test_external_contact_enters_as_sent_and_once(ledger: Ledger) -> None:
 
 
 def test_external_contact_with_other_content_is_refused(ledger: Ledger) -> None:
-    row = replace(CONTACT, state=State.SENT, source="external", sent_at=AT)
-    again = replace(row, unit_id="merged", decided_at=AT + 1)
+    row = CONTACT._replace(state=State.SENT, source="external", sent_at=AT)
+    again = row._replace(unit_id="merged", decided_at=AT + 1)
     assert [_do(ledger, lambda c, r=r: enter_external(c, r)) for r in (row, again)] == [True, False]
     with pytest.raises(ConflictError, match="other content"):
-        _do(ledger, lambda c: enter_external(c, replace(row, channel="email")))
+        _do(ledger, lambda c: enter_external(c, row._replace(channel="email")))
 
 
 def test_expire_closes_reserved_ones_past_their_window_and_leaves_claimed_ones(
@@ -181,7 +180,7 @@ def test_expire_closes_reserved_ones_past_their_window_and_leaves_claimed_ones(
     """A claimed one may have gone out, and what may have gone out counts."""
     _in_state(ledger, State.CLAIMED)
     for n in range(3):
-        row = replace(CONTACT, contact_id=f"e{n}")
+        row = CONTACT._replace(contact_id=f"e{n}")
         _do(ledger, lambda c, row=row: reserve(c, row))
     assert _do(ledger, lambda c: expire(c, AT + HOUR - 1)) == 0
     assert _do(ledger, lambda c: expire(c, AT + HOUR, limit=2)) == 2
@@ -192,10 +191,10 @@ def test_expire_closes_reserved_ones_past_their_window_and_leaves_claimed_ones(
 def test_recall_takes_back_marketing_that_waits_and_nothing_else(ledger: Ledger) -> None:
     rows = [
         CONTACT,
-        replace(CONTACT, contact_id="mail", channel="email"),
-        replace(CONTACT, contact_id="service", purpose="service"),
-        replace(CONTACT, contact_id="inbound", direction="inbound"),
-        replace(CONTACT, contact_id="other", customer_id="C2"),
+        CONTACT._replace(contact_id="mail", channel="email"),
+        CONTACT._replace(contact_id="service", purpose="service"),
+        CONTACT._replace(contact_id="inbound", direction="inbound"),
+        CONTACT._replace(contact_id="other", customer_id="C2"),
     ]
     for row in rows:
         _do(ledger, lambda c, row=row: reserve(c, row))
@@ -211,7 +210,7 @@ def test_recall_takes_back_marketing_that_waits_and_nothing_else(ledger: Ledger)
 
 def test_due_contacts_come_in_pages_and_only_when_claimable(ledger: Ledger) -> None:
     for n in range(3):
-        row = replace(CONTACT, contact_id=f"d{n}")
+        row = CONTACT._replace(contact_id=f"d{n}")
         _do(ledger, lambda c, row=row: reserve(c, row))
     with ledger.read() as connection:
         assert due(connection, "sms", AT - CLAIM_AHEAD_MICROS - 1) == []
@@ -222,8 +221,8 @@ def test_due_contacts_come_in_pages_and_only_when_claimable(ledger: Ledger) -> N
 
 
 def test_table_for_the_batch_holds_what_the_unit_reader_holds(ledger: Ledger) -> None:
-    old = replace(CONTACT, contact_id="old", send_after=0, send_before=1)
-    answered = replace(CONTACT, contact_id="answered", state="sent", source="import",
+    old = CONTACT._replace(contact_id="old", send_after=0, send_before=1)
+    answered = CONTACT._replace(contact_id="answered", state="sent", source="import",
                        send_after=0, send_before=1, sent_at=1)  # fmt: skip
     for row in (CONTACT, old):
         _do(ledger, lambda c, row=row: reserve(c, row))

@@ -160,7 +160,7 @@ def test_p01_two_workers_that_claim_at_once_send_once(
         row = lifecycle.find(connection, "k1")
         assert row is not None and row.state == State.RESERVED
         time.sleep(0.3)
-        lifecycle._move(connection, row, lifecycle.replace(row, state=State.CLAIMED, claimed_at=AT))
+        lifecycle._move(connection, row, row._replace(state=State.CLAIMED, claimed_at=AT))
         return "sends"
 
     with opened(server) as one, opened(server) as other:
@@ -207,7 +207,7 @@ def test_p20_a_jump_of_the_servers_clock_is_refused(server: str, jump: timedelta
             honest(clock, server_micros + by)
 
         clock.told = jumped  # type: ignore[method-assign]
-        with pytest.raises(LedgerError, match="jumped ahead|went back"):
+        with pytest.raises(LedgerError, match=r"jumped ahead|went back"):
             ledger.write(lambda c: reserve(c, contact("k", "C", "U"))).result(WAIT)
         del clock.told
         ledger.write(lambda _: None, touches=NOTHING).result(WAIT)  # set right again, believed again

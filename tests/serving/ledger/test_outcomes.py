@@ -1,7 +1,6 @@
 """Outcomes: once each; an opt-out ends consent in its own transaction, in whatever state."""
 
 from collections.abc import Generator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +23,7 @@ WAITING = ContactRow(
     contact_id="k1", customer_id="C1", unit_id="H1", channel="sms", offer_id="card_gold",
     family="card", decided_at=5, send_after=5, send_before=1_000,
 )  # fmt: skip
-SENT = replace(WAITING, contact_id="k0", state="sent", source="external", sent_at=5)
+SENT = WAITING._replace(contact_id="k0", state="sent", source="external", sent_at=5)
 
 
 @pytest.fixture

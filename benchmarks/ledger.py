@@ -1,0 +1,312 @@
+"""The ledger: reservations a second beside the bare database doing the same statements, in one run.
+
+A reservation is what a decision leaves behind: the key looked up, the unit's contacts counted, the
+contact reserved, the decision recorded with its hash, the answer stored under the key. The bare
+database gets the very same statements with values made ready beforehand, in transactions of the
+same size, from as many threads or processes; its answers are checked to be equal row by row.
+"""
+
+import gc
+import json
+import multiprocessing as mp
+import os
+import secrets
+import shutil
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from benchmarks.table import Table
+from serving.ledger import idempotency, lifecycle, records
+from serving.ledger.book import Ledger, Touches, contacts_of_units, micros, reserve
+from serving.ledger.lifecycle import ContactRow
+from serving.ledger.records import DecisionRow
+
+NOW = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
+AT = micros(NOW)
+N, N_QUICK, N_ROUNDS = 6_000, 300, 5
+GROUP, PER_UNIT = 64, 3
+SERVER = "postgresql://postgres@127.0.0.1:5432/{}"
+INPUTS = json.dumps({f"state_{n}": n * 0.5 for n in range(60)}).encode()
+ANSWER = json.dumps({"decision_id": "d" * 32, "choices": [{"offer_id": "card_gold", "why": ["x" * 200]}]}).encode()
+Latencies = list[float]
+
+
+def run(quick: bool) -> list[Table]:
+    """SQLite at FULL one by one and grouped, PostgreSQL at 1 and 8 writers; target: 0.6 of the bare database."""
+    n, rounds = (N_QUICK, 1) if quick else (N, N_ROUNDS)
+    table = Table(
+        "ledger", f"{n:,} reservations, {len(_statements())} statements each, medians of {rounds} alternated rounds"
+    )
+    print(f"ledger: {table.setting}")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as the service does
+    try:
+        for name, single in (("SQLite FULL, one at a time", True), ("SQLite FULL, grouped", False)):
+            _beside(table, name, [(_sqlite(_ours, n // 6 if single else n, single), _sqlite(_bare, n // 6 if single else n, single))
+                                  for _ in range(rounds)])  # fmt: skip
+        if not _has_server():
+            table.add("PostgreSQL", None, "1/s", note="no server on 127.0.0.1:5432")
+            return [table]
+        for workers in (1, 8):
+            for name, single in (("one at a time", True), ("grouped", False)):
+                count = max(n // (6 if single else 1), 64)
+                _beside(table, f"PostgreSQL, {workers} writer{'s' if workers > 1 else ''}, {name}",
+                        [(_postgres(_ours, count, single, workers), _postgres(_bare, count, single, workers)) for _ in range(rounds)])  # fmt: skip
+    finally:
+        sys.setswitchinterval(before)
+    return [table]
+
+
+def _beside(table: Table, name: str, rounds: Sequence[tuple[tuple[float, Latencies], tuple[float, Latencies]]]) -> None:
+    ours, bare = (median(one[side][0] for one in rounds) for side in (0, 1))
+    waits, bare_waits = (sorted(wait for one in rounds for wait in one[side][1]) for side in (0, 1))
+    table.add(f"{name}: ours", ours, "1/s", note=_waited(waits))
+    table.add(f"{name}: the bare database", bare, "1/s", note=_waited(bare_waits))
+    table.add(
+        f"{name}: bare over ours",
+        median(o[1][0] / o[0][0] for o in rounds),
+        "times",
+        1 / 0.6,
+        f"ours is {ours / bare:.2f} of it",
+    )
+
+
+def _waited(waits: Latencies) -> str:
+    return f"p50 {waits[len(waits) // 2] * 1e3:.2f}, p99 {waits[len(waits) * 99 // 100] * 1e3:.1f}, worst {waits[-1] * 1e3:.1f} ms"
+
+
+# ---- one reservation -----------------------------------------------------------------------------
+
+
+def _unit(worker: int, turn: int) -> str:
+    return f"H{worker}-{turn // PER_UNIT}"
+
+
+def _contact(worker: int, turn: int) -> ContactRow:
+    unit = _unit(worker, turn)
+    return ContactRow(contact_id=f"d{worker}-{turn:028d}-0", customer_id=f"C{unit}", unit_id=unit, channel="sms", decided_at=AT,
+                      send_after=AT, send_before=AT + 43_200_000_000, offer_id="card_gold", family="card", treatment="warm",
+                      campaign_id="spring", p_chosen=0.98, decision_id=f"d{worker}-{turn:028d}")  # fmt: skip
+
+
+def _decision(worker: int, turn: int) -> DecisionRow:
+    unit = _unit(worker, turn)
+    return DecisionRow(decision_id=f"d{worker}-{turn:028d}", customer_id=f"C{unit}", unit_id=unit, as_of=AT, inputs=INPUTS, result=ANSWER,
+                       reasons="[]", terms="t" * 64, revisions='{"policy":"r"}', recorded_at=AT)  # fmt: skip
+
+
+def _reserve(connection: Connection, worker: int, turn: int) -> int:
+    """The steps of serving.office around a decision, without the decision."""
+    key, digest = f"key-{worker}-{turn}", f"{turn:064d}"
+    if idempotency.remembered(connection, "app", "POST /v1/decisions", key, digest) is not None:
+        return -1
+    counted = sum(row.counts(AT) for row in contacts_of_units(connection, [_unit(worker, turn)], 0))
+    reserve(connection, _contact(worker, turn))
+    records.record(connection, _decision(worker, turn))
+    idempotency.remember(connection, "app", "POST /v1/decisions", key, digest, idempotency.Answer(200, ANSWER), AT)
+    return counted
+
+
+def _statements() -> list[lifecycle.Statement]:
+    return [idempotency._FIND, lifecycle._OF_UNIT, lifecycle._INSERT, records._INSERT, idempotency._INSERT]
+
+
+def _ready(dialect: Any, worker: int, turn: int) -> list[tuple[str, tuple[Any, ...], bool]]:
+    """(SQL, values, whether rows are fetched) of one reservation, as ours runs them."""
+    key, digest, decision = f"key-{worker}-{turn}", f"{turn:064d}", _decision(worker, turn)
+    who = {"principal": "app", "route": "POST /v1/decisions", "key": key}
+    row = {name: getattr(decision, name) for name in records.FIELDS} | {
+        "row_sha256": records.row_sha256(decision),
+        "sealed": None,
+    }
+    values = [who, {"unit_id": _unit(worker, turn), "since": 0}, _contact(worker, turn).values(), row,
+              who | {"body_sha256": digest, "status": 200, "answer": ANSWER, "recorded_at": AT}]  # fmt: skip
+    found: list[tuple[str, tuple[Any, ...], bool]] = []
+    for statement, bound in zip(_statements(), values, strict=True):
+        sql, names, fixed = statement._compiled(dialect)
+        found.append((sql, tuple((fixed | bound)[name] for name in names), sql.startswith("SELECT")))
+    return found
+
+
+# ---- two subjects --------------------------------------------------------------------------------
+
+
+def _ours(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies]:
+    """(seconds, waits) of n reservations through the ledger; 64 callers' requests wait at once, or one."""
+    waits: Latencies = []
+    with Ledger.open(url, lambda: NOW, b"secret") as ledger:
+        ledger.write(lambda _: None, units=()).result()
+        _quiet()
+        start = time.perf_counter()
+        if single:
+            for turn in range(n):
+                began = time.perf_counter()
+                _submit(ledger, worker, turn).result()
+                waits.append(time.perf_counter() - began)
+        else:
+            waits = _crowd(ledger, worker, n)
+        seconds = time.perf_counter() - start
+    gc.unfreeze()
+    return seconds, waits
+
+
+def _submit(ledger: Ledger, worker: int, turn: int) -> "Future[int]":
+    return ledger.write(lambda connection: _reserve(connection, worker, turn), touches=Touches(
+        customers=(f"C{_unit(worker, turn)}",), names=(f"key-{worker}-{turn}",)))  # fmt: skip
+
+
+def _crowd(ledger: Ledger, worker: int, n: int) -> Latencies:
+    """64 requests are always on their way, as 64 connections of a service have them; none waits for another."""
+    waits: Latencies = []
+    free = threading.Semaphore(2 * GROUP)
+
+    def answered(began: float) -> Callable[["Future[int]"], None]:
+        def note(future: "Future[int]") -> None:
+            waits.append(time.perf_counter() - began)
+            free.release()
+            future.result()
+
+        return note
+
+    for turn in range(n):
+        free.acquire()
+        _submit(ledger, worker, turn).add_done_callback(answered(time.perf_counter()))
+    for _ in range(2 * GROUP):
+        free.acquire()
+    return waits
+
+
+def _bare(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies]:
+    """The same statements on the driver, values ready, in transactions of 1, or of 64 with a savepoint each."""
+    with Ledger.open(url, lambda: NOW, b"secret") as ledger, ledger.read() as connection:
+        dialect = connection.dialect
+        ready = [_ready(dialect, worker, turn) for turn in range(n)]
+    if url.startswith("sqlite"):
+        raw: Any = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA foreign_keys = ON")
+        begin = "BEGIN IMMEDIATE"
+    else:
+        import psycopg
+
+        raw, begin = psycopg.connect(url.replace("+psycopg", ""), autocommit=True), "BEGIN"
+    cursor, waits, size = raw.cursor(), [], 1 if single else GROUP
+    _quiet()
+    start = time.perf_counter()
+    for first in range(0, n, size):
+        began = time.perf_counter()
+        cursor.execute(begin)
+        for one in ready[first : first + size]:
+            if not single:
+                cursor.execute("SAVEPOINT request")
+            for sql, values, fetches in one:
+                cursor.execute(sql, values)
+                if fetches:
+                    cursor.fetchall()
+            if not single:
+                cursor.execute("RELEASE SAVEPOINT request")
+        cursor.execute("COMMIT")
+        waits += [time.perf_counter() - began] * len(ready[first : first + size])
+    seconds = time.perf_counter() - start
+    raw.close()
+    gc.unfreeze()
+    return seconds, waits
+
+
+_starting: list[Any] = []
+
+
+def _quiet() -> None:
+    gc.collect()
+    gc.freeze()
+    if _starting:  # all workers stand ready before one begins
+        _starting.pop().wait()
+
+
+# ---- where they run ------------------------------------------------------------------------------
+
+Subject = Callable[[str, int, int, bool], tuple[float, Latencies]]
+
+
+def _sqlite(subject: Subject, n: int, single: bool) -> tuple[float, Latencies]:
+    folder = Path(tempfile.mkdtemp(prefix="nbo-bench-"))
+    try:
+        url = f"sqlite:///{folder / 'nbo.db'}"
+        seconds, waits = subject(url, 0, n, single)
+        raw = sqlite3.connect(folder / "nbo.db")
+        _check(n, {name: raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in TABLES})
+        raw.close()
+        return n / seconds, waits
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+TABLES = ("contacts", "decisions", "idempotency")
+
+
+def _check(n: int, found: dict[str, int]) -> None:
+    if set(found.values()) != {n}:
+        raise SystemExit(f"{n} reservations were asked for and {found} are there; a figure would mean nothing")
+
+
+def _has_server() -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(SERVER.format("postgres"), connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _work(subject: Subject, url: str, worker: int, n: int, single: bool, start: Any, said: Any) -> None:
+    sys.setswitchinterval(0.0005)
+    _starting.append(start)
+    seconds, waits = subject(url, worker, n, single)
+    said.put((seconds, waits))
+
+
+def _postgres(subject: Subject, n: int, single: bool, workers: int) -> tuple[float, Latencies]:
+    import psycopg
+
+    admin = psycopg.connect(SERVER.format("postgres"), autocommit=True)
+    name = f"nbo_bench_{os.getpid()}_{secrets.token_hex(3)}"
+    admin.execute(f"CREATE DATABASE {name}")
+    url = f"postgresql+psycopg://postgres@127.0.0.1:5432/{name}"
+    try:
+        Ledger.open(url, lambda: NOW, b"secret").close()
+        if workers == 1:
+            seconds, waits = subject(url, 0, n, single)
+            done = n
+        else:
+            seconds, waits, done = _processes(subject, url, n // workers, single, workers)
+        with psycopg.connect(SERVER.format(name)) as raw:
+            counts = {table: raw.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES}
+            _check(done, {table: count[0] if count else 0 for table, count in counts.items()})
+        return done / seconds, waits
+    finally:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.close()
+
+
+def _processes(subject: Subject, url: str, n: int, single: bool, workers: int) -> tuple[float, Latencies, int]:
+    spawn = mp.get_context("spawn")
+    start, said = spawn.Barrier(workers), spawn.Queue()
+    children = [spawn.Process(target=_work, args=(subject, url, k, n, single, start, said)) for k in range(workers)]
+    for child in children:
+        child.start()
+    told = [said.get(timeout=300) for _ in children]
+    for child in children:
+        child.join()
+    return max(seconds for seconds, _ in told), [wait for _, waits in told for wait in waits], n * workers
