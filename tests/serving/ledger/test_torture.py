@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,9 +20,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine as Database
 
+from features.home import Home
 from serving.engine import Engine
 from serving.office import Office, open_engine, open_ledger
-from features.home import Home
 from tests.home import NOW, Clock, copied, template
 from tests.postgres import database, move_home, plain
 from tests.serving.ledger.recount import read_log, verdict
@@ -212,7 +214,9 @@ def _seeded(kind: str, tmp: Path) -> Generator[str | None]:
         yield url.rpartition("/")[2]
 
 
-def _kills(tmp_path: Path, warm: Engine, kind: str, every: int, early: bool = False) -> tuple[int, int, list[dict[str, int]]]:
+def _kills(
+    tmp_path: Path, warm: Engine, kind: str, every: int, early: bool = False
+) -> tuple[int, int, list[dict[str, int]]]:
     """(places a kill was tried at, repeated answers that differed, verdicts that are not all 0)."""
     bad: list[dict[str, int]] = []
     differing, number = 0, 1
@@ -258,3 +262,115 @@ def test_p02_p04_the_kills_catch_an_answer_given_before_the_commit(tmp_path: Pat
     """The mutant: answers leave before COMMIT. Some kill must show one that is not there."""
     _, _, bad = _kills(tmp_path, warm, "sqlite", 3, early=True)
     assert bad and bad[0]["lost"] > 0
+
+
+# ---- under load ----------------------------------------------------------------------------------
+
+
+def _worker(home: Path, seed: int, t0: float, seconds: float) -> "subprocess.Popen[bytes]":
+    command = [
+        sys.executable,
+        "-m",
+        "tests.serving.ledger.torture",
+        str(home),
+        "load",
+        str(seed),
+        str(t0),
+        str(seconds),
+    ]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+class Reader(threading.Thread):
+    """Collects what a worker says, so that its pipe never fills."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        super().__init__(daemon=True)
+        self.child, self.parts = child, list[bytes]()
+        self.is_ready = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            self.parts.append(line)
+            if line == b"ready\n":
+                self.is_ready.set()
+
+    def text(self) -> str:
+        self.join(60)
+        return b"".join(self.parts).decode()
+
+
+def _torture(
+    tmp_path: Path, kind: str, workers: int, rounds: int, seconds: float, kill: bool
+) -> tuple[dict[str, int], int, list[str]]:
+    """Rounds of workers against one ledger, each killed somewhere in the middle; (verdict, answers, complaints)."""
+    draw, t0 = random.Random(4), time.time()
+    log: list[dict[str, Any]] = []
+    complaints: list[str] = []
+    with _seeded(kind, tmp_path) as seeded, _place(tmp_path, kind, seeded) as (home, raw):
+        for number in range(rounds):
+            children = [_worker(home, number * 10 + k, t0, seconds) for k in range(workers)]
+            readers = [Reader(child) for child in children]
+            for reader in readers:
+                assert reader.is_ready.wait(120), reader.child.stderr and reader.child.stderr.read()
+            if kill:
+                time.sleep(draw.uniform(0.3, 1.0) * seconds)
+                for child in children:
+                    child.send_signal(signal.SIGKILL)
+            for child, reader in zip(children, readers, strict=True):
+                text = reader.text()
+                assert child.stderr is not None
+                if child.wait(60) not in (0, -signal.SIGKILL):
+                    complaints.append(child.stderr.read().decode()[-2000:])
+                log += read_log(text)
+        rows = raw()
+        found = verdict(rows, log)
+        rows.close()
+    return found, len(log), complaints
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2)])
+def test_p01_p02_p03_p04_p11_kill_under_load(tmp_path: Path, kind: str, workers: int) -> None:
+    """Short: two rounds. Duplicates, batches, opt-outs, switches, claims, from four threads a worker."""
+    found, answers, complaints = _torture(tmp_path, kind, workers, 2, 3, kill=True)
+    assert complaints == [] and found == NONE and answers > 20
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2), ("postgresql", 4)])
+def test_p01_p02_p03_p04_p11_kill_under_load_long(tmp_path: Path, kind: str, workers: int) -> None:
+    found, answers, complaints = _torture(tmp_path, kind, workers, 12, 15, kill=True)
+    assert complaints == [] and found == NONE and answers > 1_000
+
+
+MUTANT = """
+import sys
+from serving.ledger import locks
+from serving.ledger import writer
+from serving.ledger.book import Ledger
+init = Ledger.__init__
+def without(self, *args, **more):
+    init(self, *args, **more)
+    self._writer._lock = None
+Ledger.__init__ = without
+from tests.serving.ledger import torture
+torture.CUSTOMERS = torture.CUSTOMERS[:3]
+torture.main()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_p01_the_recount_catches_two_workers_that_hold_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant: no advisory locks. With 0 over cap the torture would test nothing."""
+
+    def mutant(home: Path, seed: int, t0: float, seconds: float) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", MUTANT, str(home), "load", str(seed), str(t0), str(seconds)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    monkeypatch.setattr(sys.modules[__name__], "_worker", mutant)
+    found, _, _ = _torture(tmp_path, "postgresql", 3, 3, 15, kill=False)
+    assert found["over cap"] > 0

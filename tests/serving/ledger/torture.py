@@ -19,8 +19,20 @@ from typing import Any
 
 from serving.http.door import StoredAnswer, as_door_error
 from serving.http.messages import (
-    BatchDecisionRequest, CancelRequest, ClaimRequest, DecisionRequest, Direction, EventKind, EventRequest, ExternalContactRequest,
-    OutcomeKind, OutcomeRequest, Purpose, SentRequest, SwitchAction, SwitchRequest,
+    BatchDecisionRequest,
+    CancelRequest,
+    ClaimRequest,
+    DecisionRequest,
+    Direction,
+    EventKind,
+    EventRequest,
+    ExternalContactRequest,
+    OutcomeKind,
+    OutcomeRequest,
+    Purpose,
+    SentRequest,
+    SwitchAction,
+    SwitchRequest,
 )  # fmt: skip
 from serving.office import Office
 from tests.home import APP, BOSS, COUPLE, HERO, NOW, call, said
@@ -32,7 +44,9 @@ Acknowledge = Callable[[dict[str, Any]], None]
 class Client:
     """Sends requests with keys of its own and logs each answer once it has it."""
 
-    def __init__(self, office: Office, name: str, seed: int, clock: Callable[[], datetime], acknowledge: Acknowledge) -> None:
+    def __init__(
+        self, office: Office, name: str, seed: int, clock: Callable[[], datetime], acknowledge: Acknowledge
+    ) -> None:
         self.office, self.clock, self.acknowledge = office, clock, acknowledge
         self.random, self.name = random.Random(seed), name
         self.turn, self.contacts, self.sent = 0, list[str](), list[tuple[str, Callable[[], None]]]()
@@ -55,7 +69,7 @@ class Client:
         def attempt() -> None:
             try:
                 answer: StoredAnswer = submit(call(route, who=who, key=key)).result(30)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 known = as_door_error(error)
                 if known is None:
                     raise
@@ -72,13 +86,20 @@ class Client:
 
     def _decided(self, decisions: list[dict[str, Any]]) -> dict[str, Any]:
         contacts = [c["contact_id"] for one in decisions for c in one["choices"]]
-        self.contacts = [*self.contacts[-30:], *(c["contact_id"] for one in decisions for c in one["choices"] if c["send_after"])]
+        self.contacts = [
+            *self.contacts[-30:],
+            *(c["contact_id"] for one in decisions for c in one["choices"] if c["send_after"]),
+        ]
         return {"rows": {"decisions": [one["decision_id"] for one in decisions], "contacts": contacts}}
 
     def decide(self, customer: str | None = None, direction: str = "outbound", key: str | None = None) -> None:
         inbound = direction == "inbound" or self.random.random() < 0.1
-        request = DecisionRequest(customer_id=customer or self.customer(), direction=Direction("inbound" if inbound else "outbound"))
-        self.send("POST /v1/decisions", lambda c: self.office.decide(request, c), lambda body: self._decided([body]), key=key)
+        request = DecisionRequest(
+            customer_id=customer or self.customer(), direction=Direction("inbound" if inbound else "outbound")
+        )
+        self.send(
+            "POST /v1/decisions", lambda c: self.office.decide(request, c), lambda body: self._decided([body]), key=key
+        )
 
     def batch(self) -> None:
         request = BatchDecisionRequest(decisions=tuple(DecisionRequest(customer_id=self.customer()) for _ in range(3)))
@@ -98,11 +119,17 @@ class Client:
 
     def report(self, contact: str | None = None) -> None:
         which = contact or self.contact()
-        self.send("POST /v1/contacts/{contact_id}/sent", lambda c: self.office.sent(which, SentRequest(), c), lambda _: {})
+        self.send(
+            "POST /v1/contacts/{contact_id}/sent", lambda c: self.office.sent(which, SentRequest(), c), lambda _: {}
+        )
 
     def cancel(self) -> None:
         which = self.contact()
-        self.send("POST /v1/contacts/{contact_id}/cancel", lambda c: self.office.cancel(which, CancelRequest(), c), lambda _: {})
+        self.send(
+            "POST /v1/contacts/{contact_id}/cancel",
+            lambda c: self.office.cancel(which, CancelRequest(), c),
+            lambda _: {},
+        )
 
     def outcome(self, kind: str | None = None) -> None:
         which, at = self.contact(), self.clock()
@@ -126,7 +153,11 @@ class Client:
         name = f"x-{self.name}-{self.turn}"
         request = ExternalContactRequest(contact_id=name, customer_id=self.customer(), channel="sms", purpose=Purpose("service"),
                                          sent_at=self.clock())  # fmt: skip
-        self.send("POST /v1/contacts", lambda c: self.office.external_contact(request, c), lambda _: {"rows": {"contacts": [name]}})
+        self.send(
+            "POST /v1/contacts",
+            lambda c: self.office.external_contact(request, c),
+            lambda _: {"rows": {"contacts": [name]}},
+        )
 
     def switch(self) -> None:
         scope = self.random.choice(["channel:call", "family:wealth"])
