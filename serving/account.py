@@ -23,7 +23,8 @@ class AccountError(ValueError):
 
 
 def account(engine: Engine, connection: Connection, record: DecisionRow) -> DecisionWhyResponse:
-    """Read the record back and say why, cell by cell. Writes nothing."""
+    """Read the record back and say why, cell by cell; ErasedError where its payload was erased. Writes nothing."""
+    record = engine.vault.opened(connection, record)
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])

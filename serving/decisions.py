@@ -96,11 +96,12 @@ def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -
             claim(connection, contact_id, now)
         choices.append(choice.model_copy(update={"contact_id": contact_id}))
     answer = answer.model_copy(update={"choices": tuple(choices)})
-    record(connection, DecisionRow(
+    row = DecisionRow(
         decision_id=answer.decision_id, customer_id=answer.customer_id,
         unit_id=decided.row["unit_id"] if decided.row else answer.customer_id, as_of=micros(answer.as_of),
         inputs=decided.inputs, result=canonical(_result(answer, decided.row)), reasons=json.dumps(list(answer.reasons)),
-        terms=decided.terms.revision, revisions=json.dumps(answer.revisions, sort_keys=True), recorded_at=now))  # fmt: skip
+        terms=decided.terms.revision, revisions=json.dumps(answer.revisions, sort_keys=True), recorded_at=now)  # fmt: skip
+    record(connection, engine.vault.closed(connection, row))
     return answer
 
 

@@ -20,6 +20,8 @@ from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
 from rules.types import scores_schema
 from serving.campaign import Campaign, CampaignError, load_campaigns
+from serving.ledger.keyring import Keyring
+from serving.ledger.vault import Vault
 from training.errors import BundleError
 from training.score import Models
 
@@ -135,9 +137,19 @@ class Engine:
                 **{f"model_{name}": sha for name, sha in self.models.revisions.items()}}  # fmt: skip
 
     @cached_property
+    def vault(self) -> Vault:
+        """The vault that closes and opens the payload of records."""
+        return Vault(keyring_of(self.home))
+
+    @cached_property
     def assumptions(self) -> tuple[str, ...]:
         """What the bank's data lack and what the models take for granted."""
         return (*self.home.assumptions(), *self.models.assumptions)
+
+
+def keyring_of(home: Home) -> Keyring:
+    """The home's keys for seals and for the vault."""
+    return Keyring(home.path / "keyring.json", home.secret())
 
 
 def _live(home: Home) -> tuple[Models, tuple[str, ...]]:

@@ -16,13 +16,14 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection
 
 from features.home import Home
-from features.identity import units
+from features.identity import links, units
 from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
 from serving.ledger.events import FIELDS, EventRow, enter_suppressions, known_bookings, policy_fold
+from serving.ledger.identity import Link, follow_links
 from serving.ledger.schema import Statement, events, meta
 from serving.ledger.seed import Progress, seed
 
@@ -47,6 +48,8 @@ def ensure_seeded(home: Home, ledger: Ledger, engine: Engine, progress: Progress
     everyone = units(source)
     contacts, outcomes = _table(home, "contacts"), _table(home, "outcomes")
     seed(ledger, contacts, outcomes, everyone.to_arrow(), engine.families, progress)
+    said = [Link(*link) for link in links(source)]
+    ledger.write(lambda connection: follow_links(connection, said, ledger.now_micros())).result()
     _enter_movements(home, ledger, engine.policy)
     ledger.write(lambda connection: _SEEDED.run(connection, name="seeded_feed", value=revision)).result()
     return True

@@ -19,6 +19,7 @@ from serving.decisions import commit, decide_one, decision_id_of
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
 from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
+from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     BatchDecisionRequest,
     BatchDecisionResponse,
@@ -46,9 +47,12 @@ from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
+from serving.ledger.seal import seal_of_row
 from serving.ledger.seed import Progress
+from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
+from serving.sealer import DailyExport, Sealer
 
 Pending = Future[StoredAnswer]
 Work = Callable[[Connection, int], Message | StoredAnswer]
@@ -64,7 +68,10 @@ def open_office(home: Path, serving: bool = True) -> "Office":
     except BaseException:
         ledger.close()
         raise
-    return Office(engine, ledger, expiring=serving)
+    office = Office(engine, ledger, expiring=serving)
+    if serving:
+        office.start_sealing()
+    return office
 
 
 def open_engine(home: Home) -> Engine:
@@ -121,12 +128,20 @@ class Office:
         """expiring: close every few seconds what was reserved and not claimed in time, until `close`."""
         self.engine, self.ledger = engine, ledger
         self._expiry = Expiry(ledger) if expiring else None
+        self._sealer: Sealer | None = None
 
     def close(self) -> None:
-        """Finish what waits and let go of the ledger."""
+        """Finish what waits, seal it, and let go of the ledger."""
         if self._expiry is not None:
             self._expiry.stop()
+        if self._sealer is not None:
+            self._sealer.stop()
         self.ledger.close()
+
+    def start_sealing(self) -> None:
+        """Seal each second from now on, and export the days that are over."""
+        days = DailyExport(self.ledger, self.engine.vault.keyring, self.engine.home.path / "ledger")
+        self._sealer = Sealer(self.ledger, self.engine.vault.keyring, days).start()
 
     def who(self, presented: str) -> Principal | None:
         """The owner of a key; null: unknown, expired or revoked."""
@@ -239,16 +254,21 @@ class Office:
     def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
         """The record of a decision."""
         with self.ledger.read() as connection:
-            row = _record(connection, decision_id)
+            row = _readable(self.engine, connection, decision_id, call)
+            digest = records.row_sha256(_record(connection, decision_id))
+            sealed = seal_of_row(connection, "decision", decision_id) is not None
+        own = channel_of(call.principal)  # what was known tells of other channels' contacts: not to a channel key
         answer = DecisionResponse.model_validate_json(json.dumps(json.loads(row.result)["answer"]))
         return DecisionRecordResponse(
             decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=instant(row.as_of),
-            inputs=json.loads(row.inputs), result=answer, terms=row.terms, row_sha256=records.row_sha256(row), sealed=False)  # fmt: skip
+            inputs={} if own else json.loads(row.inputs), result=answer, terms=row.terms, row_sha256=digest, sealed=sealed)  # fmt: skip
 
     def why(self, decision_id: str, call: Call) -> DecisionWhyResponse:
         """The account of a decision, from its stored inputs."""
         with self.ledger.read() as connection:
-            return account(self.engine, connection, _record(connection, decision_id))
+            told = account(self.engine, connection, _readable(self.engine, connection, decision_id, call))
+        own = channel_of(call.principal)
+        return told.model_copy(update={"cells": tuple(c for c in told.cells if own in (None, c.channel))})
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
@@ -284,6 +304,18 @@ class Office:
         decision_id = decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
         decided = decide_one(self.engine, connection, request, decision_id, instant(now))
         return commit(self.engine, connection, decided, now)
+
+
+def _readable(engine: Engine, connection: Connection, decision_id: str, call: Call) -> DecisionRow:
+    """The record with its payload; Forbidden to another channel's key, NotFound where it was erased."""
+    row = _record(connection, decision_id)
+    try:
+        row = engine.vault.opened(connection, row)
+    except ErasedError as erased:
+        raise NotFound(str(erased), code="erased") from None
+    for choice in json.loads(row.result)["answer"]["choices"]:
+        check_channel(call.principal, choice["channel"])
+    return row
 
 
 def _record(connection: Connection, decision_id: str) -> DecisionRow:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
+from features.identity import shared
 from rules.closures import Plainly
 from rules.quiet import clock_state
 from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
@@ -24,6 +25,7 @@ from serving.engine import Engine
 from serving.ledger.book import contacts_of_units, micros, unit_of
 from serving.ledger.consents import of_customers
 from serving.ledger.events import suppressions_of_units
+from serving.ledger.identity import aliases_of, certain_groups
 from serving.ledger.outcomes import outcomes_of_units
 
 LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
@@ -54,16 +56,22 @@ def online_rows(
     if engine.snapshot(at) is None:
         return None
     names = [a.customer_id for a in asked]
-    features = engine.store.latest(names, at + INSTANT_AFTER, connection)
-    said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, names))
+    aliases = aliases_of(connection, names)
+    everyone = names + [other for others in aliases.values() for other in others if other not in names]
+    features = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
+    said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone))
     features = _with_objections(features, said)
+    if aliases:
+        persons = [(name, *others) for name, others in aliases.items()]
+        features = shared(features, persons, certain_groups(connection, everyone))
+        features = features.filter(pc.is_in(features.column("customer_id"), pa.array(names, pa.string())))
     known = set(features.column("customer_id").to_pylist())
     asked = [a for a in asked if a.customer_id in known]
     if not asked:
         return None
     units = unit_of(connection, [a.customer_id for a in asked])
     window = (micros(at), micros(at))
-    state = _online_state(engine, terms, connection, asked, units, (window[0], micros(at + OUTBOUND_VALID)))
+    state = _online_state(engine, terms, connection, asked, units, aliases, (window[0], micros(at + OUTBOUND_VALID)))
     outbound = [a.direction == "outbound" for a in asked]
     instants = pa.array([at] * len(asked), INSTANT)
     fixed = {
@@ -88,12 +96,14 @@ def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa
     n = features.num_rows
     words = ledger["consents"].filter(pc.less_equal(ledger["consents"].column("at"), micros(at)))
     words = words.filter(pc.equal(words.column("purpose"), "profiling")).select(WORD)
-    features = _with_objections(features, zip(*(column.to_pylist() for column in words.columns), strict=True))
-    who = pa.table({"customer_id": features.column("customer_id"), "unit_id": features.column("unit_id"),
+    person = ledger["persons"]
+    features = _with_objections(features, zip(*(column.to_pylist() for column in words.columns), strict=True), person)
+    who = pa.table({"customer_id": as_persons(features.column("customer_id"), person), "unit_id": features.column("unit_id"),
                     "send_after": send_after, "send_before": send_before})  # fmt: skip
-    table = contact_state(
-        terms.policy, engine.catalogue, ledger["contacts"], ledger["outcomes"], ledger["suppressions"], who
+    contacts, outcomes, suppressions = (
+        _of_persons(ledger[name], person) for name in ("contacts", "outcomes", "suppressions")
     )
+    table = contact_state(terms.policy, engine.catalogue, contacts, outcomes, suppressions, who)
     state = {name: table.column(name).combine_chunks() for name in table.column_names}
     fixed = {"customer_id": features.column("customer_id").combine_chunks(), "unit_id": features.column("unit_id").combine_chunks(),
              "as_of": pa.array([at] * n, INSTANT), "direction": pa.array(["outbound"] * n, pa.string()),
@@ -129,7 +139,7 @@ def _schema(engine: Engine, terms: Terms) -> pa.Schema:
 
 
 def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
-                  window: tuple[int, int]) -> dict[str, pa.Array]:  # fmt: skip
+                  aliases: dict[str, tuple[str, ...]], window: tuple[int, int]) -> dict[str, pa.Array]:  # fmt: skip
     since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
     contacts: dict[str, list[ContactFact]] = defaultdict(list)
     for row in contacts_of_units(connection, names, since):
@@ -145,19 +155,44 @@ def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: S
         stretches[row.customer_id].append(
             SuppressionFact(row.rule_id, row.currency, row.opened_at, row.ends_at, row.closed_at)
         )
-    states = [customer_state(terms.policy, engine.catalogue, a.customer_id, window if a.direction == "outbound" else (window[0], window[0]),
-                             contacts[units[a.customer_id]], answers[a.customer_id], stretches[a.customer_id]) for a in asked]  # fmt: skip
+    states: list[dict[str, float]] = []
+    for a in asked:
+        ids = (a.customer_id, *aliases.get(a.customer_id, ()))  # what any of a person's ids met, he met
+        own = contacts[units[a.customer_id]]
+        if len(ids) > 1:
+            own = [fact._replace(customer_id=a.customer_id) if fact.customer_id in ids else fact for fact in own]
+        span = window if a.direction == "outbound" else (window[0], window[0])
+        states.append(customer_state(terms.policy, engine.catalogue, a.customer_id, span, own,
+                                     [fact for one in ids for fact in answers[one]], [fact for one in ids for fact in stretches[one]]))  # fmt: skip
     fields = terms.policy.state_fields(engine.catalogue)
     return {
         f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if states and f.name in states[0]
     }
 
 
+def as_persons(customers: pa.ChunkedArray, persons: pa.Table) -> pa.ChunkedArray:
+    """Each customer's person, himself where he has one id. persons: customer_id, person_id."""
+    if not persons.num_rows:
+        return customers
+    place = pc.index_in(customers, value_set=persons.column("customer_id").combine_chunks())
+    return pc.coalesce(persons.column("person_id").take(place), customers)
+
+
+def _of_persons(table: pa.Table, persons: pa.Table) -> pa.Table:
+    where = table.schema.get_field_index("customer_id")
+    return table.set_column(where, table.schema.field(where), as_persons(table.column("customer_id"), persons))
+
+
 WORD = ["customer_id", "purpose", "channel", "state", "at"]
 
 
-def _with_objections(features: pa.Table, said: Iterable[tuple[str, str, str, str, int]]) -> pa.Table:
-    """The features, `no_profiling` for those whose last word on profiling, on any channel, was no."""
+def _with_objections(
+    features: pa.Table, said: Iterable[tuple[str, str, str, str, int]], persons: pa.Table | None = None
+) -> pa.Table:
+    """The features, `no_profiling` for those whose last word on profiling, on any channel, was no.
+
+    persons: customer_id, person_id of those with other ids, who object for all of them.
+    """
     last: dict[tuple[str, str], str] = {}
     for customer, purpose, channel, state, _ in sorted(said, key=lambda word: word[-1]):
         if purpose == "profiling":
@@ -166,7 +201,10 @@ def _with_objections(features: pa.Table, said: Iterable[tuple[str, str, str, str
     place = features.schema.get_field_index("no_profiling")
     if not objectors or place < 0:
         return features
-    objects = pc.is_in(features.column("customer_id"), pa.array(objectors, pa.string()))
+    who, these = features.column("customer_id"), pa.chunked_array([pa.array(objectors, pa.string())])
+    if persons is not None:
+        who, these = as_persons(who, persons), as_persons(these, persons)
+    objects = pc.is_in(who, these)
     return features.set_column(place, features.schema.field(place), pc.if_else(objects, True, features.column(place)))
 
 

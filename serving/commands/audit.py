@@ -1,4 +1,4 @@
-"""`nbo audit show | why | replay`: what was decided, why, and that it would be decided so again."""
+"""`nbo audit show | why | why-not | replay`: what was decided, why, and that it would be decided so again."""
 
 import json
 import sys
@@ -6,22 +6,29 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from features.commands import parse_instant
 from features.home import Home
-from rules.decide import decide
-from serving.account import account, restored, terms_of
+from serving.account import account
 from serving.claims import instant
-from serving.decisions import canonical
-from serving.engine import Engine
+from serving.commands import records as records_commands
+from serving.engine import keyring_of
 from serving.http.messages import DecisionWhyResponse
 from serving.ledger import records
 from serving.ledger.lifecycle import find
 from serving.ledger.records import DecisionRow
+from serving.ledger.schema import decisions
+from serving.ledger.seal import seal_of_row
+from serving.ledger.vault import ErasedError, PayloadError, Vault
 from serving.lists.record import ListRow, row_of_list
 from serving.office import open_engine, reading_ledger
+from serving.replay import ReplayError, Tally, replay_many, replayed
+from serving.whynot import WhyNot, why_not
 
 app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
+app.add_typer(records_commands.app)  # without a name: commands of `nbo audit` like the others
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -32,7 +39,8 @@ class AuditError(ValueError):
 class ShowAnswer(BaseModel):
     """`nbo audit show --json`: the record. whole: its bytes still have the hash taken when it was written.
 
-    Parts that are no JSON any more are empty. row_sha256: the hash of the row as it stands.
+    Parts that are no JSON any more, and erased ones, are empty. row_sha256: the hash of the row as it
+    stands. seal: the number of the seal that covers it, null where it waits for one.
     """
 
     decision_id: str
@@ -46,6 +54,8 @@ class ShowAnswer(BaseModel):
     revisions: dict[str, str]
     row_sha256: str
     whole: bool
+    seal: int | None
+    erased: bool
 
 
 class ReplayAnswer(BaseModel):
@@ -66,10 +76,13 @@ def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
         _refuse_broken(listed.whole)
         return
     row, whole = _found(home, decision)
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        seal = seal_of_row(connection, "decision", row.decision_id)
+        plain, erased = _plain(connection, Vault(keyring_of(home)), row)
     answer = ShowAnswer(
         decision_id=row.decision_id, customer_id=row.customer_id, unit_id=row.unit_id, as_of=instant(row.as_of).isoformat(),
-        result=_parsed(row.result, {}), inputs=_parsed(row.inputs, {}), reasons=_parsed(row.reasons, []), terms=row.terms,
-        revisions=_parsed(row.revisions, {}), row_sha256=records.row_sha256(row), whole=whole)  # fmt: skip
+        result=_parsed(plain.result, {}), inputs=_parsed(plain.inputs, {}), reasons=_parsed(row.reasons, []), terms=row.terms,
+        revisions=_parsed(row.revisions, {}), row_sha256=records.row_sha256(row), whole=whole, seal=seal, erased=erased)  # fmt: skip
     text = json.dumps(answer.model_dump(), indent=2, ensure_ascii=False, sort_keys=True)
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
     _refuse_broken(whole)
@@ -83,41 +96,78 @@ def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
     if not whole:
         raise AuditError("the record is not what was written: its hash differs; nbo audit show prints it")
     with reading_ledger(home) as ledger, ledger.read() as connection:
-        answer: DecisionWhyResponse = account(open_engine(home), connection, row)
+        try:
+            answer: DecisionWhyResponse = account(open_engine(home), connection, row)
+        except (ErasedError, PayloadError) as error:
+            raise AuditError(str(error)) from None
     lines = [words.en for words in answer.sentences]
     lines += [f"  {name:<22} {value}" for name, value in answer.factors.items() if value is not None]
     lines += [f"  {c.offer_id:<22} {c.channel:<8} {'open' if c.open else ', '.join(c.reasons)}" for c in answer.cells]
     sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
 
 
+@app.command("why-not")
+def why_not_(context: typer.Context, customer: str,
+             offer: Annotated[str, typer.Option("--offer", help="The offer.")],
+             channel: Annotated[str, typer.Option("--channel", help="The channel.")],
+             at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day; default: now.")] = None,
+             as_json: Json = False) -> None:  # fmt: skip
+    """Say why this offer on this channel would not reach the customer now; decides anew, writes nothing."""
+    home = Home.open(context.obj)
+    moment = parse_instant(at, home) if at else home.now()
+    engine = open_engine(home)
+    with reading_ledger(home, engine) as ledger, ledger.read() as connection:
+        answer: WhyNot = why_not(engine, connection, customer, offer, channel, moment)
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(answer.sentences)) + "\n")
+
+
 @app.command("replay")
-def replay(context: typer.Context, decision: str, as_json: Json = False) -> None:
+def replay(context: typer.Context, decision: Annotated[str | None, typer.Argument()] = None,
+           every: Annotated[bool, typer.Option("--all", help="Every decision.")] = False,
+           sample: Annotated[int | None, typer.Option(min=1, help="So many decisions, drawn by their hashes.")] = None,
+           as_json: Json = False) -> None:  # fmt: skip
     """Decide again from the stored inputs; exit 1 unless the bytes are the same."""
     home = Home.open(context.obj)
+    if sum((decision is not None, every, sample is not None)) != 1:
+        raise AuditError("replay one decision, --all or --sample N; name exactly one of them")
+    if decision is None:
+        _replay_many(home, sample, as_json)
+        return
     row, whole = _found(home, decision)
     with reading_ledger(home) as ledger, ledger.read() as connection:
-        same = whole and replayed(open_engine(home), connection, row)
+        try:
+            same = whole and replayed(open_engine(home), connection, row)
+        except (ErasedError, PayloadError, ReplayError) as error:
+            raise AuditError(str(error)) from None
     answer = ReplayAnswer(decision_id=row.decision_id, same=same, terms=row.terms)
     sys.stdout.write((answer.model_dump_json() if as_json else f"same bytes: {answer.same}") + "\n")
     if not answer.same:
         raise typer.Exit(1)
 
 
-def replayed(engine: Engine, connection: Connection, row: DecisionRow) -> bool:
-    """Whether decide gives the recorded bytes again from the stored inputs, under the recorded terms.
+def _replay_many(home: Home, sample: int | None, as_json: bool) -> None:
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        drawn = select(decisions.c.decision_id).order_by(decisions.c.row_sha256)  # a hash favours nobody
+        ids = connection.execute(drawn if sample is None else drawn.limit(sample)).scalars().all()
+        answer: Tally = replay_many(open_engine(home), connection, ids)
+    lines = [
+        f"replayed {answer.replayed:,}, same bytes {answer.same:,}",
+        *(f"{why}: {n:,}" for why, n in answer.skipped.items()),
+    ]
+    lines += [f"NOT the same: {one}" for one in answer.different]
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    if answer.different:
+        raise typer.Exit(1)
 
-    AuditError where there is nothing to decide on, or those terms are not in force any more.
-    """
-    stored, result = json.loads(row.inputs), json.loads(row.result)
-    if result["row"] is None:
-        raise AuditError("the customer was unknown; there is nothing to replay")
-    terms = terms_of(engine, connection, row.terms, instant(row.as_of))
-    if terms is None:
-        raise AuditError(
-            "the terms of that decision are not in force any more; restore that policy, catalogue and campaigns to replay it"
-        )
-    customers, scores = restored(terms, stored)
-    return canonical(decide(customers, terms, lambda *_: scores).to_pylist()[0]) == canonical(result["row"])
+
+def _plain(connection: Connection, vault: Vault, row: DecisionRow) -> tuple[DecisionRow, bool]:
+    """The record as far as it can be read, and whether its payload was erased."""
+    try:
+        return vault.opened(connection, row), False
+    except ErasedError:
+        return row, True
+    except PayloadError:
+        return row, False
 
 
 def _parsed(text: str | bytes, otherwise: Any) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.idempotency import ConflictError
+from serving.ledger.identity import aliases_of
 from serving.ledger.lifecycle import recall
 from serving.ledger.schema import Statement, arrow, arrow_schema, consents, is_listed
 
@@ -68,7 +69,9 @@ def record(connection: Connection, consent: ConsentRow) -> bool:
         channel = None if consent.channel == ALL else consent.channel
         if is_last_word(connection, consent):
             reason = "opted_out" if consent.state == "withdrawn" else "no_consent"
-            recall(connection, consent.received_at, customer_id=consent.customer_id, channel=channel, reason=reason)
+            others = aliases_of(connection, [consent.customer_id]).get(consent.customer_id, ())
+            for one in (consent.customer_id, *others):  # whoever he is called: he said no
+                recall(connection, consent.received_at, customer_id=one, channel=channel, reason=reason)
     return True
 
 

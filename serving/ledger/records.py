@@ -1,12 +1,12 @@
 """Decision records: what was known, what was decided, under which terms. Written with the answer.
 
-Each row carries the sha256 of its own canonical bytes: every field but `row_sha256` and `sealed`,
-in the order of DecisionRow, each as its length in eight bytes and then the bytes themselves. Seals
-over many rows (Merkle roots) build on these and fill `sealed`.
+Each row carries the sha256 of its own canonical bytes: every field but `row_sha256`, in the order of
+DecisionRow, each as its length in eight bytes and then the bytes themselves. Seals over many rows
+(`serving.ledger.seal`) build on these. Inputs and result are ciphertext (`serving.ledger.vault`).
 """
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
@@ -20,9 +20,9 @@ from serving.ledger.schema import Statement, decisions
 class DecisionRow:
     """One decision about one customer.
 
-    inputs: state columns and scores as decide saw them, in bytes. result: canonical JSON. reasons:
-    JSON list of slugs, `[]` where an offer won. terms: their sha256. revisions: JSON object.
-    Instants in microseconds UTC.
+    inputs: state columns and scores as decide saw them; result: answer and row; canonical JSON,
+    encrypted as stored. reasons: JSON list of slugs, `[]` where an offer won. terms: their sha256.
+    revisions: JSON object. Instants in microseconds UTC.
     """
 
     decision_id: str
@@ -39,6 +39,7 @@ class DecisionRow:
 
 FIELDS = tuple(field.name for field in fields(DecisionRow))
 _values = attrgetter(*FIELDS)
+_NULL = b"\xff" * 8
 _COLUMNS = tuple(decisions.c[name] for name in (*FIELDS, "row_sha256"))
 _INSERT = Statement(insert(decisions))
 _FIND = Statement(select(*_COLUMNS).where(decisions.c.decision_id == bindparam("decision_id")))
@@ -46,8 +47,16 @@ _FIND = Statement(select(*_COLUMNS).where(decisions.c.decision_id == bindparam("
 
 def row_sha256(row: DecisionRow) -> str:
     """sha256 of the row's canonical bytes, as 64 hexadecimal digits."""
+    return fields_sha256(_values(row))
+
+
+def fields_sha256(values: Iterable[object]) -> str:
+    """sha256 over fields, each as its length in eight bytes and its bytes; null is a length no field has."""
     parts: list[bytes] = []
-    for value in _values(row):
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+            continue
         part = value if isinstance(value, bytes) else str(value).encode()
         parts += (len(part).to_bytes(8, "big"), part)
     return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -57,7 +66,7 @@ def record(connection: Connection, row: DecisionRow) -> str:
     """Store the decision; its row hash. RowError where the id is taken."""
     sha256 = row_sha256(row)
     values = dict(zip(FIELDS, _values(row), strict=True))
-    _INSERT.run(connection, **values, row_sha256=sha256, sealed=None)
+    _INSERT.run(connection, **values, row_sha256=sha256)
     return sha256
 
 

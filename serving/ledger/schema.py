@@ -123,6 +123,7 @@ outcomes = _table(
     _id("kind", primary_key=True),
     Column("at", Whole, primary_key=True, nullable=False, autoincrement=False),
     _whole("recorded_at"),
+    Index("outcomes_recorded", "recorded_at"),
 )
 
 events = _table(
@@ -155,6 +156,7 @@ consents = _table(
     _whole("at"),
     _whole("received_at"),
     Index("consents_of_customer", "customer_id", "at"),
+    Index("consents_received", "received_at"),
     _one_of("state", ("granted", "denied", "withdrawn")),
 )
 
@@ -179,8 +181,25 @@ suppressions = _table(
 units = _table(
     "units",
     _id("customer_id", primary_key=True),
-    _id("unit_id"),
+    _id("unit_id"),  # as merged today
+    _word("base_unit_id"),  # as the import says it; null: unit_id
+    _word("person_id"),  # the smallest of the ids that are, or may be, one person; null: himself
     Index("units_members", "unit_id"),
+    Index("units_persons", "person_id"),
+)
+
+# Who was said to be whom. Undone, a merge keeps its row: what was believed when stays known.
+merges = _table(
+    "merges",
+    _id("merge_id", primary_key=True),
+    _id("one"),
+    _id("other"),
+    Column("confidence", Share, nullable=False),  # 1: certain; below: doubt
+    _id("source"),
+    _whole("at"),
+    _whole("undone_at", nullable=True),
+    Index("merges_of_one", "one"),
+    Index("merges_of_other", "other"),
 )
 
 idempotency = _table(
@@ -207,9 +226,9 @@ decisions = _table(
     _id("revisions"),  # JSON object
     _whole("recorded_at"),
     _id("row_sha256"),
-    _whole("sealed", nullable=True),  # number of the Merkle root that covers the row
     Index("decisions_of_customer", "customer_id", "as_of"),
-    Index("decisions_recorded", "recorded_at"),
+    # What a seal reads stands in the index: the row itself is long.
+    Index("decisions_recorded", "recorded_at", "decision_id", "row_sha256"),
 )
 
 keys = _table(
@@ -233,6 +252,60 @@ switches = _table(
     _whole("at"),
     _one_of("action", ("pause", "ask", "resume")),
     Index("switches_of_scope", "scope", "switch_id"),
+)
+
+# One row a sealed row: where a row was pruned, its leaf still carries the root.
+leaves = _table(
+    "leaves",
+    Column("seal_id", Whole, primary_key=True, nullable=False, autoincrement=False),
+    Column("place", Whole, primary_key=True, nullable=False, autoincrement=False),
+    _id("kind"),
+    _id("row_id"),
+    _id("sha256"),
+    Index("leaves_of_row", "kind", "row_id", unique=True),
+)
+
+seals = _table(
+    "seals",
+    Column("seal_id", Whole, primary_key=True, nullable=False, autoincrement=False),  # 1, 2, 3 without a gap
+    _whole("sealed_at"),
+    _whole("through"),  # everything recorded before it was sealed then
+    _whole("leaves"),
+    _id("root"),
+    _id("previous"),  # the head before; 64 zeros for the first
+    _id("head"),
+    _id("key_id"),
+    _id("mac"),  # HMAC of the head with the home's key of that id
+    Index("seals_at", "sealed_at"),
+)
+
+journal = _table(
+    "journal",
+    Column("entry_id", Whole, primary_key=True),
+    _id("kind"),
+    _word("subject"),
+    _id("principal"),
+    _id("body"),  # JSON object
+    _whole("at"),
+    Index("journal_of_subject", "subject"),
+)
+
+# A customer's data key, wrapped by the home's key; wrapped null: shredded.
+vault = _table(
+    "vault",
+    _id("customer_id", primary_key=True),
+    Column("wrapped", LargeBinary),
+    _word("key_id"),
+    _whole("made_at"),
+    _whole("shredded_at", nullable=True),
+)
+
+holds = _table(
+    "holds",
+    _id("customer_id", primary_key=True),
+    _id("principal"),
+    _id("reason"),
+    _whole("at"),
 )
 
 meta = _table("meta", _id("name", primary_key=True), _id("value"))

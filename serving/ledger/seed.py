@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import Ledger, unit_of
+from serving.ledger.identity import in_force, settle
 from serving.ledger.lifecycle import FIELDS, find
 from serving.ledger.outcomes import WITHDRAWING, Kind, withdraw
 from serving.ledger.schema import Statement, contacts, is_listed, outcomes, suppressions, units
@@ -32,7 +33,12 @@ _CONTACT = Statement(
 )
 _OUTCOME = Statement(insert(outcomes), "ON CONFLICT DO NOTHING")
 _KNOWN = Statement(select(contacts.c.contact_id).where(is_listed(contacts.c.contact_id, bindparam("contact_ids"))))
-_UNIT = Statement(insert(units), "ON CONFLICT (customer_id) DO UPDATE SET unit_id = excluded.unit_id")
+_UNIT = Statement(
+    insert(units).values(
+        customer_id=bindparam("customer_id"), unit_id=bindparam("unit_id"), base_unit_id=bindparam("unit_id")
+    ),
+    "ON CONFLICT (customer_id) DO UPDATE SET unit_id = excluded.unit_id, base_unit_id = excluded.unit_id",
+)
 Progress = Callable[[int, int], object]  # rows done, rows in all
 
 
@@ -83,15 +89,19 @@ def seed(
 
 
 def assign_units(connection: Connection, mapping: Mapping[str, str]) -> int:
-    """Enter customer -> unit; how many changed. Their contacts and suppressions move along.
+    """Enter customer -> unit, as the source has it; how many changed. Their contacts and suppressions move along.
 
-    Rows keep their customer, so a merge is undone by assigning the old units again.
+    Merges in force stay in force: who is merged stays in the unit of both. Rows keep their customer,
+    so everything is undone by assigning the old units again.
     """
     before = unit_of(connection, mapping)
     moved = {customer: unit for customer, unit in mapping.items() if before[customer] != unit}
     _UNIT.run_many(connection, [{"customer_id": c, "unit_id": u} for c, u in mapping.items()])
     for rows in (_CONTACT_UNIT, _SUPPRESSION_UNIT):
         rows.run_many(connection, [{"customer": c, "unit": u} for c, u in moved.items()])
+    merged = {name for row in in_force(connection) for name in (row.one, row.other)}
+    if merged:
+        settle(connection, merged)
     return len(moved)
 
 

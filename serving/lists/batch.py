@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import select
 
+from features.identity import shared
 from rules.arbitrate import cell_values
 from rules.catalogue import Catalogue
 from rules.decide import decide
@@ -24,6 +25,7 @@ from serving.engine import Engine, EngineError
 from serving.ledger.book import Ledger, State, contacts_table, micros
 from serving.ledger.consents import consents_table
 from serving.ledger.events import events_table, suppressions_table
+from serving.ledger.identity import certain_groups, persons
 from serving.ledger.outcomes import outcomes_table
 from serving.ledger.schema import arrow, units
 from serving.ledger.switches import paused
@@ -31,6 +33,7 @@ from serving.lists.allocate import Prices, allocate
 from serving.rows import INSTANT_AFTER, LOOK_BACK, batch
 
 CHUNK = 16_384
+_PERSONS = pa.schema([("customer_id", pa.string()), ("person_id", pa.string())])
 _UNITS = pa.schema([("customer_id", pa.string()), ("unit_id", pa.string())])
 Progress = Callable[[int, int], object]
 
@@ -62,12 +65,17 @@ def read_inputs(
                   "suppressions": suppressions_table(connection, since), "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
+        person = persons(connection)
+        certain = certain_groups(connection) if person else []
+    tables["persons"] = pa.table({"customer_id": list(person), "person_id": list(person.values())}, _PERSONS)
     if run is not None:
         contacts = tables["contacts"]
         own = pc.fill_null(pc.equal(contacts.column("decision_id"), run), False)
         waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
         tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
     features = engine.store.overlay(snapshot.table, at + INSTANT_AFTER, tables["events"], tables["consents"])
+    if person:
+        features = shared(features, _groups(person), certain)
     features = _in_units(features, members).sort_by([("unit_id", "ascending"), ("customer_id", "ascending")])
     chosen = [engine.campaign(name) for name in campaigns] if campaigns is not None else []
     hours = (
@@ -135,6 +143,13 @@ def _worth(catalogue: Catalogue, decided: pa.RecordBatch, gross: np.ndarray) -> 
     chosen = zip(decided.column("offer_id").to_pylist(), decided.column("channel").to_pylist(), strict=True)
     cells = np.array([-1 if offer is None else catalogue.cell(offer, channel) for offer, channel in chosen], np.int64)
     return np.where(cells < 0, 0, gross[np.arange(len(cells)), np.maximum(cells, 0)])
+
+
+def _groups(person: dict[str, str]) -> list[list[str]]:
+    found: dict[str, list[str]] = {}
+    for customer, one in person.items():
+        found.setdefault(one, []).append(customer)
+    return list(found.values())
 
 
 def _in_units(features: pa.Table, members: pa.Table) -> pa.Table:

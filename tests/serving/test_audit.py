@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from features.home import Home
-from serving.commands.audit import ReplayAnswer, ShowAnswer, app, replayed
+from serving.commands.audit import ReplayAnswer, ShowAnswer, app
 from serving.commands.lists import decide_customers, make_list
 from serving.http.messages import Direction, SwitchAction, SwitchRequest
 from serving.ledger import records
 from serving.office import Office
+from serving.replay import Tally, replay_many, replayed
+from serving.whynot import WhyNot
 from tests.home import APP, BOSS, HERO, NOW, Clock, ask, call, move, office_at
 
 run = CliRunner().invoke
@@ -37,7 +39,10 @@ def test_p05_recorded_decisions_replay_to_the_same_bytes(office: Office, clock: 
     ids = decided(office, clock, 60)
     with office.ledger.read() as connection:
         found = [records.find(connection, one) for one in ids]
-        kept = [row for row in found if row is not None and json.loads(row.result)["row"] is not None]
+        vault = office.engine.vault
+        plain = [vault.opened(connection, row) for row in found if row is not None]
+        assert all(row is not None and row.inputs[:1] == row.result[:1] == b"\x01" for row in found), "stored encrypted"
+        kept = [row for row in plain if json.loads(row.result)["row"] is not None]
         assert len(kept) > 50 and {row.reasons == "[]" for row in kept} == {True, False}
         assert all(replayed(office.engine, connection, row) for row in kept)
         won = next(row for row in kept if row.reasons == "[]")
@@ -65,9 +70,7 @@ def changed(bank: Path, sql: str, decision: str) -> None:
 
 
 @pytest.mark.parametrize("sql", [
-    "inputs = CAST(replace(CAST(inputs AS TEXT), '0.', '1.') AS BLOB)",
-    "inputs = substr(inputs, 2)", "result = CAST(X'ff' || result AS BLOB)",
-    "result = CAST(replace(CAST(result AS TEXT), 'wealth', 'health') AS BLOB)",
+    "inputs = substr(inputs, 2)", "result = CAST(X'ff' || result AS BLOB)", "inputs = result",
     "reasons = '[\"no_value\"]'", "customer_id = 'C0000009'", "as_of = as_of + 1", "terms = 'x'", "revisions = '{'",
     "row_sha256 = replace(row_sha256, substr(row_sha256, 1, 1), 'f') || 'x'",
 ])  # fmt: skip
@@ -134,8 +137,11 @@ def test_p17_asking_and_dry_runs_write_nothing(bank: Path, clock: Clock, ledger:
     answers = decide_customers(home, [HERO, "C0000005", "NOBODY"], NOW)
     answers += decide_customers(home, [HERO], NOW, "sms", Direction.INBOUND)
     plan = make_list(home, ["all_year", "dollars"], NOW, dry_run=True)
-    for command in (["show", decision], ["why", decision], ["replay", decision]):
-        run(app, command, obj=bank)
+    run_list = ["why-not", HERO, "--offer", "wealth_usd_income", "--channel", "sms"]
+    for command in (["show", decision], ["why", decision], ["replay", decision], ["replay", "--all"], ["verify"], run_list,
+                    ["export", HERO], ["prune", "--dry-run"], ["erased"]):  # fmt: skip
+        done = run(app, command, obj=bank)
+        assert ledger == "none" or done.exit_code == 0, (command, done.exception)
     assert photograph(bank) == before
     assert answers[0].offer_id == "wealth_usd_income" and answers[0].choices[0].contact_id is None
     assert plan.contacts > 100 and plan.path is None
@@ -173,3 +179,44 @@ def test_the_record_names_the_instant_in_utc(bank: Path, clock: Clock) -> None:
     shown = ShowAnswer.model_validate_json(run(app, ["show", one.decision_id, "--json"], obj=bank).stdout)
     assert shown.as_of == one.as_of.isoformat() == "2026-06-01T02:00:00+00:00"
     assert shown.revisions == one.revisions and shown.customer_id == shown.unit_id == HERO
+
+
+def test_p05_many_records_replay_and_a_changed_one_is_named(bank: Path, clock: Clock) -> None:
+    office = office_at(bank, clock)
+    ids = decided(office, clock, 30)
+    office.close()
+    good = Tally.model_validate_json(run(app, ["replay", "--all", "--json"], obj=bank).stdout)
+    assert good.replayed == good.same == 30 and good.different == []
+    assert Tally.model_validate_json(run(app, ["replay", "--sample", "7", "--json"], obj=bank).stdout).replayed == 7
+    changed(bank, "inputs = substr(inputs, 2)", ids[3])
+    bad = run(app, ["replay", "--all", "--json"], obj=bank)
+    assert bad.exit_code == 1 and Tally.model_validate_json(bad.stdout).different == [ids[3]]
+
+
+@pytest.mark.long
+def test_p05_ten_thousand_records_replay(office: Office, clock: Clock) -> None:
+    ids = [one for _ in range(20) for one in decided(office, clock, 500)]
+    with office.ledger.read() as connection:
+        tally = replay_many(office.engine, connection, ids)
+    assert tally.different == [] and tally.same == tally.replayed == 10_000
+
+
+def why_not(bank: Path, customer: str, offer: str, channel: str) -> WhyNot:
+    done = run(app, ["why-not", customer, "--offer", offer, "--channel", channel, "--json"], obj=bank)
+    assert done.exit_code == 0, done.exception
+    return WhyNot.model_validate_json(done.stdout)
+
+
+def test_why_not_tells_what_closes_a_cell_or_what_was_preferred(bank: Path) -> None:
+    closed = why_not(bank, HERO, "wealth_eur_bond", "app")
+    assert not closed.open and closed.expected_value_minor is None
+    assert [r.reason for r in closed.reasons] == ["funds_below_entry"] and closed.reasons[0].rules
+    assert closed.sentences[0].startswith("wealth_eur_bond on app is closed: funds below entry (suitability; by ")
+    offer, channel = (closed.chosen or "").split(" on ")
+    won = why_not(bank, HERO, offer, channel)
+    assert won.open and won.sentences == [f"{closed.chosen} is what would be said now"]
+    beaten = why_not(bank, HERO, offer, "email" if channel != "email" else "sms")
+    assert beaten.open and beaten.sentences[0].endswith(f"{closed.chosen} was preferred")
+    assert why_not(bank, "NOBODY", offer, channel).reasons[0].reason == "regulatory_unknown"
+    for wrong in ([HERO, "--offer", "nothing", "--channel", "sms"], [HERO, "--offer", offer, "--channel", "fax"]):
+        assert str(run(app, ["why-not", *wrong], obj=bank).exception).startswith("unknown ")

@@ -18,7 +18,7 @@ from serving.ledger.writer import LedgerError
 
 MIGRATIONS = upgrade.SCRIPTS
 MODULES = ("book", "lifecycle", "records", "idempotency", "keys", "events", "consents",
-           "outcomes", "switches", "seed")  # fmt: skip
+           "outcomes", "switches", "seed", "seal", "vault", "verify", "identity")  # fmt: skip
 
 SECOND = """
 import sqlalchemy as sa
@@ -64,7 +64,7 @@ def _filled(path: Path) -> None:
     _migrate(path)
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO units VALUES ('C1', 'H1')"))
+        connection.execute(text("INSERT INTO units VALUES ('C1', 'H1', NULL, NULL)"))
     engine.dispose()
 
 
@@ -90,7 +90,7 @@ def test_migration_keeps_the_rows_of_a_filled_database(tmp_path: Path) -> None:
     path = tmp_path / "nbo.db"
     _filled(path)
     _migrate(path, _scripts(tmp_path / "later"), "9999")
-    assert _rows(path, "SELECT * FROM units") == [("C1", "H1", None)]
+    assert _rows(path, "SELECT * FROM units") == [("C1", "H1", None, None, None)]
     assert _rows(path, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
@@ -121,7 +121,7 @@ def test_migration_that_fails_half_way_leaves_everything_as_it_was(tmp_path: Pat
     broken = _scripts(tmp_path / "later", then='op.execute("SELECT * FROM nowhere")')
     with pytest.raises(Exception, match="nowhere"):
         _migrate(path, broken, "9999")
-    assert _rows(path, "SELECT * FROM units") == [("C1", "H1")]
+    assert _rows(path, "SELECT * FROM units") == [("C1", "H1", None, None)]
     assert _rows(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
 
