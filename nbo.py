@@ -15,9 +15,10 @@ from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
 from rules import commands as rules_commands
-from serving.commands import audit, keys, lists, operate
+from serving.commands import audit, identity, keys, lists, operate
 from serving.commands.serve import serve
 from serving.example import equip
+from serving.lists.volume import VolumeError
 from training import commands as training
 
 REPOSITORY = Path(__file__).resolve().parent
@@ -83,6 +84,7 @@ app.add_typer(training.models_app, name="models")
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(audit.app, name="audit", help="What was decided, and the proof.")
 app.add_typer(keys.app, name="keys")
+app.add_typer(identity.app, name="identity")
 app.add_typer(operate.switch_app, name="switch")
 app.add_typer(operate.recall_app, name="recall")
 app.command("plan")(lists.plan)
@@ -114,6 +116,8 @@ def main() -> None:
         _refuse(
             f"{(error.strerror or 'cannot be read').lower()}: `{error.filename or 'the disk'}`; mend it and repeat", 2
         )
+    except VolumeError as error:  # a check said no
+        _refuse(str(error), 1)
     except ValueError as error:  # every room's errors of input are ValueErrors with one line
         _refuse(str(error), 2)
     else:

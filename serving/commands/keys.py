@@ -1,5 +1,6 @@
-"""`nbo keys add | list | revoke`: who may call the HTTP service."""
+"""`nbo keys add | list | revoke | rotate-secret`: who may call the HTTP service, and what seals and encrypts."""
 
+import getpass
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,11 +13,14 @@ from rich.table import Table
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from serving.engine import keyring_of
 from serving.http.door import Forbidden
 from serving.http.guard import channel_of
 from serving.ledger import keys
 from serving.ledger.book import Ledger
+from serving.ledger.journal import Entered, enter
 from serving.ledger.keys import KeyRow, Principal, Role
+from serving.ledger.vault import Vault
 from serving.ledger.writer import EPOCH, SIMULATED, WALL
 
 app = typer.Typer(help="Keys of the HTTP service.", no_args_is_help=True)
@@ -66,6 +70,15 @@ class RevokedKey(BaseModel):
 
     name: str
     """Whose key it was."""
+
+
+class RotatedSecret(BaseModel):
+    """`nbo keys rotate-secret --json`: the key in force, and how many customers' keys it wraps now."""
+
+    key_id: str
+    """Its id in keyring.json; seals name it."""
+    wrapped: int
+    """Customers' keys wrapped anew."""
 
 
 @app.command()
@@ -125,6 +138,28 @@ def revoke(
     """End a key; running services refuse it within a second."""
     _written(Home.open(context.obj), lambda connection, now: keys.revoke(connection, name, now))
     print(RevokedKey(name=name).model_dump_json() if as_json else f"the key of {name} is revoked")
+
+
+@app.command("rotate-secret")
+def rotate_secret(context: typer.Context, as_json: Json = False) -> None:
+    """Put a new key for seals and for the vault in force; old seals still verify, customers' keys are wrapped anew."""
+    home = Home.open(context.obj)
+    vault = Vault(keyring_of(home))
+    with _ledger(home) as ledger:
+        key_id = vault.keyring.rotate()
+        n_wrapped, after, more = 0, "", True
+        while more:  # a thousand a transaction: a service beside it never waits long
+            more, after = ledger.write(lambda c, after=after: vault.rewrap(c, after), units=()).result()
+            n_wrapped += more
+        told = {"key_id": key_id, "wrapped": n_wrapped}
+        principal = f"operator {getpass.getuser()}"
+        ledger.write(
+            lambda c: enter(c, Entered.ROTATE, None, principal, ledger.now_micros(), **told), units=()
+        ).result()
+    answer = RotatedSecret(key_id=key_id, wrapped=n_wrapped)
+    print(
+        answer.model_dump_json() if as_json else f"key {key_id} is in force; {n_wrapped:,} customers' keys wrapped anew"
+    )
 
 
 def _ledger(home: Home) -> Ledger:

@@ -1,5 +1,6 @@
 """`nbo plan` and `nbo decide`: the list, and the same engine for one customer without HTTP."""
 
+import getpass
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,9 +19,13 @@ from features.home import Home
 from serving.decisions import decide_one
 from serving.history import ensure_seeded
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
+from serving.ledger.book import Ledger
+from serving.ledger.journal import Entered, enter
 from serving.lists.files import Certificate, certificate, read_manifest, write_list
 from serving.lists.funnel import Funnel, funnel
-from serving.lists.plan import Progress, check_campaigns, make_plan, reserve_plan, run_name
+from serving.lists.manifest import enter_manifest
+from serving.lists.plan import Plan, Progress, check_campaigns, make_plan, reserve_plan, run_name
+from serving.lists.volume import volume
 from serving.office import open_engine, open_ledger, reading_ledger
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -55,17 +60,23 @@ class DecideAnswer(BaseModel):
 
 
 def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
-         dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide only; write nothing.")] = False, as_json: Json = False) -> None:  # fmt: skip
+         dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide only; write nothing.")] = False,
+         confirm: Annotated[bool, typer.Option("--confirm", help="Make it although it is far larger than usual.")] = False, as_json: Json = False) -> None:  # fmt: skip
     """Make the offer list of one or more campaigns, reserve its contacts, write it to lists/."""
     home = Home.open(context.obj)
     at = parse_instant(as_of, home) if as_of else home.now()
-    answer = make_list(home, campaigns, at, dry_run=dry_run)
+    answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm)
     text = "\n".join(plan_lines(answer))
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
 
 
-def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False) -> PlanAnswer:
-    """Plan, reserve and write one run; a run that is written already is read back."""
+def make_list(
+    home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False
+) -> PlanAnswer:
+    """Plan, reserve and write one run; a run that is written already is read back.
+
+    VolumeError where it has far more contacts than usual and nobody confirms.
+    """
     engine = open_engine(home)
     check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
@@ -73,17 +84,36 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
         with bars() as show, reading_ledger(home, engine, _seeding(show)) as ledger:
             made = make_plan(engine, ledger, campaigns, at, show)
     elif (folder / "manifest.json").is_file():
+        with open_ledger(home) as ledger:  # a run cut short after its files stood
+            enter_manifest(ledger, folder, _operator())
         return _written(folder)
     elif at > home.now():
         raise PlanError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one, or --dry-run")
     else:
         with bars() as show, open_ledger(home) as ledger:
             ensure_seeded(home, ledger, engine, _seeding(show))
-            made = reserve_plan(make_plan(engine, ledger, campaigns, at, show), ledger, show)
+            made = make_plan(engine, ledger, campaigns, at, show)
+            _check_volume(home, ledger, made, confirm)
+            made = reserve_plan(made, ledger, show)
             folder = write_list(made, home.lists)
+            enter_manifest(ledger, folder, _operator())
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+
+
+def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool) -> None:
+    found = volume(home.lists, made.campaigns, made.run, funnel(made.decisions).chosen)
+    if not found.is_held:
+        return
+    if not confirm:
+        found.refuse()
+    ledger.write(lambda connection: enter(connection, Entered.VOLUME, made.run, _operator(), ledger.now_micros(),
+                                          contacts=found.contacts, usual=found.usual), units=()).result()  # fmt: skip
+
+
+def _operator() -> str:
+    return f"operator {getpass.getuser()}"
 
 
 def _seeding(show: Progress) -> Callable[[int, int], object]:
