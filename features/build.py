@@ -13,11 +13,12 @@ from features.days import day_manifest
 from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA
 from features.identity import units
+from features.measures import LASTS, RATIOS, windows
 from features.nightly import Night, forget, night_before, remember, touched
 from features.overlay import overlaid
 from features.snapshot import Shelf, write_snapshot
 from features.source import Source
-from features.transactions import LASTS, RATIOS, TRANSACTIONS, windows
+from features.transactions import TRANSACTIONS
 from features.variety import LAST_VALUES, last_moved_on
 
 OF_BOOKINGS = (TRANSACTIONS, LAST_VALUES)  # what the night before and the new bookings give

@@ -19,9 +19,9 @@ import polars as pl
 import pyarrow as pa
 
 from features.holdings import OWNERS
+from features.measures import COLUMNS, HALF, measured, windows
 from features.settings import Settings
 from features.source import Source
-from features.transactions import COLUMNS, HALF, measured, windows
 from features.windows import DAY_MICROS, local_days, midnight_micros, tail_of
 
 REACH_DAYS = 92

@@ -14,12 +14,12 @@ from functools import lru_cache
 from features.base import Base, OneRow, Row
 from features.carried import cut_days, reach_of
 from features.heard import ConsentRow, EventRow
+from features.measures import HALF, LASTS, windows
 from features.money import minor_digits
 from features.settings import Settings
 from features.shares import SHARE_DAYS
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
-from features.transactions import HALF, LASTS, windows
 from features.windows import DAY_MICROS, DAYS_A_MICRO, tail_of
 
 QUARTER = 900_000_000  # zones change their clocks, and days begin, on quarters of an hour

@@ -12,10 +12,11 @@ import polars as pl
 
 from features.carried import cut_days, reach_of
 from features.holdings import total_in_base
+from features.measures import COLUMNS, LASTS, Window, measured, windows
 from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
-from features.transactions import COLUMNS, LASTS, Window, booking_ratios, measured, windows
+from features.transactions import booking_ratios
 from features.windows import DAY_MICROS, local_days, tail_of
 
 EVENT_CLOCKS = ("booked_at", "recorded_at")

@@ -17,11 +17,11 @@ from pydantic import BaseModel
 
 from features.carried import horizon_days
 from features.holdings import OWNERS
+from features.measures import LASTS, RATIOS, windows
 from features.shares import SHARE_DAYS
 from features.source import Source
 from features.store import FeatureStore, StoreError
 from features.tables import MARKETING_CHANNELS
-from features.transactions import LASTS, RATIOS, windows
 
 SAMPLE = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

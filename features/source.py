@@ -1,5 +1,6 @@
 """The imported tables of a home as the views read them: chosen columns, of chosen customers."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import polars as pl
@@ -37,15 +38,14 @@ class Source:
         """The whole table, lazily."""
         return pl.scan_parquet(self.home.table(table) / "part-*.parquet")
 
-    def rows(
-        self, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None = None
-    ) -> pl.DataFrame:
+    def rows(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None = None,
+             types: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:  # fmt: skip
         """Those columns of the rows of those customers, with their code as `customer`.
 
         The table must hold customer_id; codes: customer_id, customer. `booked_from`: only bookings of
-        that instant (microseconds) or later.
+        that instant (microseconds) or later. `types`: columns to be had in another type.
         """
-        wanted = self.scan(table).select("customer_id", *columns)
+        wanted = self.scan(table).select("customer_id", *columns).cast(dict(types or {}))
         if booked_from is not None:
             instant = pl.lit(booked_from).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
             wanted = wanted.filter(pl.col("booked_at") >= instant)

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import narwhals as nw
 import polars as pl
 
+from features.bookings import bookings, of_kinds
+from features.measures import in_base
 from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
-from features.transactions import in_base
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log, local_days, tail_of
+from features.windows import DAY_MICROS, local_days, tail_of, tails
 
 DISTINCT_DAYS = (30, 90)
 DISTINCT = {
@@ -36,16 +37,6 @@ LAST_COLUMNS = (
     *(f"balance_{when}_last_transaction_minor" for when in ("before", "after")),
 )
 TABLE, RATE = "transactions", "there was none, or its rate is missing"
-COLUMNS = (
-    "amount_minor",
-    "currency",
-    "kind",
-    "channel",
-    "balance_after_minor",
-    "booked_at",
-    "recorded_at",
-    "transaction_id",
-)
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
@@ -70,29 +61,71 @@ def _declare_last(source: Source) -> tuple[Feature, ...]:
                      for when, zh in (("before", "前"), ("after", "后"))))  # fmt: skip
 
 
-def _valued(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """The rows with day, month, and what amount and balances were worth in base minor units."""
-    day = local_days(rows["booked_at"], source.settings.tz)
-    return rows.with_columns(
-        day=day, month=day.dt.truncate("1mo"), worth=in_base(rows["amount_minor"], rows["currency"], day, source),
-        before=in_base(rows["balance_after_minor"] - rows["amount_minor"], rows["currency"], day, source),
-        after=in_base(rows["balance_after_minor"], rows["currency"], day, source),
-    )  # fmt: skip
-
-
-def _log(pairs: Pairs, source: Source, booked_from: int | None) -> Log:
-    rows = _valued(source.rows("transactions", COLUMNS, pairs.codes, booked_from), source)
-    return Log(rows.rename({"booked_at": "booked", "recorded_at": "recorded"}), order=("transaction_id",))
-
-
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     earliest = pairs.frame["as_of"].min()
     start = tail_of(earliest, max(DISTINCT_DAYS), source.settings.tz) if isinstance(earliest, int) else None
-    return _within(pairs, _log(pairs, source, start), source)
+    rows = bookings(pairs, source, start).inside(pairs.frame, max(DISTINCT_DAYS), source.settings.tz)
+    found: dict[str, pl.Series] = {}
+    for days in DISTINCT_DAYS:
+        if days < max(DISTINCT_DAYS):
+            tail = tails(pairs.frame["as_of"], days, source.settings.tz)
+            begins = nw.from_native(tail.gather(rows.get_column("cut").to_native()), series_only=True)
+            found |= _distinct(pairs, rows.filter(rows.get_column("booked") >= begins), days)
+        else:
+            found |= _distinct(pairs, rows, days) | _of_quarter(pairs, rows)
+    return found
+
+
+def _distinct(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]", days: int) -> dict[str, pl.Series]:
+    """How many different values each cut's rows have."""
+    found: dict[str, pl.Series] = {}
+    for name, (column, _, _) in DISTINCT.items():
+        counts = rows.select("cut", column).drop_nulls().unique().group_by("cut").agg(nw.len().alias("n"))
+        found[f"{name}_count_{days}d"] = _by_cut(pairs, counts)["n"].fill_null(0).cast(pl.Float64)
+    return found
+
+
+def _of_quarter(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]") -> dict[str, pl.Series]:
+    """Months with a salary, and extremes; of a kind without a rate in one booking nothing is known."""
+    paid = rows.filter(nw.col("kind") == "salary").select("cut", month=nw.col("day").dt.truncate("1mo"))
+    months = _by_cut(pairs, paid.unique().group_by("cut").agg(nw.len().alias("n")))["n"]
+    found = {"salary_months_count_90d": months.fill_null(0).cast(pl.Float64)}
+    for name, (kinds, sign, _, _) in LARGEST.items():
+        chosen = rows.filter(nw.col("kind").is_in(kinds)).select("cut", worth=nw.col("base") * sign)
+        most = chosen.group_by("cut").agg(nw.col("worth").max(), unrated=nw.col("worth").is_null().any())
+        wide = _by_cut(pairs, most)
+        found[f"{name}_90d"] = wide.select(pl.when(~pl.col("unrated")).then("worth")).to_series().cast(pl.Float64)
+    return found
+
+
+def _by_cut(pairs: Pairs, grouped: "nw.DataFrame[pl.DataFrame]") -> pl.DataFrame:
+    frame = pl.DataFrame({"cut": pl.int_range(len(pairs), dtype=pl.UInt32, eager=True)})
+    return frame.join(grouped.to_native(), on="cut", how="left", maintain_order="left")
 
 
 def _compute_last(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
-    return _last(pairs, _log(pairs, source, None))
+    log, found = bookings(pairs, source), dict[str, pl.Series]()
+    for name, (_, kinds, _) in LAST.items():
+        columns = ("base",) if kinds else ("base", "amount_minor", "balance_after_minor", "currency", "day")
+        last = log.last(pairs.frame, of_kinds(kinds), columns)
+        found[f"{name}_minor"] = last["base"].cast(pl.Float64)
+        if not kinds:
+            found |= {f"balance_{w}_last_transaction_minor": s for w, s in _balances(last, source).items()}
+    return found
+
+
+def _balances(rows: pl.DataFrame, source: Source) -> dict[str, pl.Series]:
+    """Balance before and after each booking in base minor units; null: not stated, or no rate."""
+    after = rows["balance_after_minor"]
+    stated = {"before": after - rows["amount_minor"], "after": after}
+    return {when: in_base(amount, rows["currency"], rows["day"], source) for when, amount in stated.items()}
+
+
+def _valued(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """The rows with what amount and balances were worth in base minor units."""
+    placed = rows.with_columns(day=local_days(rows["booked_at"], source.settings.tz))
+    worth = in_base(placed["amount_minor"], placed["currency"], placed["day"], source)
+    return placed.with_columns(worth=worth, **_balances(placed, source))
 
 
 def last_moved_on(base: pl.DataFrame, bookings: pl.DataFrame, since: int, source: Source) -> pl.DataFrame:
@@ -123,48 +156,6 @@ def last_moved_on(base: pl.DataFrame, bookings: pl.DataFrame, since: int, source
             pl.when("newer").then(pl.col(value)).otherwise(pl.col(column)).alias(column) for column, value in places.items()
         ).drop("newer", "booked_at", "worth", "before", "after")  # fmt: skip
     return moved.select("customer_id", "unsure", *LAST_COLUMNS)
-
-
-def _within(pairs: Pairs, log: Log, source: Source) -> dict[str, pl.Series]:
-    found: dict[str, pl.Series] = {}
-    for days in DISTINCT_DAYS:
-        counts = [
-            nw.col(column).drop_nulls().n_unique().alias(f"{name}_count_{days}d")
-            for name, (column, _, _) in DISTINCT.items()
-        ]
-        rows = log.inside(pairs.frame, days, source.settings.tz)
-        grouped = rows.group_by("cut").agg(*counts)
-        if days == 90:
-            salaries = (
-                rows.filter(nw.col("kind") == "salary")
-                .group_by("cut")
-                .agg(nw.col("month").n_unique().alias("salary_months_count_90d"))
-            )
-            grouped = grouped.join(salaries, on="cut", how="left")
-            for name, (kinds, sign, _, _) in LARGEST.items():
-                chosen = rows.filter(nw.col("kind").is_in(kinds)).with_columns(signed=nw.col("worth") * sign)
-                most = chosen.group_by("cut").agg(
-                    nw.col("signed").max().alias(f"{name}_90d"), nw.col("worth").is_null().any().alias("unrated")
-                )
-                most = most.with_columns(nw.when(~nw.col("unrated")).then(nw.col(f"{name}_90d")).alias(f"{name}_90d"))
-                grouped = grouped.join(most.drop("unrated"), on="cut", how="left")
-        frame = pl.DataFrame({"cut": pl.int_range(len(pairs), dtype=pl.UInt32, eager=True)})
-        wide = frame.join(grouped.to_native(), on="cut", how="left", maintain_order="left")
-        for name in wide.columns[1:]:
-            column = wide[name].cast(pl.Float64)
-            found[name] = column.fill_null(0.0) if "_count_" in name else column
-    return found
-
-
-def _last(pairs: Pairs, log: Log) -> dict[str, pl.Series]:
-    found: dict[str, pl.Series] = {}
-    for name, (_, kinds, _) in LAST.items():
-        when = nw.col("kind").is_in(kinds) if kinds else ~nw.col("kind").is_null()
-        last = log.last(pairs.frame, when, ("worth", "before", "after"))
-        found[f"{name}_minor"] = last["worth"]
-        if not kinds:
-            found |= {f"balance_{w}_last_transaction_minor": last[w] for w in ("before", "after")}
-    return found
 
 
 VARIETY = FeatureView("variety", _declare, _compute)

@@ -4,13 +4,14 @@ The declaration becomes the metadata of an Arrow schema, which is all that rules
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from features.source import Source
+from features.windows import Log
 
 TYPES = {"bool": pa.bool_(), "number": pa.float64(), "text": pa.string()}
 
@@ -52,6 +53,7 @@ class Pairs:
 
     frame: pl.DataFrame
     codes: pl.DataFrame
+    shared: dict[str, Log] = field(default_factory=dict[str, Log])  # what one view has read and others use too
 
     def __len__(self) -> int:
         return len(self.frame)

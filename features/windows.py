@@ -9,12 +9,12 @@ exact. With prefix sums of the rows in two orders, the sum over a window is
 
     sum(visible <= as_of) - sum(booked < tail) + sum(booked < tail and visible > as_of)
 
-The last term is about rows that came later than the window is long: few, and joined one by one.
-So a pair costs two as-of joins whatever the window's length, and sums of integers stay exact.
-Written in Narwhals, so that another eager engine can run the same lines.
+The last term is about rows that came later than the window is long: few, and looked at one by one.
+So a pair costs a binary search a window, whatever the window's length, and sums of integers stay
+exact. Where all pairs have one instant nothing need be sorted (features/at_once.py). Rows are read,
+chosen and measured through Narwhals, so that another eager engine can run the same lines.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -25,10 +25,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.at_once import BATCH, sums_at_once
+from features.segments import laid_out, reached, sums_between
+
 Micros = npt.NDArray[np.int64]
 DAY_MICROS = 86_400_000_000
 DAYS_A_MICRO = 1 / DAY_MICROS  # Polars divides by a constant so; plain Python does it with it
-PAIRS_A_JOIN = 50_000  # bounds the memory of the one-by-one join of very late rows
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,21 +68,57 @@ class Log:
         rows: `by` (key of the pairs), booked and recorded (int64 microseconds), and int64 measures.
         by: Name of the key column.
         order: Columns that settle which of two rows booked and recorded together is the later.
+        measures: int64 expressions by name, worked out when they are asked for; names that are not
+            among them are columns.
     """
 
-    def __init__(self, rows: pl.DataFrame, by: str = "customer", order: Sequence[str] = ()) -> None:
-        self.by, self._order = by, order
-        visible = nw.max_horizontal(nw.col("booked") + 1, nw.col("recorded"))
-        self._rows = nw.from_native(rows, eager_only=True).with_columns(visible=visible)
+    def __init__(self, rows: pl.DataFrame, by: str = "customer", order: Sequence[str] = (),
+                 measures: Mapping[str, nw.Expr] | None = None) -> None:  # fmt: skip
+        self.by, self._order, self._measures = by, order, measures or {}
+        self._rows = nw.from_native(rows, eager_only=True)
 
     @cached_property
-    def _by_booked(self) -> "nw.DataFrame[pl.DataFrame]":
-        placed = self._rows.sort(self.by, "booked", "recorded", *self._order).with_row_index("rank")
-        return placed.with_columns(nw.col("rank").cast(nw.Int64))
+    def _placed(self) -> "nw.DataFrame[pl.DataFrame]":
+        """The rows by key and booking; a row's rank is its place here."""
+        placed = self._rows.sort(self.by, "booked", "recorded", *self._order)
+        self._rows = placed  # one copy is enough
+        return placed
 
     @cached_property
-    def _by_visible(self) -> "nw.DataFrame[pl.DataFrame]":
-        return self._by_booked.sort(self.by, "visible", "rank")
+    def _keys(self) -> Micros:
+        return self._placed.get_column(self.by).to_numpy()
+
+    @cached_property
+    def _booked(self) -> Micros:
+        return self._placed.get_column("booked").to_numpy()
+
+    @cached_property
+    def _visible(self) -> Micros:
+        return np.maximum(self._booked + 1, self._placed.get_column("recorded").to_numpy())
+
+    @cached_property
+    def _by_visible(self) -> Micros:
+        """Ranks by key and by when a row became visible; of two at once the lower rank first."""
+        order = nw.from_native(pl.DataFrame({"key": self._keys, "visible": self._visible}), eager_only=True)
+        return (
+            order.with_row_index("rank").sort("key", "visible", "rank").get_column("rank").to_numpy().astype(np.int64)
+        )
+
+    @cached_property
+    def _place_seen(self) -> Micros:
+        """Place in the order of visibility of each rank."""
+        places = np.empty(len(self._by_visible), np.int64)
+        places[self._by_visible] = np.arange(len(places))
+        return places
+
+    @cached_property
+    def _latest_place(self) -> Micros:
+        """The latest of a key's places up to each rank; another key's places all lie before."""
+        return np.maximum.accumulate(self._place_seen)
+
+    @cached_property
+    def _seen_at(self) -> Micros:
+        return self._visible[self._by_visible]
 
     def windows(self, cuts: pl.DataFrame, asked: Mapping[int, Sequence[str]],
                 zone: ZoneInfo) -> dict[tuple[str, int], Micros]:  # fmt: skip
@@ -94,69 +132,42 @@ class Log:
         Returns:
             Per (measure, days) (n_cuts,) int64.
         """
-        if len(cuts) and cuts["as_of"].n_unique() == 1 and cuts[self.by].is_unique().all():
-            return self._at_once(cuts, asked, zone)
-        everything = sorted({name for names in asked.values() for name in names})
-        total = self.ever(cuts, everything)
-        found: dict[tuple[str, int], Micros] = {}
-        for days, names in asked.items():
-            tail = tails(cuts["as_of"], days, zone)
-            gone = self._gone(cuts, tail, list(names), days)
-            found |= {(name, days): total[name] - gone[name] for name in names}
-        return found
-
-    def _at_once(self, cuts: pl.DataFrame, asked: Mapping[int, Sequence[str]],
-                 zone: ZoneInfo) -> dict[tuple[str, int], Micros]:  # fmt: skip
-        """`windows` where all cuts have one instant: then nothing need be sorted, each row is added once.
-
-        The rows between the tails of two windows are in the longer one and all that are longer still.
-        """
-        as_of = cuts["as_of"].item(0)
-        rows = self._rows.select(self.by, "booked", "visible", *sorted({n for names in asked.values() for n in names}))
-        keys = nw.from_native(cuts.select(self.by), eager_only=True)
-        head, found = as_of, dict[tuple[str, int], Micros]()
-        running: dict[str, Micros] = {}
-        for days in sorted(asked):
-            tail = tail_of(as_of, days, zone)
-            names = sorted({name for longer, some in asked.items() if longer >= days for name in some})
-            band = rows.filter(nw.col("booked") >= tail, nw.col("booked") < head, nw.col("visible") <= as_of)
-            sums = keys.join(band.group_by(self.by).agg(*(nw.col(n).sum() for n in names)), on=self.by, how="left")
-            if not sums.get_column(self.by).to_native().equals(cuts[self.by]):
-                sums = sums.sort(self.by)
-            added = {name: sums.get_column(name).fill_null(0).to_numpy() for name in names}
-            running = {name: running[name] + some if name in running else some for name, some in added.items()}
-            found |= {(name, days): running[name] for name in asked[days]}
-            head = tail
-        return found
+        keys = cuts[self.by].to_numpy()
+        if len(cuts) and cuts["as_of"].n_unique() == 1 and (keys[1:] > keys[:-1]).all():
+            as_of = int(cuts["as_of"].item(0))
+            at = {days: tail_of(as_of, days, zone) for days in asked}
+            batches = (self._rows[n : n + BATCH] for n in range(0, len(self._rows), BATCH))
+            return sums_at_once(batches, keys, self.by, as_of, at, asked, self._measures)
+        tail = {days: tails(cuts["as_of"], days, zone).to_numpy() for days in asked}
+        return self._sums(cuts, tail, asked)
 
     def ever(self, cuts: pl.DataFrame, names: Sequence[str]) -> dict[str, Micros]:
         """Sums of measures over everything visible at as_of; per measure (n_cuts,) int64."""
-        return self._prefix(self._by_visible, "visible", cuts, cuts["as_of"], names)
+        start, seen = self._start_and_seen(cuts)
+        return {name: sums_between(self._values(name)[self._by_visible], start, seen) for name in names}
 
     def since(self, cuts: pl.DataFrame, tail: pl.Series, names: Sequence[str]) -> dict[str, Micros]:
         """Sums over [tail, as_of), one tail <= as_of a cut, null: since ever."""
-        total, gone = self.ever(cuts, names), self._gone(cuts, tail, names, 0)
-        return {name: total[name] - gone[name] for name in names}
+        ever = int(self._booked.min()) if len(self._booked) else 0
+        found = self._sums(cuts, {0: tail.fill_null(ever).to_numpy()}, {0: names})
+        return {name: sums for (name, _), sums in found.items()}
 
     def inside(self, cuts: pl.DataFrame, days: int, zone: ZoneInfo) -> "nw.DataFrame[pl.DataFrame]":
-        """The rows of each cut's window themselves, with `cut`, the place of the cut; in no order.
+        """The rows of each cut's window themselves, with `cut`, the place of the cut, and its `tail`; by cut.
 
-        For what cannot be added up; costs a line a cut and row.
+        For what cannot be added up; costs a line a cut and row of the window.
         """
-        asked = cuts.select(self.by, "as_of", tails(cuts["as_of"], days, zone).alias("tail")).with_row_index("cut")
-        wanted = nw.from_native(asked, eager_only=True)
-        low, high = asked["tail"].min(), asked["as_of"].max()
-        rows = (
-            self._by_booked.filter(nw.col("booked") >= low, nw.col("booked") < high)
-            if len(asked)
-            else self._by_booked.head(0)
-        )
-        found: list[nw.DataFrame[pl.DataFrame]] = []
-        for start in range(0, max(len(wanted), 1), PAIRS_A_JOIN):
-            pairs = wanted[start : start + PAIRS_A_JOIN].join(rows, on=self.by)
-            seen = (nw.col("booked") >= nw.col("tail")) & (nw.col("visible") <= nw.col("as_of"))
-            found.append(pairs.filter(seen))
-        return nw.concat(found)
+        start, end = self._segments(cuts)
+        as_of, tail = cuts["as_of"].to_numpy(), tails(cuts["as_of"], days, zone).to_numpy()
+        bounds = [reached(self._booked, start, end, at - 1) for at in (tail, as_of)]
+        cut_parts, row_parts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for cut, row in laid_out(*bounds):
+            seen = self._visible[row] <= as_of[cut]
+            cut_parts.append(cut[seen])
+            row_parts.append(row[seen])
+        cut, row = np.concatenate(cut_parts), np.concatenate(row_parts)
+        found = self._placed[row]
+        return found.with_columns(self._series("cut", cut.astype(np.uint32)), self._series("tail", tail[cut]))
 
     def last(self, cuts: pl.DataFrame, when: nw.Expr, columns: Sequence[str]) -> pl.DataFrame:
         """The row booked last among the visible ones where `when` holds; nulls where there is none.
@@ -164,47 +175,68 @@ class Log:
         Args:
             cuts: `by`, as_of; sorted by both.
             when: Condition on a row.
-            columns: What to return of the row, beside `rank`, its place in the booked order.
+            columns: What to return of the row.
 
         Returns:
-            (n_cuts,) in the order of cuts: rank and the columns.
+            (n_cuts,) in the order of cuts: the columns.
         """
-        ranks = self._by_visible.filter(when).select(self.by, "visible", nw.col("rank").cum_max().over(self.by))
-        found = _asof(cuts, cuts["as_of"], ranks, self.by, "visible").select("rank")
-        chosen = self._by_booked.select("rank", *columns)
-        return found.join(chosen, on="rank", how="left").to_native()
+        start, seen = self._start_and_seen(cuts)
+        if not len(self._keys):
+            return self._placed.select(*columns).to_native().clear(len(cuts))
+        holds = self._placed.select(_when=when).get_column("_when").fill_null(False).to_numpy()
+        ranks = self._by_visible
+        highest = np.maximum.accumulate(np.where(holds[ranks], ranks, -1))
+        rank = highest[np.maximum(seen, 1) - 1]
+        # A rank below the key's first is another key's: then this key has no such row.
+        there = self._series("_there", (seen > start) & (rank >= start))
+        taken = self._placed.select(*columns)[np.maximum(rank, 0)].with_columns(there)
+        return taken.select(nw.when(nw.col("_there")).then(nw.col(c)).alias(c) for c in columns).to_native()
 
-    def _prefix(self, rows: "nw.DataFrame[pl.DataFrame]", clock: str, cuts: pl.DataFrame,
-                at: pl.Series, names: Sequence[str]) -> dict[str, Micros]:  # fmt: skip
-        sums = rows.select(self.by, clock, *(nw.col(n).cum_sum().over(self.by) for n in names))
-        found = _asof(cuts, at, sums, self.by, clock)
-        return {name: found.get_column(name).fill_null(0).to_numpy() for name in names}
+    def _values(self, name: str) -> Micros:
+        expr = self._measures.get(name, nw.col(name))
+        return self._placed.select(expr.alias(name)).get_column(name).to_numpy()
 
-    def _gone(self, cuts: pl.DataFrame, tail: pl.Series, names: Sequence[str],
-              least_days: int) -> dict[str, Micros]:  # fmt: skip
-        """What `ever` holds beyond the window: visible rows booked before the tail."""
-        gone = self._prefix(self._by_booked, "booked", cuts, tail - 1, names)
-        late = self._by_booked.filter(nw.col("visible") - nw.col("booked") > max(least_days * DAY_MICROS, 1)).select(
-            self.by, "booked", "visible", *names
-        )
-        if not len(late):
-            return gone
-        gone = {name: sums.copy() for name, sums in gone.items()}
-        asked = nw.from_native(cuts.select(self.by, "as_of", tail.alias("tail")).with_row_index("cut"), eager_only=True)
-        for start in range(0, len(asked), PAIRS_A_JOIN):
-            pairs = asked[start : start + PAIRS_A_JOIN].join(late, on=self.by)
-            missed = (nw.col("booked") < nw.col("tail")) & (nw.col("visible") > nw.col("as_of"))
-            found = pairs.filter(missed).group_by("cut").agg(*(nw.col(n).sum() for n in names))
-            places = found.get_column("cut").to_numpy()
-            for name in names:
-                gone[name][places] -= found.get_column(name).to_numpy()
-        return gone
+    @staticmethod
+    def _series(name: str, values: np.ndarray) -> "nw.Series[pl.Series]":  # pyright: ignore[reportMissingTypeArgument]
+        return nw.from_native(pl.Series(name, values), series_only=True)
 
+    def _segments(self, cuts: pl.DataFrame) -> tuple[Micros, Micros]:
+        """First and last place of each cut's key."""
+        asked = cuts[self.by].to_numpy()
+        return np.searchsorted(self._keys, asked, "left"), np.searchsorted(self._keys, asked, "right")
 
-def _asof(cuts: pl.DataFrame, at: pl.Series, rows: "nw.DataFrame[pl.DataFrame]", by: str,
-          clock: str) -> "nw.DataFrame[pl.DataFrame]":  # fmt: skip
-    asked = nw.from_native(cuts.select(by, at.alias("_at")), eager_only=True)
-    with warnings.catch_warnings():
-        # Both sides are sorted by construction; polars cannot check that within groups and says so.
-        warnings.simplefilter("ignore", UserWarning)
-        return asked.join_asof(rows, left_on="_at", right_on=clock, by=by, strategy="backward")
+    def _start_and_seen(self, cuts: pl.DataFrame) -> tuple[Micros, Micros]:
+        """Per cut the first place of its key, and where in the order of visibility its as_of stands."""
+        start, end = self._segments(cuts)
+        return start, reached(self._seen_at, start, end, cuts["as_of"].to_numpy())
+
+    def _sums(self, cuts: pl.DataFrame, tail: Mapping[int, Micros],
+              asked: Mapping[int, Sequence[str]]) -> dict[tuple[str, int], Micros]:  # fmt: skip
+        """Per (measure, window) what is visible at as_of and not booked before the tail."""
+        start, end = self._segments(cuts)
+        seen = reached(self._seen_at, start, end, cuts["as_of"].to_numpy())
+        before = {window: reached(self._booked, start, end, at - 1) for window, at in tail.items()}
+        missed = {window: self._missed(start, places, seen) for window, places in before.items()}
+        found: dict[tuple[str, int], Micros] = {}
+        for name in sorted({name for names in asked.values() for name in names}):
+            values = self._values(name)
+            total = sums_between(values[self._by_visible], start, seen)
+            running = np.zeros(len(values) + 1, np.int64)
+            np.cumsum(values, out=running[1:])
+            for window in (w for w, names in asked.items() if name in names):
+                sums = total - (running[before[window]] - running[start])
+                cut, row = missed[window]
+                np.add.at(sums, cut, values[row])
+                found[name, window] = sums
+        return found
+
+    def _missed(self, start: Micros, before: Micros, seen: Micros) -> tuple[Micros, Micros]:
+        """(cut, rank) of the rows booked before the tail and not yet visible at as_of."""
+        cuts, ranks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        # Behind the first rank that is still hidden, few others are seen: the rest need not be looked at.
+        first = reached(self._latest_place, start, before, seen - 1)
+        for cut, rank in laid_out(first, before):
+            hidden = self._place_seen[rank] >= seen[cut]
+            cuts.append(cut[hidden])
+            ranks.append(rank[hidden])
+        return np.concatenate(cuts), np.concatenate(ranks)

@@ -147,7 +147,7 @@ def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Mon
     pairs = entities(some_pairs(8, 60))
     whole = store.as_of(pairs)
     monkeypatch.setattr("features.compute.PAIRS_A_PASS", 7)
-    monkeypatch.setattr("features.windows.PAIRS_A_JOIN", 3)
+    monkeypatch.setattr("features.segments.LAID_OUT", 3)
     assert store.as_of(pairs).equals(whole)
 
 

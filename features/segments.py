@@ -1,0 +1,42 @@
+"""Arrays cut into segments, one a key: places by binary search, ranges laid out, sums between places."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+LAID_OUT = 4_000_000  # places laid out at a time
+
+
+def reached(clock: Ints, start: Ints, end: Ints, at: Ints) -> Ints:
+    """Per segment [start, end) of an array that ascends in it: the first place whose value is above `at`, (n,)."""
+    low, high = start.copy(), end.copy()
+    while (low < high).any():
+        middle = (low + high) >> 1
+        within = low < high
+        below = within & (clock[np.minimum(middle, len(clock) - 1)] <= at)
+        low, high = np.where(below, middle + 1, low), np.where(within & ~below, middle, high)
+    return low
+
+
+def sums_between(values: Ints, first: Ints, last: Ints) -> Ints:
+    """Sums of values[first:last] of several ranges. Exact: int64 wraps around and back."""
+    running = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=running[1:])
+    return running[last] - running[first]
+
+
+def laid_out(first: Ints, last: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """(range, place) of every place of the ranges [first, last), ascending, about LAID_OUT at a time."""
+    sizes = np.maximum(last - first, 0)
+    ends = np.cumsum(sizes)
+    done = 0
+    while done < len(sizes):
+        before = int(ends[done - 1]) if done else 0
+        upto = max(int(np.searchsorted(ends, before + LAID_OUT, "right")), done + 1)
+        some = sizes[done:upto]
+        which = np.repeat(np.arange(done, upto), some)
+        place = np.arange(len(which)) + np.repeat(first[done:upto] - (ends[done:upto] - some - before), some)
+        yield which, place
+        done = upto
