@@ -43,7 +43,7 @@ class Builder:
         """Write the snapshot of an instant, which is in UTC and has whole seconds."""
         manifest = day_manifest(self._source, self._folder)
         moment = (at - _EPOCH) // timedelta(microseconds=1)
-        usable = [s for s in self._shelf.all() if s.table.schema.equals(self._schema, check_metadata=True)]
+        usable = [s for s in self._shelf.all() if s.has(self._schema)]
         night = night_before(moment, usable, manifest, self._source)
         book = night.book if night else AccountBook()
         self._source.book = book

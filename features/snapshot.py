@@ -31,6 +31,13 @@ class Snapshot:
         with pa.memory_map(str(self.path)) as source:
             return ipc.open_file(source).read_all()
 
+    def has(self, schema: pa.Schema) -> bool:
+        """Whether the file is a snapshot of exactly that schema, with its metadata."""
+        try:
+            return self.table.schema.equals(schema, check_metadata=True)
+        except (pa.ArrowInvalid, OSError):
+            return False
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the file."""

@@ -1,6 +1,6 @@
 """The imported tables of a home as the views read them: chosen columns, of chosen customers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import polars as pl
@@ -45,12 +45,25 @@ class Source:
         The table must hold customer_id; codes: customer_id, customer. `booked_from`: only bookings of
         that instant (microseconds) or later. `types`: columns to be had in another type.
         """
-        wanted = self.scan(table).select("customer_id", *columns).cast(dict(types or {}))
+        scan = self._rows(self.scan(table), table, columns, codes, booked_from, types)
+        return scan.collect()
+
+    def parts(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame,
+              types: Mapping[str, pl.DataType] | None = None) -> Iterator[pl.DataFrame]:  # fmt: skip
+        """`rows`, one part of the table after the other: at most BATCH_ROWS at a time."""
+        for part in sorted(self.home.table(table).glob("part-*.parquet")):
+            yield self._rows(pl.scan_parquet(part), table, columns, codes, None, types).collect()
+
+    @staticmethod
+    def _rows(scan: pl.LazyFrame, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None,
+              types: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:  # fmt: skip
+        wanted = scan.select("customer_id", *columns)
+        wanted = wanted.with_columns(pl.col(name).cast(wished) for name, wished in (types or {}).items())
         if booked_from is not None:
             instant = pl.lit(booked_from).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
             wanted = wanted.filter(pl.col("booked_at") >= instant)
         joined = wanted.join(codes.lazy(), on="customer_id").drop("customer_id")
-        return _instants_as_micros(joined, table, columns).collect()
+        return _instants_as_micros(joined, table, columns)
 
     def whole(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
         """Those columns of every row."""

@@ -41,6 +41,7 @@ class FeatureStore:
         self._source = Source(home)
         self._shelf = Shelf(home.features)
         self._read: tuple[Snapshot, Base] | None = None
+        self._sound: Snapshot | None = None  # the last one found without fault
 
     @cached_property
     def declared(self) -> tuple[Feature, ...]:
@@ -130,6 +131,8 @@ class FeatureStore:
         snapshot = base or self.newest(at)
         if snapshot is None:
             raise StoreError(f"`{self._home.features}` holds no snapshot; run nbo features build")
+        if fault := self.fault(snapshot):
+            raise StoreError(fault)
         moment, since = _micros(at), _micros(snapshot.as_of)
         events, consents = read_heard(
             connection, customer_ids, since, self._online.reach(since), moment
@@ -157,7 +160,6 @@ class FeatureStore:
 
     def _base(self, snapshot: Snapshot) -> Base:
         if self._read is None or self._read[0] is not snapshot:
-            self._whole(snapshot.table)
             one = self._one_row
             self._read = snapshot, Base(snapshot.table, self._online.numbers, one.flags, one.texts)
         return self._read[1]
@@ -170,15 +172,31 @@ class FeatureStore:
     def _online(self) -> Online:
         return Online(self._one_row, self._source)
 
+    def fault(self, snapshot: Snapshot) -> str | None:
+        """Why a snapshot cannot be read with today's views, one line; None: it can."""
+        if self._sound is not snapshot:
+            try:
+                self._whole(snapshot.table)
+            except (StoreError, pa.ArrowInvalid, OSError) as error:
+                known = isinstance(error, StoreError)
+                return str(error) if known else f"`{snapshot.path.name}` is no snapshot; run nbo features build"
+            self._sound = snapshot
+        return None
+
     def _whole(self, table: pa.Table) -> pa.Table:
         """The table if it holds every column of a snapshot of today's views."""
-        wanted, held = [*self.schema.names, *CARRIED.names], table.column_names
-        if held == wanted:
+        wanted, held = pa.schema([*self.schema, *CARRIED]), table.schema
+        if held.equals(wanted):
             return table
-        missing = next((name for name in wanted if name not in held), None)
-        if missing:
-            raise StoreError(f"the snapshot lacks `{missing}`: it is of an older version; run nbo features build")
-        return table.select(wanted)
+        for field in wanted:
+            if field.name not in held.names:
+                found = f"lacks `{field.name}`"
+            elif held.field(field.name).type != field.type:
+                found = f"holds `{field.name}` as {held.field(field.name).type}"
+            else:
+                continue
+            raise StoreError(f"the snapshot {found}: it is of an older version; run nbo features build")
+        return table.select(wanted.names)
 
     def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table) -> pa.Table:
         """The pure part of `latest`: rows of `Snapshot.table` brought up to `at`; see features/overlay.py."""

@@ -104,8 +104,9 @@ class Engine:
         return self.campaigns[name]
 
     def snapshot(self, at: datetime) -> Snapshot | None:
-        """The newest snapshot at or before an instant."""
-        return self.store.newest(at)
+        """The newest snapshot at or before an instant; None if there is none, or it cannot be read."""
+        newest = self.store.newest(at)
+        return None if newest is None or self.store.fault(newest) else newest
 
     def problems(self, at: datetime) -> tuple[str, ...]:
         """Why marketing must stay silent, one line each; empty: nothing is wrong."""
@@ -116,7 +117,9 @@ class Engine:
         """Why the features cannot be trusted at an instant, one line; empty: they can."""
         snapshot, age = self.snapshot(at), timedelta(hours=self.home.settings.snapshot_max_age_hours)
         if snapshot is None:
-            return ("no feature snapshot; nbo features build",)
+            newest = self.store.newest(at)
+            fault = newest and self.store.fault(newest)
+            return (fault or "no feature snapshot; nbo features build",)
         if at - snapshot.as_of > age:
             return (f"the newest snapshot is of {snapshot.as_of:%FT%TZ}, older than {age}; nbo features build",)
         return ()

@@ -1,14 +1,19 @@
 """One night after the other gives what a whole build gives, and a late import repairs what it touches."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import ipc
 
 from features import build
 from features.home import Home
 from features.intake import import_tables
-from features.store import FeatureStore
+from features.settings import write_whole
+from features.snapshot import write_snapshot
+from features.store import FeatureStore, StoreError
 from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tables
 
 NIGHTS = [datetime(2025, 11, 28 + n, tzinfo=UTC) if n < 3 else datetime(2025, 12, n - 2, tzinfo=UTC) for n in range(6)]
@@ -101,3 +106,30 @@ def test_a_crash_leaves_the_last_good_snapshot(tmp_path: Path, step: str, monkey
     assert newest is not None and newest.table.num_rows > 0
     assert good.read_bytes() == before
     assert bytes_of(store, NIGHTS[1]) == bytes_of(fill(small_home(tmp_path / "o" / "home"), tables), NIGHTS[1])
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda path, table: write_snapshot(path, table.drop(["notes_count"])),
+    lambda path, table: write_snapshot(path, table.set_column(
+        table.schema.get_field_index("notes_count"), "notes_count", pa.nulls(table.num_rows, pa.string()))),
+    lambda path, table: write_whole(path, b"something else"),
+], ids=["older", "other type", "foreign"])  # fmt: skip
+def test_an_old_or_foreign_snapshot_has_a_fault_and_is_built_again(
+    tmp_path: Path, spoil: Callable[[Path, pa.Table], None]
+) -> None:
+    """Mutant: `fault` that is always None lets `latest` raise KeyError or ArrowInvalid."""
+    store = fill(small_home(tmp_path / "home"), made_up_bank(3, transactions=200))
+    path = store.build(NIGHTS[0])
+    good = path.read_bytes()
+    spoil(path, ipc.open_file(path.open("rb")).read_all())
+    found = store.newest()
+    assert found is not None
+    fault = store.fault(found)
+    assert fault is not None and fault.endswith("run nbo features build") and "\n" not in fault
+    with pytest.raises(StoreError, match="run nbo features build"):
+        store.latest(["C000"], NIGHTS[0], None)
+    store.build(NIGHTS[0])
+    assert path.read_bytes() == good
+    rebuilt = store.newest()
+    assert rebuilt is not None and store.fault(rebuilt) is None
+    assert store.latest(["C000"], NIGHTS[0], None).num_rows == 1

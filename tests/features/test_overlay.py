@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from features.home import Home
 from features.intake import import_tables
+from features.measures import RATIOS, windows
 from features.store import FeatureStore, StoreError
-from features.measures import windows
-from features.measures import RATIOS
 from tests.feature_bank import CURRENCIES, Rows, Tables, made_up_bank, small_home, write_tables
 
 T0 = datetime(2025, 12, 10, 0, 0, tzinfo=UTC)

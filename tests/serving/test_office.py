@@ -8,8 +8,11 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from pyarrow import ipc
 from sqlalchemy.engine import Connection
 
+from features.settings import write_whole
+from features.snapshot import write_snapshot
 from serving.decisions import commit, decide_one, decision_id_of
 from serving.http.door import Call, Forbidden, StoredAnswer, Unprocessable, as_door_error
 from serving.http.messages import (
@@ -184,6 +187,19 @@ def _no_snapshot(home: Path, clock: Clock) -> None:
         path.unlink()
 
 
+def _older_snapshot(home: Path, clock: Clock) -> None:
+    """As an older version wrote it: two columns short."""
+    for path in (home / "features").glob("*.arrow"):
+        with ipc.open_file(path) as file:
+            table = file.read_all()
+        write_snapshot(path, table.drop(["_drops", "notes_count"]))
+
+
+def _foreign_snapshot(home: Path, clock: Clock) -> None:
+    for path in (home / "features").glob("*.arrow"):
+        write_whole(path, b"no snapshot")
+
+
 def _stale_snapshot(home: Path, clock: Clock) -> None:
     clock.forward(days=12)
 
@@ -191,6 +207,7 @@ def _stale_snapshot(home: Path, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("remove", "at_start", "problem"),
     [(_no_models, True, "no live model"), (_damaged_model, True, "is not what was promoted"),
+     (_older_snapshot, False, "lacks `notes_count`"), (_foreign_snapshot, False, "is no snapshot"),
      (_no_snapshot, False, "no feature snapshot"), (_stale_snapshot, False, "older than")],
 )  # fmt: skip
 def test_p07_what_is_missing_silences_marketing_and_nothing_else(
