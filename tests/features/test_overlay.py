@@ -1,5 +1,6 @@
 """The online road: a base with the events since equals the features computed afresh."""
 
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,20 +145,22 @@ def test_consents_follow_the_word_said_last(tmp_path: Path) -> None:
         assert found[f"{name}_age_days"].equals(afresh[f"{name}_age_days"]), name
 
 
-def ledger() -> sa.Connection:
-    connection = sa.create_engine("sqlite://").connect()
-    connection.execute(
-        sa.text(
-            "CREATE TABLE events (event_id, customer_id, kind, amount_minor, currency,"
-            " balance_after_minor, booked_at, recorded_at, received_at, transaction_id)"
-        )
-    )
-    connection.execute(
-        sa.text(
-            "CREATE TABLE consents (consent_id, customer_id, purpose, channel, state, source, wording, at, received_at)"
-        )
-    )
-    return connection  # fmt: skip
+@pytest.fixture(params=["sqlite", "postgresql"])
+def connection(request: pytest.FixtureRequest) -> Generator[sa.Connection]:
+    """An empty ledger."""
+    engine = sa.create_engine("sqlite://" if request.param == "sqlite" else request.getfixturevalue("server"))
+    with engine.connect() as found:
+        found.execute(sa.text(
+            "CREATE TABLE events (event_id TEXT, customer_id TEXT, kind TEXT, amount_minor BIGINT, currency TEXT,"
+            " balance_after_minor BIGINT, booked_at BIGINT, recorded_at BIGINT,"
+            " transaction_id TEXT)"
+        ))  # fmt: skip
+        found.execute(sa.text(
+            "CREATE TABLE consents (consent_id TEXT, customer_id TEXT, purpose TEXT, channel TEXT, state TEXT, at BIGINT,"
+            " received_at BIGINT)"
+        ))  # fmt: skip
+        yield found
+    engine.dispose()
 
 
 def micros(instant: datetime) -> int:
@@ -171,10 +174,9 @@ def post(connection: sa.Connection, **row: Any) -> None:
     connection.execute(sa.text(f"INSERT INTO {table} ({columns}) VALUES ({bound})"), row)
 
 
-def test_latest_reads_the_ledger_and_honours_at(tmp_path: Path) -> None:
+def test_latest_reads_the_ledger_and_honours_at(tmp_path: Path, connection: sa.Connection) -> None:
     _, store = store_of(bank(), tmp_path)
     store.build(T0)
-    connection = ledger()
     booked = T0 + timedelta(hours=2)
     post(
         connection,
@@ -193,6 +195,10 @@ def test_latest_reads_the_ledger_and_honours_at(tmp_path: Path) -> None:
     late = store.latest(["C004", "NOBODY", "C003"], T1, connection).to_pylist()
     assert [row["customer_id"] for row in late] == ["C004", "C003"]
     assert [row["as_of"] for row in late] == [T1, T1]
+    alone = store.latest(["C003"], T1, connection).to_pylist()[0]
+    assert alone == late[1], "one customer is asked for by another statement than several"
+    many = store.latest(store.newest(T1).ids.to_list(), T1, connection).to_pylist()  # pyright: ignore[reportOptionalMemberAccess]
+    assert next(row for row in many if row["customer_id"] == "C003") == alone
     assert late[1]["balance_usd_minor"] == 300.0
     gone = late[1]["outflow_usd_sum_14d"]
     assert gone == early["outflow_usd_sum_14d"] + 700
