@@ -9,6 +9,8 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from features.feed_drift import Drift, table_drift
+
 # Called with the table's name and the rows read of it so far.
 Progress = Callable[[str, int], None]
 
@@ -30,7 +32,9 @@ class TableReport(BaseModel):
     """One table of an import.
 
     `freshness` is the latest instant or day of the table that lies not in the future; null where it
-    has none. `completeness` is the share of accepted rows with a value, per column.
+    has none. `completeness` is the share of accepted rows with a value, per column; `values` the count
+    of each category of a column that has few. `unrated`: per currency the accepted rows whose day no
+    rate has been given by; what they are worth in base currency is unknown, and not guessed.
     """
 
     rows: int
@@ -38,13 +42,16 @@ class TableReport(BaseModel):
     rejects: list[Reject]
     freshness: datetime | None
     completeness: dict[str, float]
+    values: dict[str, dict[str, int]] = {}
+    unrated: dict[str, int] = {}
 
 
 class FeedReport(BaseModel):
     """What an import did: per table rows, accepted rows, refusals by reason, completeness.
 
     `ignored` names files of the source that belong to no table. `assumptions` are the sentences of
-    the source's assumptions.yaml and those the import had to add.
+    the source's assumptions.yaml and those the import had to add. `drift` compares with the import of
+    `last_imported_at`, null for a first one.
     """
 
     imported_at: datetime
@@ -52,6 +59,20 @@ class FeedReport(BaseModel):
     tables: dict[str, TableReport]
     ignored: list[str]
     assumptions: list[str]
+    last_imported_at: datetime | None = None
+    drift: list[Drift] = []
+
+    def compared(self, last: "FeedReport | None") -> "FeedReport":
+        """The same report with its drift against the last import."""
+        if last is None:
+            return self
+        empty = TableReport(rows=0, accepted=0, rejects=[], freshness=None, completeness={})
+        found: list[Drift] = []
+        for name in [*self.tables, *(n for n in last.tables if n not in self.tables)]:
+            one, other = last.tables.get(name, empty), self.tables.get(name, empty)
+            found += table_drift(name, (one.accepted, other.accepted), (one.completeness, other.completeness),
+                                 (one.values, other.values))  # fmt: skip
+        return self.model_copy(update={"last_imported_at": last.imported_at, "drift": found})
 
     @property
     def rejected(self) -> int:
@@ -59,10 +80,19 @@ class FeedReport(BaseModel):
         return sum(table.rows - table.accepted for table in self.tables.values())
 
     def lines(self) -> list[str]:
-        """One line a refusal: table, reason, rows, first file and row, where the rows stand."""
-        return [
+        """One line a refusal: table, reason, rows, first file and row, where the rows stand.
+
+        Then one for each currency whose rates are missing, and one for what drifted notably.
+        """
+        refused = [
             f"{name}: {reject.count} rows quarantined: {reject.reason} (first: {reject.first_file}"
             f" row {reject.first_row}); see data/quarantine/{name}.parquet"
             for name, table in self.tables.items()
             for reject in table.rejects
         ]
+        unrated = [
+            f"{name}: {count} rows in {currency} have no rate by their day; their worth in base currency is unknown"
+            for name, table in self.tables.items()
+            for currency, count in table.unrated.items()
+        ]
+        return [*refused, *unrated, *(found.line for found in self.drift if found.notable)]

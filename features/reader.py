@@ -130,18 +130,21 @@ def _cast(file: Path, column: "pa.ChunkedArray[Any]", name: str, wanted: pa.Data
 
 def _read_csv(file: Path, table: Table) -> Iterator[Batch]:
     with file.open("rb") as stream:
-        header = stream.readline().decode("utf-8", "replace").lstrip("\ufeff").strip()
+        first = stream.readline()
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first:
+        raise FeedError(f"`{file}` is UTF-16; save the file as UTF-8")
+    header = first.decode("utf-8", "replace").lstrip("\ufeff").strip()
     names = [name.strip().strip('"') for name in header.split(",")]
     _check_names(file, table, names)
-    texts = {name: pa.string() for name in names}
+    texts = {name: pa.binary() for name in names}
     convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
     read, row = csv.ReadOptions(block_size=CSV_BLOCK_BYTES), 1
     try:
         for batch in csv.open_csv(file, read_options=read, convert_options=convert):
-            raw = pl.DataFrame(pa.Table.from_batches([batch])).select(c.name for c in table.columns)
-            if len(raw):
-                yield _parsed(file, table, raw, row)
-                row += len(raw)
+            cells = pa.Table.from_batches([batch]).select([c.name for c in table.columns])
+            if len(cells):
+                yield _parsed(file, table, *_texts(cells), row)
+                row += len(cells)
     except pa.ArrowInvalid as error:
         raise FeedError(f"`{file}` after row {row - 1}: {_plain(error)}") from error
     if row == 1:
@@ -149,13 +152,30 @@ def _read_csv(file: Path, table: Table) -> Iterator[Batch]:
 
 
 def _plain(error: Exception) -> str:
-    text = str(error).splitlines()[0]
-    if "UTF8" in text:
-        return "is not UTF-8; save the file as UTF-8"
-    return f"{text}; check quotes and the number of commas"
+    return f"{str(error).splitlines()[0]}; check quotes and the number of commas"
 
 
-def _parsed(file: Path, table: Table, raw: pl.DataFrame, first_row: int) -> Batch:
+def _texts(cells: pa.Table) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """The cells as texts, and per column that holds others which are not UTF-8; those carry U+FFFD."""
+    columns: list[Any] = []
+    garbled: dict[str, pl.Series] = {}
+    for name in cells.column_names:
+        column = cells.column(name)
+        try:
+            columns.append(column.cast(pa.string()))
+        except pa.ArrowInvalid:  # one by one, to keep the others
+            texts = [None if v is None else v.decode("utf-8", "surrogateescape") for v in column.to_pylist()]
+            garbled[name] = pl.Series([t is not None and not t.isascii() and _escaped(t) for t in texts])
+            whole = (None if v is None else v.decode("utf-8", "replace") for v in column.to_pylist())
+            columns.append(pa.array(whole, pa.string()))
+    return pl.DataFrame(pa.table(columns, names=cells.column_names)), garbled
+
+
+def _escaped(text: str) -> bool:
+    return any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.Series], first_row: int) -> Batch:
     """Parse each text column; a cell that does not parse becomes null and marks its row."""
     columns: list[pl.Series] = []
     reasons: list[pl.Expr] = []
@@ -163,6 +183,8 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, first_row: int) -> Batc
         text = raw.get_column(column.name)
         parsed = _parse(text, column.type)
         bad = text.is_not_null() & parsed.is_null()
+        if column.name in garbled:
+            reasons.append(_when(garbled[column.name], f"`{column.name}` is not UTF-8"))
         if bad.sum() == text.len() - text.null_count() > 0 and first_row == 1 and len(text) > 1:
             raise FeedError(f"`{file}`: column `{column.name}` holds no value that is {WORDS[column.type]}")
         columns.append(parsed)

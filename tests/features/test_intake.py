@@ -1,5 +1,6 @@
 """Bad input: one line and nothing written, or good rows in and bad rows counted in quarantine."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
-from features.feed import FeedError
+from features.feed import FeedError, FeedReport
 from features.home import Home
 from features.intake import import_tables
 from features.tables import TABLES
@@ -27,7 +28,7 @@ def customer(name: str = "C1", **more: Any) -> dict[str, Any]:
 
 def booking(name: str = "T1", **more: Any) -> dict[str, Any]:
     return {"transaction_id": name, "account_id": None, "customer_id": "C1", "amount_minor": -100,
-            "currency": "USD", "kind": "purchase", "channel": None, "balance_after_minor": None,
+            "currency": "GBP", "kind": "purchase", "channel": None, "balance_after_minor": None,
             "booked_at": BOOKED, "recorded_at": BOOKED, **more}  # fmt: skip
 
 
@@ -142,10 +143,12 @@ STOPS: list[tuple[str, Callable[[Path], object], str]] = [
     ("not Parquet",
      lambda s: (s / "transactions.parquet").write_bytes(b"PAR1 but not really"),
      "`{s}/transactions.parquet` is not a Parquet file; write it again"),
-    ("not UTF-8",
-     lambda s: (s / "cases.csv").write_bytes(
-         b"case_id,customer_id,kind,opened_at,closed_at\nM\xfcller,C1,other,2025-01-01T00:00:00Z,\n"),
-     "`{s}/cases.csv` after row 0: is not UTF-8; save the file as UTF-8"),
+    ("UTF-16",
+     lambda s: (s / "cases.csv").write_text("case_id,customer_id,kind,opened_at,closed_at\nF1,C1,other,,\n", "utf-16"),
+     "`{s}/cases.csv` is UTF-16; save the file as UTF-8"),
+    ("UTF-16 without a mark",
+     lambda s: (s / "cases.csv").write_text("case_id,customer_id,kind,opened_at,closed_at\nF1,C1,other,,\n", "utf-16-be"),
+     "`{s}/cases.csv` is UTF-16; save the file as UTF-8"),
     ("a column of one CSV that is not of its type at all",
      lambda s: (s / "fx_rates.csv").write_text("day,currency,per_base\n1.5.2025,USD,1\n2.5.2025,USD,1\n"),
      "`{s}/fx_rates.csv`: column `day` holds no value that is a day such as 2026-06-01"),
@@ -239,6 +242,67 @@ def test_p22_a_bad_row_is_quarantined_with_reason_and_count(
     assert len(held(home, "customers")) >= 1 and len(held(home, "transactions")) >= 1
 
 
+def test_p22_cells_in_latin_1_go_to_the_quarantine_and_a_mark_at_the_start_does_not(home: Home, tmp_path: Path) -> None:
+    """Mutant: without the check of each cell, the whole file was refused for one letter."""
+    tables = {**bank(), "customers": [customer("C1"), customer("C2"), customer("C3")]}
+    source = write_tables(tables, tmp_path / "s")
+    (source / "customers.parquet").unlink()
+    text = as_csv([customer("C1"), customer("C2", home_branch="Müller"), customer("C3", home_branch="Zürich")])
+    lines = ("\ufeff" + text).split("\n")
+    body = "\n".join(lines[:-2]).encode() + b"\n" + lines[-2].encode("latin-1") + b"\n"
+    (source / "customers.csv").write_bytes(body)
+    report = import_tables(home, source)
+    assert [(r.reason, r.count, r.first_row) for r in report.tables["customers"].rejects] == [
+        ("`home_branch` is not UTF-8", 1, 3)
+    ]
+    assert [row["home_branch"] for row in held(home, "customers")][1] == "Müller"
+    assert pl.read_parquet(home.quarantine / "customers.parquet")["home_branch"].to_list() == ["Z\ufffdrich"]
+
+
+def test_p22_a_currency_without_a_rate_is_counted_and_not_guessed(home: Home, tmp_path: Path) -> None:
+    """Its bookings stay, for their own currency needs no rate."""
+    early, late = BOOKED - timedelta(days=2), BOOKED
+    bookings = [booking("T1"), booking("T2", currency="USD", booked_at=early, recorded_at=early),
+                booking("T3", currency="USD", booked_at=late, recorded_at=late)]  # fmt: skip
+    rates = [{"day": BOOKED.date(), "currency": "USD", "per_base": 1.1}]
+    tables = {**bank(), "transactions": bookings, "fx_rates": rates}
+    report = import_tables(home, write_tables(tables, tmp_path / "s"))
+    assert report.rejected == 0 and report.tables["transactions"].unrated == {"USD": 1}
+    assert report.lines() == [
+        "transactions: 1 rows in USD have no rate by their day; their worth in base currency is unknown"
+    ]
+    none = import_tables(home, write_tables({**bank(), "transactions": bookings}, tmp_path / "n"))
+    assert none.tables["transactions"].unrated == {"USD": 2}
+
+
+def test_the_report_says_what_drifted_since_the_last_import(home: Home, tmp_path: Path) -> None:
+    def imported(n: int, kind: str, branch: str | None, folder: str) -> FeedReport:
+        people = [customer(f"C{i}", home_branch=branch if i % 2 else "B1") for i in range(10)]
+        booked = [booking(f"T{i}", kind=kind if i % 2 else "fee") for i in range(n)]
+        return import_tables(
+            home, write_tables({**bank(), "customers": people, "transactions": booked}, tmp_path / folder)
+        )
+
+    assert imported(20, "purchase", "B2", "1").drift == []
+    again = imported(20, "purchase", "B2", "2")
+    assert again.last_imported_at == again.imported_at and not any(d.notable for d in again.drift)
+    assert {(d.table, d.column, d.what) for d in again.drift} >= {
+        ("transactions", None, "rows"), ("transactions", "kind", "values"), ("customers", "home_branch", "missing")
+    }  # fmt: skip
+    moved = imported(10, "salary", None, "3")
+    lines = [line for line in moved.lines() if "last time" in line]
+    assert lines == [
+        "customers.home_branch: 0.0% without a value last time, 50.0% now",
+        "transactions: 20 rows last time, 10 now",
+        f"transactions.kind: its values shifted since last time, stability index {moved_index():.2f}",
+    ]
+
+
+def moved_index() -> float:
+    """Half of all left `purchase` for `salary`: (q - p) ln(q / p) twice, an absent share counted as 1e-4."""
+    return 2 * (0.5 - 1e-4) * math.log(0.5 / 1e-4)
+
+
 def test_p22_bad_cells_of_a_csv_go_to_the_quarantine_as_they_came(home: Home, source: Path) -> None:
     rows = [
         booking("T1", booked_at="2025-05-01T12:00:00Z"),
@@ -303,6 +367,7 @@ def test_an_import_cut_short_between_its_renames_is_undone(home: Home, source: P
 
 def test_the_same_tables_give_the_same_bytes(home: Home, source: Path) -> None:
     import_tables(home, source)
+    import_tables(home, source)  # the first report has nothing to compare with
     first = {p: p.read_bytes() for p in home.data.rglob("*") if p.is_file()}
     import_tables(home, source)
     assert {p: p.read_bytes() for p in home.data.rglob("*") if p.is_file()} == first

@@ -1,0 +1,73 @@
+"""How an import differs from the one before it: rows, shares without a value, shifts among categories."""
+
+import math
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+ROWS_LOOK, MISSING_LOOK, VALUES_LOOK = 0.2, 0.05, 0.1  # from here on a line is told
+MOST_VALUES, OTHERS = 50, "..."
+_LEAST_SHARE = 1e-4  # of a value nobody has: keeps the logarithm finite
+
+
+class Drift(BaseModel):
+    """One thing compared with the last import.
+
+    `what` says what before and after are: `rows` - accepted rows of the table; `missing` - the share of
+    the column without a value; `values` - rows that have one, and `psi` is the population stability
+    index of the column's categories. `notable`: worth a line.
+    """
+
+    table: str
+    column: str | None
+    what: str
+    before: float
+    after: float
+    psi: float | None = None
+    notable: bool = False
+
+    @property
+    def line(self) -> str:
+        """The sentence for people."""
+        if self.what == "rows":
+            return f"{self.table}: {self.before:,.0f} rows last time, {self.after:,.0f} now"
+        if self.what == "missing":
+            return f"{self.table}.{self.column}: {self.before:.1%} without a value last time, {self.after:.1%} now"
+        return f"{self.table}.{self.column}: its values shifted since last time, stability index {self.psi:.2f}"
+
+
+def table_drift(name: str, rows: tuple[int, int], filled: tuple[Mapping[str, float], Mapping[str, float]],
+                values: tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]]) -> list[Drift]:  # fmt: skip
+    """One table, the last import and this one: accepted rows, completeness and counts of categories a column."""
+    change = abs(rows[1] - rows[0]) / rows[0] if rows[0] else float(rows[1] > 0)
+    found = [Drift(table=name, column=None, what="rows", before=rows[0], after=rows[1], notable=change >= ROWS_LOOK)]
+    for column in filled[0].keys() & filled[1].keys() if rows[0] and rows[1] else ():
+        gone = [round(1 - share[column], 6) for share in filled]
+        notable = abs(gone[1] - gone[0]) >= MISSING_LOOK
+        found.append(Drift(table=name, column=column, what="missing", before=gone[0], after=gone[1], notable=notable))
+    for column in values[0].keys() & values[1].keys():
+        before, after = values[0][column], values[1][column]
+        if before and after:
+            psi = round(stability_index(before, after), 6)
+            found.append(Drift(table=name, column=column, what="values", before=sum(before.values()),
+                               after=sum(after.values()), psi=psi, notable=psi >= VALUES_LOOK))  # fmt: skip
+    return sorted(found, key=lambda d: (d.column or "", d.what))
+
+
+def stability_index(before: Mapping[str, int], after: Mapping[str, int]) -> float:
+    """Population stability index of two counts of categories; see features/drift.py."""
+    sizes = sum(before.values()), sum(after.values())
+    total = 0.0
+    for value in before.keys() | after.keys():
+        p, q = (
+            max(counts.get(value, 0) / size, _LEAST_SHARE) for counts, size in zip((before, after), sizes, strict=True)
+        )
+        total += (q - p) * math.log(q / p)
+    return total
+
+
+def most(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent values, the most frequent first, and the sum of all others."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in ranked[MOST_VALUES:])
+    return dict(ranked[:MOST_VALUES]) | ({OTHERS: rest} if rest else {})
