@@ -24,6 +24,7 @@ BINS = 10
 LEAST_SHARE = 1e-4  # of a bin nobody is in: keeps the logarithm finite
 LOOK, ASK = 0.1, 0.25
 SHOWN = 40
+SHOWN_PSI = 0.5  # one feature that has moved altogether must not hide the others
 
 
 class FeatureDrift(BaseModel):
@@ -90,16 +91,19 @@ def drift(before: Snapshot, after: Snapshot) -> DriftAnswer:
 def draw(answer: DriftAnswer, path: Path) -> None:
     """Write the picture: the features that drifted most, with the two marks at which one looks and asks."""
     rows = [
-        {"feature": f.name, "psi": f.psi, "word": word(f.psi) or "steady"} for f in answer.features if f.psi is not None
+        {"feature": f.name, "psi": min(f.psi, SHOWN_PSI), "told": f"{f.psi:.2f}", "word": word(f.psi) or "steady"}
+        for f in answer.features
+        if f.psi is not None
     ]
     colours = alt.Scale(domain=["steady", "look", "ASK"], range=["#9aa5b1", "#e0a526", "#c0392b"])
     base = alt.Chart(alt.Data(values=rows[:SHOWN]), title=f"{answer.before} to {answer.after}: what drifted most")
     bars = base.mark_bar().encode(
-        x=alt.X("psi:Q", title="population stability index"), y=alt.Y("feature:N", sort="-x", title=None, axis=alt.Axis(labelLimit=300)),
-        color=alt.Color("word:N", scale=colours, title=None),
+        x=alt.X("psi:Q", title=f"population stability index, bars cut at {SHOWN_PSI:g}", scale=alt.Scale(domain=[0, SHOWN_PSI])), y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=300)),
+        color=alt.Color("word:N", scale=colours, title=None, legend=alt.Legend(orient="bottom")),
     )  # fmt: skip
+    told = base.mark_text(align="left", dx=4).encode(x="psi:Q", y=alt.Y("feature:N", sort=None), text="told:N")
     marks = alt.Chart(alt.Data(values=[{"at": LOOK}, {"at": ASK}])).mark_rule(strokeDash=[4, 4]).encode(x="at:Q")
-    svg = vlc.vegalite_to_svg(alt.layer(bars, marks).properties(width=480).to_json())
+    svg = vlc.vegalite_to_svg(alt.layer(bars, told, marks).properties(width=480).to_json())
     write_whole(path, svg.encode())
 
 
