@@ -89,7 +89,7 @@ class Settings(BaseModel):
 
 def read_settings(bank: Path) -> Settings:
     """The settings a bank.yaml holds; HomeError with one line if it is wrong."""
-    document = _read_yaml(bank)
+    document = read_yaml(bank)
     if not isinstance(document, dict):
         raise HomeError(f"`{bank}`: expected `key: value` lines")
     known = list(Settings.model_fields)
@@ -111,7 +111,7 @@ def read_assumptions(path: Path) -> list[str]:
     """The sentences of an assumptions.yaml, [] if there is none; HomeError if it is no list."""
     if not path.is_file():
         return []
-    sentences = _read_yaml(path)
+    sentences = read_yaml(path)
     if not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
         raise HomeError(f"`{path}`: expected a list of sentences, one `- ...` a line")
     return [str(sentence) for sentence in sentences]
@@ -150,7 +150,8 @@ class _StrictLoader(yaml.BaseLoader):
     """Every scalar a string; anchors, tags and duplicate keys are refused."""
 
 
-def _read_yaml(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """A small YAML file of the home, every scalar a string; HomeError (one line) where it is none."""
     if path.stat().st_size > YAML_BYTES_MAX:
         raise HomeError(f"`{path}` is larger than {YAML_BYTES_MAX} bytes")
     try:

@@ -69,7 +69,7 @@ def decide_one(
         decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),
         offer_id=choices[0].offer_id if choices else None, channel=choices[0].channel if choices else None,
         reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
-        tier=None, revisions=engine.revisions(at, terms), assumptions=engine.assumptions, degraded=bool(problems),
+        tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms), assumptions=engine.assumptions, degraded=bool(problems),
         expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
     return Decided(answer, row, stored_inputs(terms, customers, kept[0]), terms)
 
@@ -174,5 +174,5 @@ def _silence(
 ) -> DecisionResponse:
     reasons: Sequence[ReasonCode] = (ReasonCode.REGULATORY_UNKNOWN,)
     return DecisionResponse(decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=(), offer_id=None, channel=None,
-                            reasons=tuple(code.slug for code in reasons), tier=None, revisions=engine.revisions(at, terms),
+                            reasons=tuple(code.slug for code in reasons), tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms),
                             assumptions=engine.assumptions, degraded=degraded, expires_at=at + OUTBOUND_VALID)  # fmt: skip

@@ -81,6 +81,7 @@ class Manifest(BaseModel):
     views: str = ""  # revision of the feature views
     dataset: str = ""  # snapshot id of the labels and schema
     assumptions: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()  # lines for which the gate keeps it out
     files: dict[str, str] = {}
 
 

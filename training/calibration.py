@@ -43,7 +43,7 @@ class Calibrator(BaseModel):
         return np.clip(raw, 0.0, 1.0)
 
 
-def fit_calibrator(raw: Matrix, label: Matrix) -> Calibrator:
+def fit_calibrator(raw: Matrix, label: Matrix, weight: Matrix | None = None) -> Calibrator:
     """Learn the map on rows the model has not seen; `none` where they hold too few positives.
 
     Never falls: a slice that would turn the ranking round leaves the raw score as it is.
@@ -51,18 +51,18 @@ def fit_calibrator(raw: Matrix, label: Matrix) -> Calibrator:
     positives = min(label.sum(), len(label) - label.sum())
     if positives < _PLATT_POSITIVES:
         return Calibrator()
-    return _isotonic(raw, label) if positives >= _ISOTONIC_POSITIVES else _platt(raw, label)
+    return (_isotonic if positives >= _ISOTONIC_POSITIVES else _platt)(raw, label, weight)
 
 
-def _isotonic(raw: Matrix, label: Matrix) -> Calibrator:
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label)
+def _isotonic(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label, sample_weight=weight)
     x = tuple(float(v) for v in fitted.X_thresholds_)
     return Calibrator(kind="isotonic", x=x, y=tuple(float(v) for v in fitted.y_thresholds_))
 
 
-def _platt(raw: Matrix, label: Matrix) -> Calibrator:
+def _platt(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:
     # A weak prior keeps a slope from a few dozen positives from running away.
-    fitted = LogisticRegression(C=10.0).fit(_logit(raw).reshape(-1, 1), label)
+    fitted = LogisticRegression(C=10.0).fit(_logit(raw).reshape(-1, 1), label, sample_weight=weight)
     slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return Calibrator(kind="platt", slope=slope, intercept=intercept) if slope > 0 else Calibrator()
 

@@ -20,7 +20,8 @@ from training.bundle import verify_bundle
 from training.errors import GateError, TrainingError
 from training.promotion import gate, promote, rollback
 from training.registry import Registry
-from training.score import NAMES, NO_HOLDOUT, read_live
+from training.score import ALL_NAMES, FROM_HOLDOUT, NAMES, NO_HOLDOUT, read_live
+from training.tiers import Tiers
 from training.train import TrainedModel, train_all
 
 train_app = typer.Typer(name="train", no_args_is_help=True, help="Learn models and register them.")
@@ -30,7 +31,7 @@ AsOf = Annotated[str | None, typer.Option(help="Learn nothing later than this da
 Trials = Annotated[int, typer.Option(min=0, max=1000, help="Settings to try per model; 0: defaults.")]
 Promote = Annotated[bool, typer.Option("--promote", help="Make live what passes the gate.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-_PROPENSITY = ("reach", "harm", "interest")
+_PROPENSITY = ("reach", "harm", "interest", "organic")
 
 
 class ModelReport(BaseModel):
@@ -91,10 +92,24 @@ class LiveAnswer(BaseModel):
     gate: str
 
 
+class TierAnswer(BaseModel):
+    """`nbo models tier`: one customer's row of training/tiers.py, money in minor units of base currency."""
+
+    tier: str | None
+    potential: str | None
+    contribution_minor: int | None
+    peers_minor: int | None
+    lifetime_value_minor: int | None
+    lifetime_low_minor: int | None
+    lifetime_high_minor: int | None
+    as_of: datetime
+    why: str
+
+
 @train_app.command("propensity")
 def train_propensity(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
                      promote: Promote = False, json: Json = False) -> None:  # fmt: skip
-    """Interest per offer, reach and harm per channel."""
+    """Interest per offer, reach and harm per channel, and what is taken unasked where a holdout shows it."""
     _train(context, _PROPENSITY, as_of, trials, promote, json)
 
 
@@ -115,8 +130,8 @@ def train_value(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
 @train_app.command("all")
 def train_everything(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
                      promote: Promote = False, json: Json = False) -> None:  # fmt: skip
-    """All five models."""
-    _train(context, NAMES, as_of, trials, promote, json)
+    """All models."""
+    _train(context, ALL_NAMES, as_of, trials, promote, json)
 
 
 @models_app.command("list")
@@ -160,6 +175,21 @@ def rollback_model(context: typer.Context, name: str, json: Json = False) -> Non
     _say_live(name, rollback(Home.open(context.obj), name), json)
 
 
+@models_app.command("tier")
+def tier_of(context: typer.Context, customer: str, json: Json = False) -> None:
+    """One customer's value tier as of the live value model: what he brings, what his peers do, and why."""
+    models = Home.open(context.obj).models
+    sha = read_live(models).get("value")
+    tiers = Tiers.load(models, verify_bundle(models / sha).dataset) if sha else None
+    row = tiers.row(customer) if tiers else None
+    if row is None:
+        raise TrainingError("no tier of this customer; promote a value model trained after he joined")
+    answer = TierAnswer.model_validate(row)
+    _say(
+        answer, json, [f"tier {answer.tier}, potential {answer.potential}, as of {answer.as_of:%Y-%m-%d}: {answer.why}"]
+    )
+
+
 def parse_instant(text: str, home: Home) -> datetime:
     """A day (its first instant in the bank's zone) or an ISO instant; TrainingError else."""
     try:
@@ -189,7 +219,10 @@ def _train(context: typer.Context, names: Sequence[str], as_of: str | None, tria
         trained = train_all(home, cut, trials, show, names)
         reports = [_report(home, model, live) for model in trained]
     said = [line for model in trained for line in model.assumptions]
-    answer = TrainAnswer(as_of=cut, models=reports, assumptions=[*home.assumptions(), NO_HOLDOUT, *said])
+    unasked = FROM_HOLDOUT if any(model.name == "organic" for model in trained) else NO_HOLDOUT
+    about = [] if set(names) <= {"churn", "value"} else [unasked]
+    told = list(dict.fromkeys([*home.assumptions(), *about, *said]))
+    answer = TrainAnswer(as_of=cut, models=reports, assumptions=told)
     _say(answer, json, [line for report in reports for line in _lines(report)])
 
 
@@ -242,9 +275,16 @@ _SHOWN = (
 def _say_live(name: str, bundle: Path, json: bool) -> None:
     manifest = verify_bundle(bundle)
     served = sorted({note.served for note in manifest.parts.values()})
-    why = f"{', '.join(served)}; auc {manifest.metrics.get('auc')}"
+    why = gate(manifest)
     answer = LiveAnswer(name=name, version=manifest.version, sha256=bundle.name, gate=why)
-    _say(answer, json, [f"{name} {manifest.version} is live: {bundle.name}"])
+    _say(
+        answer,
+        json,
+        [
+            f"{name} {manifest.version} ({', '.join(served)}) is live: {bundle.name}",
+            *(f"  {x}" for x in why.split("; ")),
+        ],
+    )
 
 
 def _say(answer: BaseModel, json: bool, lines: Sequence[str]) -> None:

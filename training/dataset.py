@@ -10,8 +10,8 @@ reaches into the slice that measures it, and no unit's later row is learned from
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -49,6 +49,16 @@ class Dataset:
     items: Names  # offer or channel, "" where there is none
     slices: npt.NDArray[np.int8]
     snapshot: str  # sha256 of label rows and feature schema
+    weight: Matrix = field(default_factory=lambda: np.empty(0))  # rows each row stands for, (n,); empty: one
+    bands: Names = field(default_factory=lambda: np.empty(0, np.str_))  # age band, "" unknown; never a feature
+    signs: Mapping[str, int] = field(default_factory=dict[str, int])  # see training/monotone.py
+
+    def __post_init__(self) -> None:
+        """Fill in what was left out: every row stands for itself, of no known band."""
+        if len(self.weight) != len(self.label):
+            object.__setattr__(self, "weight", np.ones(len(self.label)))
+        if len(self.bands) != len(self.label):
+            object.__setattr__(self, "bands", np.full(len(self.label), "", np.str_))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,6 +70,7 @@ class Dataset:
         return replace(
             self, matrix=self.matrix[keep], label=self.label[keep], owners=self.owners[keep],
             groups=self.groups[keep], items=self.items[keep], slices=self.slices[keep],
+            weight=self.weight[keep], bands=self.bands[keep],
         )  # fmt: skip
 
     def slice(self, *wanted: Slice) -> "Dataset":
@@ -71,6 +82,10 @@ class Dataset:
         places = [place for place, feature in enumerate(self.features) if feature.name in names]
         features = tuple(self.features[place] for place in places)
         return replace(self, features=features, matrix=self.matrix[:, places])
+
+    def signed(self, signs: Mapping[str, int]) -> "Dataset":
+        """The same rows, with the signs the business knows."""
+        return replace(self, signs=signs)
 
     def with_item(self, feature: Feature) -> "Dataset":
         """The same rows with one more column: the code of the item, NaN outside the domain."""
@@ -98,7 +113,7 @@ def observe(store: FeatureStore, rows: pl.DataFrame) -> Observed:
 
 
 def labelled(seen: Observed, label: str, *, end: str, item: str | None = None,
-             keep: pl.Expr | None = None, later: bool = False) -> Dataset:  # fmt: skip
+             keep: pl.Expr | None = None, later: bool = False, weight: str | None = None) -> Dataset:  # fmt: skip
     """The rows whose label is ripe, cut into slices by time.
 
     Args:
@@ -106,6 +121,7 @@ def labelled(seen: Observed, label: str, *, end: str, item: str | None = None,
             campaign_id if there is one, and `item` (offer_id or channel).
         keep: Further condition on the rows.
         later: All rows are later than the model: every one is TEST.
+        weight: Column with the rows each row stands for; None: one.
 
     Raises:
         DatasetError: No row has a ripe label.
@@ -123,7 +139,8 @@ def labelled(seen: Observed, label: str, *, end: str, item: str | None = None,
     return Dataset(
         features=seen.features, matrix=seen.matrix[mask], slices=slices, owners=owners,
         label=known[label].cast(pl.Float64).to_numpy(), groups=_names(known, "campaign_id"),
-        items=_names(known, item), snapshot=snapshot_id(known, seen.features),
+        items=_names(known, item), snapshot=snapshot_id(known, seen.features), bands=_names(known, "age_band"),
+        weight=np.ones(len(known)) if weight is None else known[weight].cast(pl.Float64).to_numpy(),
     )  # fmt: skip
 
 
@@ -145,8 +162,31 @@ def sample_rows(rows: pl.DataFrame, key: str, bound: int) -> pl.DataFrame:
     """At most `bound` rows, chosen by the hash of their key: the same rows every time, in order."""
     if len(rows) <= bound:
         return rows
-    hashes = pl.Series([_hash(value) for value in rows[key]], dtype=pl.UInt64)
-    return rows.filter(hashes.rank("ordinal") <= bound)
+    return rows.filter(_ranks(rows, key) <= bound)
+
+
+def weighted_sample(rows: pl.DataFrame, key: str, bound: int, rare: pl.Expr, name: str) -> pl.DataFrame:
+    """Every row with the column `name`: how many rows it stands for, null where it was not drawn.
+
+    About `bound` are drawn by the hash of their key: the `rare` ones first, up to half the bound, then
+    of the others. A row stands for as many of its kind as were left out, so that rates, losses and
+    probabilities are those of all rows.
+    """
+    if len(rows) <= bound:
+        return rows.with_columns(pl.lit(1.0).alias(name))
+    kind = rows.select(rare.fill_null(value=False).alias("rare"))["rare"]
+    n_rare = int(kind.sum())
+    kept_rare = min(n_rare, max(bound // 2, bound - (len(rows) - n_rare)))
+    weight = np.full(len(rows), np.nan)
+    for mine, n, kept in ((kind, n_rare, kept_rare), (~kind, len(rows) - n_rare, bound - kept_rare)):
+        places = np.flatnonzero(mine.to_numpy())
+        drawn = (_ranks(rows[places], key) <= kept).to_numpy()
+        weight[places[drawn]] = n / max(1, min(n, kept))
+    return rows.with_columns(pl.Series(name, weight).fill_nan(None))
+
+
+def _ranks(rows: pl.DataFrame, key: str) -> pl.Series:
+    return pl.Series([_hash(value) for value in rows[key]], dtype=pl.UInt64).rank("ordinal")
 
 
 def snapshot_id(rows: pl.DataFrame, features: Sequence[Feature]) -> str:

@@ -4,7 +4,7 @@ Every figure comes with its number of positives; AUC carries an interval from re
 customers, because the rows of one customer are not independent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,90 +28,155 @@ class Interval:
     high: float | None
 
 
-def evaluate(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int) -> Metrics:
+def evaluate(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int,
+             weight: Matrix | None = None) -> Metrics:  # fmt: skip
     """All figures of one model on one slice; AUC and lift are None where a class is missing.
 
     Args:
         label: 0 or 1, (n,).     p: probabilities, (n,).     customers: whose row it is, (n,).
+        weight: How many rows each stands for, (n,); None: one. rows and positives are those at hand.
+
+    Returns:
+        `auc`, `average_precision`, `lift_10`, `log_loss` and `brier` come with `_low` and `_high`,
+        the 95 % interval over 200 resamples of customers.
     """
+    w = np.ones(len(label)) if weight is None else weight
     positives = int(label.sum())
     figures: Metrics = {"rows": float(len(label)), "positives": float(positives)}
     if len(label) == 0:
         return figures
     inside = np.clip(p, 1e-6, 1 - 1e-6)
     figures |= {
-        "rate": float(label.mean()),
-        "p_mean": float(p.mean()),
-        "brier": float(brier_score_loss(label, p)),
-        "log_loss": float(log_loss(label, inside, labels=[0, 1])),
-        "ece": calibration_error(label, p),
+        "rate": float(np.average(label, weights=w)),
+        "p_mean": float(np.average(p, weights=w)),
+        "brier": float(brier_score_loss(label, p, sample_weight=w)),
+        "log_loss": float(log_loss(label, inside, labels=[0, 1], sample_weight=w)),
+        "ece": calibration_error(label, p, w),
+        "auc": auc(label, p, w),
+        "lift_10": lift(label, p, 0.1, w),
+        "average_precision": float(average_precision_score(label, p, sample_weight=w)) if positives else None,
     }
-    area = auc_interval(label, p, customers, seed)
-    figures |= {
-        "auc": area.value,
-        "auc_low": area.low,
-        "auc_high": area.high,
-        "lift_10": lift(label, p, 0.1),
-    }
-    figures["average_precision"] = float(average_precision_score(label, p)) if positives else None
+    figures |= _intervals(label, p, customers, seed, w)
     return {name: None if value is None else round(value, _DECIMALS) for name, value in figures.items()}
 
 
-def auc(label: Matrix, p: Matrix) -> float | None:
+def auc(label: Matrix, p: Matrix, weight: Matrix | None = None) -> float | None:
     """Chance that a positive outranks a negative, ties half; None without both classes."""
     both = 0 < label.sum() < len(label)
-    return float(roc_auc_score(label, p)) if both else None
+    return float(roc_auc_score(label, p, sample_weight=weight)) if both else None
 
 
-def auc_interval(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int) -> Interval:
+def auc_interval(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int,
+                 weight: Matrix | None = None) -> Interval:  # fmt: skip
     """AUC with the 2.5 % and 97.5 % points over 200 resamples of customers."""
-    value = auc(label, p)
+    value = auc(label, p, weight)
     if value is None:
         return Interval(None, None, None)
-    _, owner = np.unique(np.asarray(customers), return_inverse=True)
-    n_owners = int(owner.max()) + 1
-    rng = np.random.default_rng(seed)
     ranked = _Ranked(label, p)
-    drawn: list[float] = []
+    drawn = [ranked.auc(w) for w in resampled(customers, seed, weight)]
+    return Interval(value, *_middle(drawn))
+
+
+def gain_interval(label: Matrix, p: Matrix, other: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int,
+                  weight: Matrix | None = None) -> Interval:  # fmt: skip
+    """How much higher the AUC of `p` is than that of `other`, both drawn on the same resamples of customers."""
+    mine, theirs = auc(label, p, weight), auc(label, other, weight)
+    if mine is None or theirs is None:
+        return Interval(None, None, None)
+    ours, rival, drawn = _Ranked(label, p), _Ranked(label, other), list[float | None]()
+    for w in resampled(customers, seed, weight):
+        first, second = ours.auc(w), rival.auc(w)
+        drawn.append(None if first is None or second is None else first - second)
+    return Interval(mine - theirs, *_middle(drawn))
+
+
+def resampled(customers: Sequence[str] | npt.NDArray[np.str_], seed: int,
+              weight: Matrix | None = None) -> Iterator[Matrix]:  # fmt: skip
+    """200 times the weights (n,) of rows whose customers were drawn anew, with replacement."""
+    _, owner = np.unique(np.asarray(customers), return_inverse=True)
+    n_owners, rng = int(owner.max()) + 1, np.random.default_rng(seed)
     for _ in range(_RESAMPLES):
-        times = np.bincount(rng.integers(0, n_owners, n_owners), minlength=n_owners)
-        area = ranked.auc(times[owner].astype(np.float64))
-        if area is not None:
-            drawn.append(area)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+        times = np.bincount(rng.integers(0, n_owners, n_owners), minlength=n_owners)[owner].astype(np.float64)
+        yield times if weight is None else times * weight
 
 
-def within_group_auc(label: Matrix, p: Matrix, groups: Sequence[str] | npt.NDArray[np.str_]) -> float | None:
+def _intervals(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np.str_], seed: int,
+               weight: Matrix) -> Metrics:  # fmt: skip
+    inside = np.clip(p, 1e-6, 1 - 1e-6)
+    losses = {"log_loss": -(label * np.log(inside) + (1 - label) * np.log1p(-inside)), "brier": (label - p) ** 2}
+    ranked, drawn = _Ranked(label, p), dict[str, list[float | None]]()
+    for w in resampled(customers, seed, weight):
+        found = ranked.figures(w) | {
+            name: float((loss * w).sum() / w.sum()) if w.sum() else None for name, loss in losses.items()
+        }
+        for name, value in found.items():
+            drawn.setdefault(name, []).append(value)
+    both = 0 < label.sum() < len(label)
+    found: Metrics = {}
+    for name, values in drawn.items():
+        low, high = _middle(values) if both or name in losses else (None, None)
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def _middle(drawn: Sequence[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in drawn if value is not None]
+    if not known:
+        return None, None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def within_group_auc(label: Matrix, p: Matrix, groups: Sequence[str] | npt.NDArray[np.str_],
+                     weight: Matrix | None = None) -> float | None:  # fmt: skip
     """AUC over the pairs of one group (campaign) only, each pair counting once.
 
     A group that is all the same class has no pairs. None where no group has any. It cannot be
     flattered by a model that merely tells good campaigns from bad ones.
     """
     won, pairs = 0.0, 0.0
-    names = np.asarray(groups)
+    names, w = np.asarray(groups), np.ones(len(label)) if weight is None else weight
     for name in np.unique(names):
         inside = names == name
-        area = auc(label[inside], p[inside])
+        area = auc(label[inside], p[inside], w[inside])
         if area is not None:
-            n_pairs = float(label[inside].sum() * (inside.sum() - label[inside].sum()))
+            of_positives = float((label[inside] * w[inside]).sum())
+            n_pairs = of_positives * (float(w[inside].sum()) - of_positives)
             won, pairs = won + area * n_pairs, pairs + n_pairs
     return won / pairs if pairs else None
 
 
-def calibration_error(label: Matrix, p: Matrix) -> float:
+def calibration_error(label: Matrix, p: Matrix, weight: Matrix | None = None) -> float:
     """Expected calibration error: mean |rate - p| over ten bins of equal count, by rows."""
+    w = np.ones(len(label)) if weight is None else weight
+    return float(sum(abs(b.rate - b.p) * b.weight for b in calibration_bins(label, p, w)) / w.sum())
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of like scores: their mean score, their rate of positives, and the rows they stand for."""
+
+    p: float
+    rate: float
+    weight: float
+
+
+def calibration_bins(label: Matrix, p: Matrix, weight: Matrix) -> list[Bin]:
+    """At most ten bins of equal count, by rising score."""
     order = np.argsort(p, kind="stable")
-    bins = [b for b in np.array_split(order, _ECE_BINS) if len(b)]
-    return float(sum(abs(label[b].mean() - p[b].mean()) * len(b) for b in bins) / len(p))
+    kept = [b for b in np.array_split(order, _ECE_BINS) if len(b) and weight[b].sum() > 0]
+    return [Bin(float(np.average(p[b], weights=weight[b])), float(np.average(label[b], weights=weight[b])),
+                float(weight[b].sum())) for b in kept]  # fmt: skip
 
 
-def lift(label: Matrix, p: Matrix, share: float) -> float | None:
+def lift(label: Matrix, p: Matrix, share: float, weight: Matrix | None = None) -> float | None:
     """Rate among the best-scored `share` over the rate of all; ties by row order."""
     if label.sum() == 0:
         return None
-    best = np.argsort(-p, kind="stable")[: max(1, round(len(p) * share))]
-    return float(label[best].mean() / label.mean())
+    w = np.ones(len(label)) if weight is None else weight
+    order = np.argsort(-p, kind="stable")
+    best = order[: max(1, int(np.searchsorted(np.cumsum(w[order]), w.sum() * share * (1 + 1e-12), side="right")))]
+    return float(np.average(label[best], weights=w[best]) / np.average(label, weights=w))
 
 
 class _Ranked:
@@ -132,3 +197,16 @@ class _Ranked:
             return None
         below = np.cumsum(negative) - negative
         return float((positive * (below + negative / 2)).sum() / pairs)
+
+    def figures(self, weight: Matrix) -> dict[str, float | None]:
+        """AUC, average precision and lift of the best tenth under these weights; None without positives."""
+        w = weight[self._order]
+        positive, both = np.bincount(self._tie, w * self._label)[::-1], np.bincount(self._tie, w)[::-1]
+        hits, taken = np.cumsum(positive), np.cumsum(both)
+        if hits[-1] == 0:
+            return {"auc": None, "average_precision": None, "lift_10": None}
+        precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+        # The tie at the tenth's edge is taken in part, as if drawn from it.
+        at = np.interp(0.1 * taken[-1], np.concatenate([[0], taken]), np.concatenate([[0], hits]))
+        return {"auc": self.auc(weight), "average_precision": float((precision * positive).sum() / hits[-1]),
+                "lift_10": float(at / hits[-1] / 0.1)}  # fmt: skip

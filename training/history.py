@@ -1,11 +1,14 @@
 """The bank's tables in a home, as frames to label from."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from features.home import Home
+from features.settings import read_yaml
 from features.tables import TABLES
+from training.errors import DatasetError
 
 
 def read_history(home: Home, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -19,3 +22,19 @@ def read_history(home: Home, table: str, columns: Sequence[str] | None = None) -
     if not parts:
         return pl.DataFrame(schema.empty_table()).select(names)
     return pl.read_parquet(parts, columns=names)
+
+
+def read_products(home: Home) -> dict[str, str]:
+    """Offer -> product of the home's catalogue, offers without a product left out; {} without a catalogue.
+
+    Only these two words are read: the catalogue's own checks happen where offers are made.
+    """
+    if not home.catalogue.is_file():
+        return {}
+    try:
+        offers: Any = read_yaml(home.catalogue)
+        return {str(offer["id"]): str(offer["product"]) for offer in offers["offers"] if "product" in offer}
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"`{home.catalogue.name}` has no list `offers`; nbo rules check says what is wrong"
+        ) from error

@@ -9,16 +9,21 @@ and never 1 either: keeping only the early positives would flatter the rate.
                          filed or marketing consent withdrawn within 7 days
     customer  churned    had an account open at the cut and none 60 days later
               lapsed     (source without accounts) bought lately, then nothing for 42 days
+    customer, taken      opened the offer's product within 30 days of the day after the cut, without
+    offer                having held it
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 ANSWER_DAYS, HARM_DAYS, HARM_CASE_DAYS, CHURN_DAYS, LAPSE_DAYS = 30, 30, 7, 60, 42
+TAKEUP_GAP_DAYS, TAKEUP_DAYS = 1, 30  # a day's gap: what he did on the day of the cut may be half booked
 ACTIVE_DAYS = 84  # who has not been seen for two lapse windows has lapsed already
 ADULT_YEARS = 18
+AGE_BANDS = ((30, "18-29"), (45, "30-44"), (60, "45-59"), (200, "60+"))  # up to this age
+HOLDOUT_FLAGS = ("legacy_control",)  # notes that say: drawn at random, never marketed to
 REACHED = ("opened", "clicked", "accepted", "refused", "later")
 HARMED = ("complained", "opted_out", "do_not_call")
 _KEY = "contact_id"
@@ -90,6 +95,55 @@ def lapse_labels(transactions: pl.DataFrame, at: Sequence[datetime], cut: dateti
     return _customer_rows(rows, LAPSE_DAYS, "churned", ripe_until)
 
 
+def takeup_labels(accounts: pl.DataFrame, holders: pl.DataFrame, products: Mapping[str, str],
+                  at: Sequence[datetime], cut: datetime) -> pl.DataFrame:  # fmt: skip
+    """One row per customer with an open account, month and offer whose product he does not hold then.
+
+    Args:
+        products: Offer -> the product whose account is opened by taking it.
+
+    Returns:
+        customer_id, as_of, label_end, offer_id, taken (bool; null: not ripe). Sorted by as_of,
+        customer_id, offer_id.
+    """
+    held = holders.filter(pl.col("role") != "authorised").join(accounts, on="account_id")
+    rows = [_takeup_at(held, offer, product, moment) for moment in at for offer, product in products.items()]
+    if not rows:
+        return pl.DataFrame(schema={"customer_id": pl.String, "as_of": pl.Datetime("us", "UTC"),
+                                    "label_end": pl.Datetime("us", "UTC"), "offer_id": pl.String, "taken": pl.Boolean})  # fmt: skip
+    table = pl.concat(rows).with_columns(_later("as_of", TAKEUP_GAP_DAYS + TAKEUP_DAYS).alias("label_end"))
+    return table.with_columns(_ripe("label_end", cut, pl.col("taken"))).select(
+        "customer_id", "as_of", "label_end", "offer_id", "taken").sort("as_of", "customer_id", "offer_id")  # fmt: skip
+
+
+def never_contacted(rows: pl.DataFrame, notes: pl.DataFrame, contacts: pl.DataFrame) -> pl.DataFrame:
+    """The rows of customers drawn at random never to be contacted, over the row's whole window.
+
+    Who was marketed to all the same within it is no control and left out.
+    """
+    drawn = notes.filter(pl.col("flag").is_in(HOLDOUT_FLAGS)).select(
+        "customer_id", pl.col("at").alias("since"), "until"
+    )
+    inside = rows.with_row_index("row").join(drawn, on="customer_id").filter(
+        pl.col("since") <= pl.col("as_of"),
+        pl.col("until").is_null() | (pl.col("until") >= pl.col("label_end").dt.date()))  # fmt: skip
+    marketed = contacts.filter(pl.col("purpose") == "marketing", pl.col("direction") == "outbound",
+                               pl.col("sent_at").is_not_null()).select("customer_id", "sent_at")  # fmt: skip
+    spoiled = inside.join(marketed, on="customer_id").filter(
+        pl.col("sent_at") >= pl.col("as_of"), pl.col("sent_at") < pl.col("label_end"))  # fmt: skip
+    kept = inside["row"].unique().to_frame().join(spoiled.select("row").unique(), on="row", how="anti")
+    return rows.with_row_index("row").join(kept, on="row", how="semi").drop("row")
+
+
+def age_band(birth_date: pl.Expr, as_of: pl.Expr) -> pl.Expr:
+    """`18-29` ... `60+` at that instant; "" where no birth date is known."""
+    years = (as_of.dt.date() - birth_date).dt.total_days() / 365.25
+    banded = pl.when(birth_date.is_null()).then(pl.lit(""))
+    for below, name in AGE_BANDS:
+        banded = banded.when(years < below).then(pl.lit(name))
+    return banded.otherwise(pl.lit(""))
+
+
 def who_may_be_learned_from(rows: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
     """The rows without minors (at as_of), vulnerable, deceased and those who object to profiling.
 
@@ -159,6 +213,25 @@ def _churn_at(held: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         _open_on(today).any().alias("before"), (~_open_on(then).any()).alias("churned")
     )
     return _moment(by_customer.filter("before").select("customer_id", "churned"), moment)
+
+
+def _takeup_at(held: pl.DataFrame, offer: str, product: str, moment: datetime) -> pl.DataFrame:
+    today = pl.lit(moment.date())
+    first, last = (
+        (moment + timedelta(days=TAKEUP_GAP_DAYS)).date(),
+        (moment + timedelta(days=TAKEUP_GAP_DAYS + TAKEUP_DAYS)).date(),
+    )
+    mine = pl.col("product") == product
+    opened = (pl.col("opened_on") >= first) & (pl.col("opened_on") < last)
+    by_customer = held.group_by("customer_id").agg(
+        _open_on(today).any().alias("here"),
+        (mine & _open_on(today)).any().alias("has"),
+        (mine & opened).any().alias("taken"),
+    )
+    kept = by_customer.filter(pl.col("here") & ~pl.col("has")).select(
+        "customer_id", "taken", pl.lit(offer).alias("offer_id")
+    )
+    return _moment(kept, moment)
 
 
 def _lapse_at(transactions: pl.DataFrame, moment: datetime) -> pl.DataFrame:

@@ -1,18 +1,19 @@
 """Learn one part of a bundle: candidates side by side, the better one served.
 
 TRAIN fits, TUNE stops, CALIBRATE fits the probabilities; TUNE and CALIBRATE together (positives
-are few) choose between LightGBM and its baselines; TEST only measures. What is measured is what is
-served: nothing is refitted afterwards.
+are few) choose between LightGBM and its baselines; TEST only measures. For serving, what was chosen is
+then fitted once more on all ripe rows, the latest included, with the settings, the number of trees and
+the calibration of the model that was measured: the figures of a run are of that one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from training.bundle import PartNote
 from training.calibration import Calibrator, fit_calibrator
 from training.dataset import Dataset, Slice
-from training.evaluate import Metrics, auc, evaluate
+from training.evaluate import Metrics, auc, evaluate, gain_interval
 from training.logistic import RECENCY_FREQUENCY, fit_logistic
 from training.scorer import (
     BoosterScorer,
@@ -21,7 +22,7 @@ from training.scorer import (
     LogisticScorer,
     Scorer,
 )
-from training.tune import Parameters, fit_booster
+from training.tune import Parameters, fit_booster, refit_booster
 
 Candidate = BoosterScorer | LogisticScorer | ConstantScorer
 _POSITIVES = 20  # fewer of either class in TRAIN: no model, the rate
@@ -30,19 +31,34 @@ BASELINES = ("logistic", "recency_frequency")
 
 @dataclass(frozen=True)
 class Learned:
-    """A part: what is served, under which name, and every candidate it was chosen from."""
+    """A part: what is served, under which name, and every candidate it was chosen from.
+
+    candidates: as measured, none of them has seen the TEST slice. scorer: what is served, the chosen
+    candidate itself or refitted on all rows.
+    """
 
     served: str
     scorer: Candidate
-    candidates: dict[str, Candidate]
+    candidates: dict[str, Candidate] = field(repr=False)
     note: PartNote
 
+    @property
+    def measured(self) -> Candidate:
+        """The chosen candidate as it was measured."""
+        return self.candidates[self.served]
 
-def learn_part(data: Dataset, parameters: Parameters, seed: int) -> Learned:
+
+def learn_part(data: Dataset, parameters: Parameters, seed: int, *, by_interval: bool = False,
+               refit: bool = False) -> Learned:  # fmt: skip
     """Fit LightGBM and its baselines and choose by AUC on validation; a tie goes to the simpler.
 
     A label with one class in TRAIN, or fewer than 20 rows of one, gives the constant rate and a
     note that says so.
+
+    Args:
+        by_interval: LightGBM must beat the best baseline by more than its 95 % interval, else the
+            baseline is served.
+        refit: Serve what was chosen fitted on all rows; the figures stay those of the measured one.
     """
     train = data.slice(Slice.TRAIN)
     positives = int(train.label.sum())
@@ -50,29 +66,44 @@ def learn_part(data: Dataset, parameters: Parameters, seed: int) -> Learned:
         return _constant(data, positives)
     candidates = _candidates(data, train, parameters, seed)
     trial = data.slice(Slice.TUNE, Slice.CALIBRATE)
-    areas = {name: auc(trial.label, scorer.predict(trial.matrix)) for name, scorer in candidates.items()}
+    scores = {name: scorer.predict(trial.matrix) for name, scorer in candidates.items()}
+    areas = {name: auc(trial.label, p, trial.weight) for name, p in scores.items()}
     # The order of the dictionary is from simple to rich, and max keeps the first of equals.
-    served = max(
-        candidates,
-        key=lambda name: (areas[name] or 0.0) if any(areas.values()) else name == "logistic",
-    )
-    return Learned(
-        served,
-        candidates[served],
-        candidates,
-        _note(data, served, candidates[served], positives, seed),
-    )
+    order = {name: (areas[name] or 0.0) if any(areas.values()) else float(name == "logistic") for name in candidates}
+    served = max(order, key=lambda name: order[name])
+    if by_interval and served == "lightgbm":
+        rival = max((name for name in order if name != served), key=lambda name: order[name])
+        gain = gain_interval(trial.label, scores[served], scores[rival], trial.owners, seed, trial.weight)
+        served = served if (gain.low or 0.0) > 0 else rival
+    note = _note(data, served, candidates[served], positives, seed)
+    scorer = _refitted(data, candidates[served], parameters, seed, served) if refit else candidates[served]
+    return Learned(served, scorer, candidates, note)
+
+
+def _refitted(data: Dataset, chosen: Candidate, parameters: Parameters, seed: int, served: str) -> Candidate:
+    """The chosen candidate on all ripe rows; trees grow in number with the rows, calibration stays."""
+    if isinstance(chosen, BoosterScorer):
+        share = len(data.label) / max(1, int((data.slices == Slice.TRAIN).sum()))
+        rounds = round(chosen.booster.current_iteration() if chosen.booster.best_iteration <= 0
+                       else chosen.booster.best_iteration * min(share, 1.5))  # fmt: skip
+        return BoosterScorer(chosen.features, refit_booster(data, parameters, seed, rounds), chosen.calibrator)
+    if isinstance(chosen, LogisticScorer):
+        only = RECENCY_FREQUENCY if served == "recency_frequency" else None
+        model = fit_logistic(data.features, data.matrix, data.label, only=only, weight=data.weight, signs=data.signs)
+        return LogisticScorer(chosen.features, model, chosen.calibrator)
+    return chosen
 
 
 def measure(data: Dataset, scorer: Scorer, seed: int) -> Metrics:
     """The scorer's figures on the TEST slice."""
     test = data.slice(Slice.TEST)
-    return evaluate(test.label, scorer.predict(test.matrix), test.owners, seed)
+    return evaluate(test.label, scorer.predict(test.matrix), test.owners, seed, test.weight)
 
 
 def _candidates(data: Dataset, train: Dataset, parameters: Parameters, seed: int) -> dict[str, Candidate]:
-    recent = fit_logistic(data.features, train.matrix, train.label, only=RECENCY_FREQUENCY)
-    full = fit_logistic(data.features, train.matrix, train.label)
+    recent = fit_logistic(data.features, train.matrix, train.label, only=RECENCY_FREQUENCY, weight=train.weight,
+                          signs=data.signs)  # fmt: skip
+    full = fit_logistic(data.features, train.matrix, train.label, weight=train.weight, signs=data.signs)
     raw = {
         "recency_frequency": LogisticScorer(data.names, recent, Calibrator()),
         "logistic": LogisticScorer(data.names, full, Calibrator()),
@@ -85,7 +116,7 @@ def _candidates(data: Dataset, train: Dataset, parameters: Parameters, seed: int
 
 def _calibrated(data: Dataset, scorer: BoosterScorer | LogisticScorer) -> Candidate:
     later = data.slice(Slice.CALIBRATE)
-    calibrator = fit_calibrator(scorer.raw(later.matrix), later.label)
+    calibrator = fit_calibrator(scorer.raw(later.matrix), later.label, later.weight)
     if isinstance(scorer, BoosterScorer):
         return BoosterScorer(scorer.features, scorer.booster, calibrator)
     return LogisticScorer(scorer.features, scorer.model, calibrator)
@@ -93,8 +124,9 @@ def _calibrated(data: Dataset, scorer: BoosterScorer | LogisticScorer) -> Candid
 
 def _constant(data: Dataset, positives: int) -> Learned:
     seen = data.slice(Slice.TRAIN, Slice.TUNE, Slice.CALIBRATE)
-    label = seen.label if len(seen.label) else data.label
-    p = round(float(np.mean(label)), 6)
+    seen = seen if len(seen.label) else data
+    label = seen.label
+    p = round(float(np.average(label, weights=seen.weight)), 6)
     n = int(label.sum())
     found = (
         "no positives" if n == 0 else "only positives" if n == len(label) else f"{positives} positives to learn from"

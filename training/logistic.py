@@ -6,7 +6,7 @@ Source: Bult and Wansbeek, Optimal selection for direct mail, Marketing Science 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -31,27 +31,45 @@ def fit_logistic(
     label: Matrix,
     only: Sequence[str] | None = None,
     strength: float = 0.05,
+    weight: Matrix | None = None,
+    signs: Mapping[str, int] | None = None,
 ) -> LogisticModel:
     """Ridge logistic regression on standardised features.
 
     Args:
         only: Names to learn from; None for all. Constant and all-null columns are left out.
         strength: scikit-learn's C, the inverse of the penalty.
+        weight: Rows each row stands for, (n,).
+        signs: Feature -> +1 or -1. A feature whose weight comes out against its sign is left out and
+            the rest fitted again, until none is.
     """
+    names = [f.name for f in features if only is None or f.name in only]
+    while True:
+        model = _fitted(features, matrix, label, names, strength, weight)
+        wrong = {
+            t.feature for t in model.terms if t.kind == "number" and t.weights[0] * (signs or {}).get(t.feature, 0) < 0
+        }
+        if not wrong:
+            return model
+        names = [name for name in names if name not in wrong]
+
+
+def _fitted(features: Sequence[Feature], matrix: Matrix, label: Matrix, only: Sequence[str], strength: float,
+            weight: Matrix | None) -> LogisticModel:  # fmt: skip
     terms: list[LogisticTerm] = []
     columns: list[Matrix] = []
     for place, feature in enumerate(features):
-        if only is None or feature.name in only:
+        if feature.name in only:
             term = _shape(feature, matrix[:, place])
             if term is not None:
                 terms.append(term)
                 columns.append(_columns(term, matrix[:, place]))
     if not terms:
-        return LogisticModel(intercept=_log_odds(label), terms=())
+        return LogisticModel(intercept=_log_odds(label, weight), terms=())
     fitted = LogisticRegression(C=strength, max_iter=_STEPS, tol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # good enough for a baseline
-        fitted.fit(np.hstack(columns), label)
+        fitted.fit(np.hstack(columns), label, sample_weight=weight)
     weights, place = [_exact(w) for w in fitted.coef_[0]], 0
     for number, block in enumerate(columns):
         mine = tuple(weights[place : place + block.shape[1]])
@@ -78,8 +96,9 @@ def _columns(term: LogisticTerm, x: Matrix) -> Matrix:
     return (x[:, None] == np.arange(len(term.weights))[None, :]).astype(np.float64)
 
 
-def _log_odds(label: Matrix) -> float:
-    rate = (label.sum() + 0.5) / (len(label) + 1.0)
+def _log_odds(label: Matrix, weight: Matrix | None) -> float:
+    w = np.ones(len(label)) if weight is None else weight
+    rate = ((label * w).sum() + 0.5) / (w.sum() + 1.0)
     return _exact(np.log(rate / (1 - rate)))
 
 

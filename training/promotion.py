@@ -15,38 +15,71 @@ from training.bundle import Manifest, read_bundle, stamp_version, verify_bundle
 from training.errors import GateError, RegistryError
 from training.lock import exclusive
 from training.registry import Registry, temporary_folder
-from training.score import NAMES, read_live
+from training.score import ALL_NAMES, read_live
 
-AUC_LEAST = 0.52
 ECE_MOST = 0.10
+ONE_CLASS = ("no positives", "only positives")  # how the note of a constant begins that learned nothing
+_DECLARED = frozenset({"reach", "harm"})  # may be a constant because the source says nothing, which is declared
 
 
 def gate(manifest: Manifest) -> str:
-    """The sentence why a model may go live.
+    """The lines why a model may go live, joined by "; ".
 
-    On rows later than all it learned from: a LightGBM model must rank better than chance (AUC at
-    least 0.52), not be beaten by its logistic baseline beyond its interval, and be calibrated
-    (ECE at most 0.10). A baseline, a constant and a formula may go live as they are.
+    On rows later than all it learned from: the AUC's 95 % interval must lie above 0.5, LightGBM must not
+    be beaten by its logistic baseline (the interval of the difference on the same rows lies below 0), the
+    scores must be calibrated (ECE at most 0.10) and no alarm be raised: a feature from the future, a
+    segment scored off by a factor of two, an age band treated worse (training/alarms.py). A baseline that
+    won goes through the same; a constant rate and a formula have no rank to lose, but a label of one class
+    is nothing to serve, unless the source is declared to be silent about it.
 
     Raises:
         GateError: The line that failed.
     """
-    served = sorted({note.served for note in manifest.parts.values()})
-    if "lightgbm" not in served:
-        return f"served by {', '.join(served)}: nothing simpler to lose against"
-    figures = manifest.metrics
-    auc, high, logistic = (figures.get(key) for key in ("auc", "auc_high", "logistic_auc"))
-    ece = figures.get("ece")
     who = f"model `{manifest.name}` stays out"
-    if auc is None or high is None or ece is None:
-        raise GateError(f"{who}: auc not measurable, the latest slice lacks a class; import more history")
-    if auc < AUC_LEAST:
-        raise GateError(f"{who}: auc {auc:.4f} < {AUC_LEAST} on the latest slice; look for better features")
-    if logistic is not None and logistic > high:
-        raise GateError(f"{who}: auc {auc:.4f} (to {high:.4f}) < {logistic:.4f} of the logistic baseline; tune")
-    if ece > ECE_MOST:
-        raise GateError(f"{who}: ece {ece:.4f} > {ECE_MOST} on the latest slice; calibrate on newer data")
-    return f"auc {auc:.4f} on the latest slice, logistic {logistic or 0.0:.4f}, ece {ece:.4f}"
+    lines = _checked(manifest)
+    failed = next((line for passed, line in lines if not passed), None)
+    if failed is not None:
+        raise GateError(f"{who}: {failed}")
+    return "; ".join(line for _, line in lines)
+
+
+def _checked(manifest: Manifest) -> list[tuple[bool, str]]:
+    """(passed, line) of each check, in order; the first that failed is the one that is told."""
+    served = sorted({note.served for note in manifest.parts.values()})
+    empty = [(name, note.note) for name, note in manifest.parts.items() if note.note.startswith(ONE_CLASS)]
+    if empty and manifest.name not in _DECLARED:
+        return [(False, f"part `{empty[0][0]}`: {empty[0][1]}; import more history")]
+    alarms = [(False, line) for line in manifest.alarms]
+    if set(served) <= {"constant", "formula"}:
+        return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *alarms]
+    figures = manifest.metrics
+    auc, low, ece = (figures.get(key) for key in ("auc", "auc_low", "ece"))
+    if auc is None or low is None or ece is None:
+        return [(False, "auc not measurable, the latest slice lacks a class; import more history")]
+    sure, calibrated = low > 0.5, ece <= ECE_MOST
+    rank = f"auc {auc:.4f} (from {low:.4f}) {'>' if sure else 'not surely above'} 0.5 on the latest slice"
+    lines = [(sure, rank if sure else f"{rank}; look for better features")]
+    if "lightgbm" in served:
+        lines.append(_beside_the_baseline(manifest, auc))
+    error = f"ece {ece:.4f} {'<=' if calibrated else '>'} {ECE_MOST} on the latest slice"
+    lines.append((calibrated, error if calibrated else f"{error}; calibrate on newer data"))
+    fair = figures.get("fairness_gap")
+    shown = "not measurable, no birth dates" if fair is None else f"{fair:.4f} between age bands"
+    return [
+        *lines,
+        *alarms,
+        *([] if alarms else [(True, f"no feature from the future, segments hold, fairness gap {shown}")]),
+    ]
+
+
+def _beside_the_baseline(manifest: Manifest, auc: float) -> tuple[bool, str]:
+    figures = manifest.metrics
+    logistic, gain, low, high = (figures.get(key) for key in ("logistic_auc", "gain", "gain_low", "gain_high"))
+    if logistic is None or gain is None or low is None or high is None:
+        return False, "no logistic baseline was measured beside it; train it again"
+    beaten = high < 0
+    said = f"{auc:.4f} against {logistic:.4f} of the logistic baseline, gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    return not beaten, f"auc {said}" + ("; tune, or serve the baseline" if beaten else "")
 
 
 def promote(home: Home, name: str, version: str, registry: Registry | None = None) -> Path:
@@ -105,8 +138,8 @@ def read_history_of(models: Path) -> dict[str, list[str]]:
 
 
 def _known(name: str) -> None:
-    if name not in NAMES:
-        raise RegistryError(f"no model `{name}`; there are {', '.join(NAMES)}")
+    if name not in ALL_NAMES:
+        raise RegistryError(f"no model `{name}`; there are {', '.join(ALL_NAMES)}")
 
 
 def _write(path: Path, value: object) -> None:

@@ -61,13 +61,15 @@ class Registry:
             ensure_database(database)
         return cls(_mlflow().MlflowClient(tracking_uri=uri, registry_uri=uri), uri, artifacts)
 
-    def log(self, bundle: Path, parameters: Mapping[str, object], candidates: Mapping[str, float]) -> Version:
+    def log(self, bundle: Path, parameters: Mapping[str, object], candidates: Mapping[str, float],
+            pictures: Path | None = None) -> Version:  # fmt: skip
         """Log a run with its bundle and register it as the next version.
 
         Args:
             bundle: Folder as write_bundle left it, not yet stamped with a version.
             parameters: Settings, cut and snapshot of the run.
             candidates: Figures beyond the manifest's own, such as each baseline's.
+            pictures: Folder of plots to keep with the run.
         """
         manifest = verify_bundle(bundle)
         experiment = self._experiment(manifest.name)
@@ -82,6 +84,8 @@ class Registry:
             run_id,
             [entities.Metric(key, v, now, 0) for key, v in sorted(figures.items()) if v is not None],
         )
+        if pictures is not None:
+            self._client.log_artifacts(run_id, str(pictures), "plots")
         info = self._log_model(bundle, manifest, run_id, experiment)
         self._client.set_terminated(run_id)
         return self._register(bundle.name, manifest, run_id, info.model_uri)

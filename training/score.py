@@ -19,9 +19,13 @@ from training.bundle import POOLED, Bundle, Part, load_bundle, verify_bundle
 from training.encode import Matrix, encode
 from training.errors import BundleError, ScoreError
 from training.probe import ensure_probed
+from training.tiers import Tiers
 
 NAMES = ("interest", "reach", "harm", "churn", "value")
+OPTIONAL = ("organic",)  # may be missing: then NO_HOLDOUT is said, and nothing is silenced
+ALL_NAMES = (*NAMES, *OPTIONAL)
 NO_HOLDOUT = "no randomised holdout to learn from: what customers do unasked (p_organic) counts as 0"
+FROM_HOLDOUT = "what customers do unasked (p_organic) is learned from those drawn never to be contacted"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Models:
     """The live bundles, immutable; swapped as a whole."""
 
     bundles: dict[str, Bundle]
+    tiers: Tiers | None = None  # everybody's tier as of the day the live value model was made
 
     @classmethod
     def load(cls, models: Path) -> "Models":
@@ -37,11 +42,13 @@ class Models:
         Raises:
             BundleError: live.json is not readable, or a bundle is damaged.
         """
-        paths = {name: models / sha for name, sha in read_live(models).items() if name in NAMES}
+        paths = {name: models / sha for name, sha in read_live(models).items() if name in ALL_NAMES}
         for path in paths.values():
             verify_bundle(path)
         ensure_probed(list(paths.values()))
-        return cls({name: load_bundle(path) for name, path in paths.items()})
+        bundles = {name: load_bundle(path) for name, path in paths.items()}
+        value = bundles.get("value")
+        return cls(bundles, Tiers.load(models, value.manifest.dataset) if value else None)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -57,7 +64,11 @@ class Models:
     def assumptions(self) -> tuple[str, ...]:
         """What the models take for granted, to be stamped on answers and reports."""
         said = [line for b in self.bundles.values() for line in b.manifest.assumptions]
-        return tuple(dict.fromkeys([NO_HOLDOUT, *said]))
+        return tuple(dict.fromkeys([FROM_HOLDOUT if "organic" in self.bundles else NO_HOLDOUT, *said]))
+
+    def tier(self, customer_id: str) -> str | None:
+        """top, high, middle or base (training/tiers.py); null: none is made of him, or none are on file."""
+        return self.tiers.of([customer_id])[0] if self.tiers else None
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -78,7 +89,7 @@ class Models:
         Returns:
             SCORES, (n,). p_interest is null for offers without an open cell in the row, p_reach
             and p_harm for channels without one, all of a missing bundle's columns are null.
-            p_organic is 0 (see NO_HOLDOUT). A row's scores do not depend on the other rows.
+            p_organic is 0 where no `organic` is live (see NO_HOLDOUT). A row's scores do not depend on the other rows.
 
         Raises:
             ScoreError: A feature column is missing or `open` has another shape.
@@ -94,7 +105,7 @@ class Models:
         )
         interest = self._listed("interest", inputs, offers, on_offer)
         columns: list[Any] = [
-            _lists(interest), _lists(np.zeros((n, len(offers)))),
+            _lists(interest), _lists(self._organic(inputs, offers, on_offer)),
             _lists(self._listed("reach", inputs, channels, on_channel)),
             _lists(self._listed("harm", inputs, channels, on_channel)),
             _nullable(self._single("churn", inputs)), _nullable(self._single("value", inputs)),
@@ -118,6 +129,14 @@ class Models:
             codes = context_codes(bundle, [items[place] for place in pooled])[places]
             scores[rows, np.asarray(pooled)[places]] = predict_pooled(bundle, matrix[rows], codes)
         return scores
+
+    def _organic(self, inputs: "_Inputs", offers: Sequence[str], wanted: npt.NDArray[np.bool_]) -> Matrix:
+        """0 without a model, and for offers that nobody can take unasked."""
+        bundle = self.bundles.get("organic")
+        if bundle is None:
+            return np.zeros(wanted.shape)
+        known = ~np.isnan(context_codes(bundle, offers))
+        return np.nan_to_num(self._listed("organic", inputs, offers, wanted & known))
 
     def _single(self, name: str, inputs: "_Inputs") -> Matrix:
         bundle = self.bundles.get(name)

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict
 
 from training.calibration import Calibrator
 from training.encode import Matrix
+from training.singlerow import SingleRow, open_single_row
 
 SCORE_DECIMALS = 6  # rounded once, here: what is logged is what was decided on
 _MANY_ROWS = 2000  # from here on a second thread pays
+_FEW_ROWS = 32  # up to here row by row is the shorter way
 
 
 class Scorer(Protocol):
@@ -54,8 +56,14 @@ class BoosterScorer:
         """Uncalibrated probabilities, (n,)."""
         if len(matrix) == 0:
             return np.empty(0)
+        if len(matrix) <= _FEW_ROWS and self._single is not None and matrix.shape[1] == len(self.features):
+            return self._single.predict(matrix)
         threads = 2 if len(matrix) >= _MANY_ROWS else 1
         return np.asarray(self.booster.predict(matrix, num_threads=threads, validate_features=False))
+
+    @cached_property
+    def _single(self) -> SingleRow | None:
+        return open_single_row(self.booster, len(self.features))
 
 
 class LogisticTerm(BaseModel):

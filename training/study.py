@@ -11,22 +11,27 @@ import polars as pl
 from features.home import Home
 from features.store import FeatureStore
 from features.tables import MARKETING_CHANNELS
-from training.dataset import Dataset, Observed, labelled, observe, sample_rows
+from training.dataset import Dataset, Observed, labelled, observe, sample_rows, weighted_sample
 from training.errors import DatasetError
-from training.history import read_history
+from training.history import read_history, read_products
 from training.labels import (
     CHURN_DAYS,
     HARMED,
     LAPSE_DAYS,
+    age_band,
     churn_labels,
     contact_labels,
     lapse_labels,
     months,
+    never_contacted,
+    takeup_labels,
     who_may_be_learned_from,
 )
+from training.monotone import SIGNS
 from training.tune import Progress
 
-CONTACTS_MOST, REACHED_MOST, MONTHS_MOST = 40_000, 60_000, 100_000  # rows learned from
+CONTACTS_MOST, REACHED_MOST, MONTHS_MOST, TAKEUPS_MOST = 40_000, 60_000, 100_000, 60_000  # rows learned from
+_TAKEUP_ROWS_MOST = 4_000_000  # (customer, month, offer) labelled before they are drawn from
 # Harm is rare and comes of being bothered: what we did to the customer says it, and money he happens
 # to move must not, for a few dozen positives cannot tell its effect from chance.
 HARM_FEATURES = frozenset({
@@ -35,6 +40,9 @@ HARM_FEATURES = frozenset({
     "accepted_count_365d", "refused_count_365d", "days_since_last_complaint", "age_years", "tenure_days"})  # fmt: skip
 _RUN_IN_DAYS = 60  # history a first row of features needs behind it
 _KEY = "row_key"
+# What tells a held-out customer from others: it is the same for all he is learned from.
+_MARKS = ("contacts_", "days_since_last_contact", "ignored_in_a_row", "opened_count", "accepted_count",
+          "refused_count", "notes_count", "days_since_last_note")  # fmt: skip
 LAPSE_WORDS = "no accounts on record: churn means no transaction for 42 days"
 
 
@@ -45,11 +53,13 @@ class Study:
         self.home, self.store, self.cut = home, store, cut
         self._progress = progress
         self._seen: dict[str, Observed | None] = {}
-        self._customers = read_history(home, "customers")
+        self.customers = read_history(home, "customers")
         kinds = read_history(home, "outcomes", ["kind"])["kind"].unique().to_list()
         self.reach_unknown = not set(kinds) - {"accepted"}  # a source of redemptions only
         self.harm_unknown = not set(kinds) & set(HARMED) and not self._harm_on_file()
         self._has_accounts = not read_history(home, "holders", ["customer_id"]).is_empty()
+        self.no_contacts = read_history(home, "contacts", ["contact_id"]).is_empty()
+        self._products = read_products(home)
 
     @property
     def churn_words(self) -> tuple[str, ...]:
@@ -58,37 +68,91 @@ class Study:
 
     def interest(self, later: bool = False) -> Dataset:
         """Did the customer accept the offer, once reached? Items are offers."""
-        reached = pl.col("for_interest") & pl.col("reached") & pl.col("offer_id").is_not_null()
-        return self._contacts("accepted", "answer_end", "offer_id", reached, later)
+        if self.no_contacts:
+            return self._takeups("taken up", later, pl.lit(value=True)).signed(SIGNS["interest"])
+        reached = pl.col("reached") & pl.col("offer_id").is_not_null()
+        return self._contacts("accepted", "answer_end", "offer_id", reached, later, "for_interest").signed(
+            SIGNS["interest"]
+        )
+
+    def organic(self, later: bool = False) -> Dataset | None:
+        """Does he take the product unasked? Of those drawn never to be contacted; None: there are none."""
+        rows = self._takeup_rows(later)
+        drawn = never_contacted(rows, read_history(self.home, "notes"), read_history(self.home, "contacts"))
+        if drawn.is_empty() or not drawn["taken"].any():
+            return None
+        data = self._takeups("organic", later, pl.lit(value=True), drawn)
+        return data.knowing([name for name in data.names if not name.startswith(_MARKS)])
 
     def reach(self, later: bool = False) -> Dataset:
         """Was the customer reached? Items are channels."""
-        return self._contacts("reached", "answer_end", "channel", pl.col("for_channel"), later)
+        return self._contacts("reached", "answer_end", "channel", pl.lit(value=True), later).signed(SIGNS["reach"])
 
     def harm(self, later: bool = False) -> Dataset:
         """Did the contact end in a complaint or an opt-out? Items are channels."""
-        seen = self._contacts("harmed", "harm_end", "channel", pl.col("for_channel"), later)
-        return seen.knowing(HARM_FEATURES)
+        seen = self._contacts("harmed", "harm_end", "channel", pl.lit(value=True), later)
+        return seen.knowing(HARM_FEATURES).signed(SIGNS["harm"])
 
     def churn(self, later: bool = False) -> Dataset:
         """Does the customer leave? One row per customer and month."""
         name = "later months" if later else "months"
         if name not in self._seen:
             self._seen[name] = self._looked_up(self._month_rows(later))
-        return _dataset(self._seen[name], "churned", "label_end", later)
+        return _dataset(self._seen[name], "churned", "label_end", later, weight="stands_for")
 
     def churn_rate(self) -> tuple[float, int]:
         """The share who leave within the window, over all ripe months, and the window's days."""
-        rate = self._month_rows(later=False)["churned"].mean()
+        rows = self._month_rows(later=False)
+        left = rows.select(pl.col("stands_for").filter("churned").sum() / pl.col("stands_for").sum())
+        rate = left.item() if len(rows) else None
         if not isinstance(rate, float):
             raise DatasetError("no month has a ripe `churned`; import more history or take a later --as-of")
         return rate, CHURN_DAYS if self._has_accounts else LAPSE_DAYS
 
-    def _contacts(self, label: str, end: str, item: str, keep: pl.Expr, later: bool) -> Dataset:
+    def churned_by_owner(self) -> pl.DataFrame:
+        """Per unit, how many ripe months it was seen and in how many it left; both as rows they stand for."""
+        rows = self._month_rows(later=False)
+        left = pl.when("churned").then("stands_for").otherwise(0.0)
+        return rows.group_by("unit_id").agg(pl.col("stands_for").sum().alias("months"), left.sum().alias("left"))
+
+    def first_usable(self) -> datetime:
+        """The first instant with enough history behind it for a row of features."""
+        first = self._booked(self.cut)["booked_at"].min()
+        if not isinstance(first, datetime):
+            raise DatasetError("no transaction before the cut; import history or take a later --as-of")
+        return first.replace(tzinfo=UTC) + timedelta(days=_RUN_IN_DAYS)
+
+    def some_customers(self, most: int | None) -> pl.Series:
+        """Ids of customers who had joined by the cut, at most so many by the hash of their id; sorted."""
+        joined = self.customers.filter(pl.col("joined_on").is_null() | (pl.col("joined_on") <= self.cut.date()))
+        ids = joined.select("customer_id").sort("customer_id")
+        return (ids if most is None else sample_rows(ids, "customer_id", most))["customer_id"]
+
+    def _contacts(self, label: str, end: str, item: str, keep: pl.Expr, later: bool,
+                  weight: str = "for_channel") -> Dataset:  # fmt: skip
         name = "later contacts" if later else "contacts"
         if name not in self._seen:
             self._seen[name] = self._looked_up(self._contact_rows(later))
-        return _dataset(self._seen[name], label, end, later, item, keep)
+        return _dataset(self._seen[name], label, end, later, item, keep & pl.col(weight).is_not_null(), weight)
+
+    def _takeups(self, what: str, later: bool, keep: pl.Expr, rows: pl.DataFrame | None = None) -> Dataset:
+        name = f"later {what}" if later else what
+        if name not in self._seen:
+            rows = self._takeup_rows(later) if rows is None else rows
+            key = pl.concat_str("customer_id", pl.col("as_of").dt.to_string("%Y%m%d"), "offer_id").alias(_KEY)
+            drawn = weighted_sample(rows.with_columns(key), _KEY, TAKEUPS_MOST, pl.col("taken"), "stands_for")
+            self._seen[name] = self._looked_up(drawn.filter(pl.col("stands_for").is_not_null()))
+        return _dataset(self._seen[name], "taken", "label_end", later, "offer_id", keep, "stands_for")
+
+    def _takeup_rows(self, later: bool) -> pl.DataFrame:
+        until = self.home.now() if later else self.cut
+        at = self._months(until) if self._has_accounts and self._products else []
+        accounts, holders = (read_history(self.home, name) for name in ("accounts", "holders"))
+        accounts = accounts.filter(pl.col("opened_on") < until.date())
+        most = _TAKEUP_ROWS_MOST // max(1, len(at) * len(self._products))
+        who = sample_rows(holders.select("customer_id").unique().sort("customer_id"), "customer_id", max(1, most))
+        rows = takeup_labels(accounts, holders.join(who, on="customer_id", how="semi"), self._products, at, until)
+        return self._allowed(rows.filter(pl.col("taken").is_not_null()), later)
 
     def _contact_rows(self, later: bool) -> pl.DataFrame:
         until = self.home.now() if later else self.cut
@@ -99,40 +163,45 @@ class Study:
             ripe = pl.col("reached").is_not_null()
             rows = rows.with_columns(pl.when(ripe).then(True).alias("reached"))
         rows = self._allowed(rows.rename({"contact_id": _KEY}), later)
-        channel = sample_rows(rows, _KEY, CONTACTS_MOST)[_KEY]
-        reached = rows.filter(pl.col("reached").fill_null(False))
-        interest = sample_rows(reached, _KEY, REACHED_MOST)[_KEY]
-        marked = rows.with_columns(
-            pl.col(_KEY).is_in(channel.implode()).alias("for_channel"),
-            pl.col(_KEY).is_in(interest.implode()).alias("for_interest"),
-        )
-        return marked.filter(pl.col("for_channel") | pl.col("for_interest"))
+        rows = weighted_sample(rows, _KEY, CONTACTS_MOST, pl.col("harmed"), "for_channel")
+        reached = weighted_sample(
+            rows.filter(pl.col("reached").fill_null(False)), _KEY, REACHED_MOST, pl.col("accepted"), "for_interest"
+        ).select(_KEY, "for_interest")
+        marked = rows.join(reached, on=_KEY, how="left", maintain_order="left")
+        return marked.filter(pl.col("for_channel").is_not_null() | pl.col("for_interest").is_not_null())
+
+    def _months(self, until: datetime) -> list[datetime]:
+        """The cuts of a customer's rows: first of each month with enough history behind it."""
+        zone = self.home.settings.tz
+        return months(self.first_usable().astimezone(zone), until.astimezone(zone))
+
+    def _booked(self, until: datetime) -> pl.DataFrame:
+        booked = read_history(self.home, "transactions", ["customer_id", "booked_at", "recorded_at"])
+        return booked.filter(pl.col("recorded_at") <= until)
 
     def _month_rows(self, later: bool) -> pl.DataFrame:
         until = self.home.now() if later else self.cut
-        booked = read_history(self.home, "transactions", ["customer_id", "booked_at", "recorded_at"])
-        booked = booked.filter(pl.col("recorded_at") <= until)
-        first = booked["booked_at"].min()
-        if not isinstance(first, datetime):
-            raise DatasetError("no transaction before the cut; import history or take a later --as-of")
-        zone = self.home.settings.tz
-        run_in = (first.replace(tzinfo=UTC) + timedelta(days=_RUN_IN_DAYS)).astimezone(zone)
-        at = months(run_in, until.astimezone(zone))
+        at = self._months(until)
         if self._has_accounts:
             accounts, holders = (read_history(self.home, name) for name in ("accounts", "holders"))
             rows = churn_labels(accounts, holders, at, until)
         else:
-            rows = lapse_labels(booked.drop("recorded_at"), at, until)
+            rows = lapse_labels(self._booked(until).drop("recorded_at"), at, until)
         rows = rows.filter(pl.col("churned").is_not_null())
         key = pl.concat_str("customer_id", pl.col("as_of").dt.to_string("%Y%m%d")).alias(_KEY)
-        return sample_rows(self._allowed(rows, later).with_columns(key), _KEY, MONTHS_MOST)
+        marked = weighted_sample(
+            self._allowed(rows, later).with_columns(key), _KEY, MONTHS_MOST, pl.col("churned"), "stands_for"
+        )
+        return marked.filter(pl.col("stands_for").is_not_null())
 
     def _allowed(self, rows: pl.DataFrame, later: bool) -> pl.DataFrame:
         if later:
             rows = rows.filter(pl.col("as_of") >= self.cut)
-        units = self._customers.select("customer_id", pl.coalesce("household_id", "customer_id").alias("unit_id"))
-        allowed = who_may_be_learned_from(rows, self._customers)
-        return allowed.join(units, on="customer_id", maintain_order="left")
+        units = self.customers.select(
+            "customer_id", "birth_date", pl.coalesce("household_id", "customer_id").alias("unit_id"))  # fmt: skip
+        allowed = who_may_be_learned_from(rows, self.customers)
+        known = allowed.join(units, on="customer_id", maintain_order="left")
+        return known.with_columns(age_band(pl.col("birth_date"), pl.col("as_of")).alias("age_band")).drop("birth_date")
 
     def _looked_up(self, rows: pl.DataFrame) -> Observed | None:
         if rows.is_empty():
@@ -147,7 +216,7 @@ class Study:
 
 
 def _dataset(seen: Observed | None, label: str, end: str, later: bool, item: str | None = None,
-             keep: pl.Expr | None = None) -> Dataset:  # fmt: skip
+             keep: pl.Expr | None = None, weight: str | None = None) -> Dataset:  # fmt: skip
     if seen is None:
         raise DatasetError(f"no row to learn `{label}` from; import contacts or take a later --as-of")
-    return labelled(seen, label, end=end, item=item, keep=keep, later=later)
+    return labelled(seen, label, end=end, item=item, keep=keep, later=later, weight=weight)
