@@ -13,7 +13,7 @@ import numpy as np
 from training.bundle import PartNote
 from training.calibration import Calibrator, fit_calibrator
 from training.dataset import Dataset, Slice
-from training.evaluate import Metrics, auc, evaluate, gain_interval
+from training.evaluate import Metrics, auc, evaluate
 from training.logistic import RECENCY_FREQUENCY, fit_logistic
 from training.scorer import (
     BoosterScorer,
@@ -48,16 +48,13 @@ class Learned:
         return self.candidates[self.served]
 
 
-def learn_part(data: Dataset, parameters: Parameters, seed: int, *, by_interval: bool = False,
-               refit: bool = False) -> Learned:  # fmt: skip
+def learn_part(data: Dataset, parameters: Parameters, seed: int, *, refit: bool = False) -> Learned:
     """Fit LightGBM and its baselines and choose by AUC on validation; a tie goes to the simpler.
 
     A label with one class in TRAIN, or fewer than 20 rows of one, gives the constant rate and a
     note that says so.
 
     Args:
-        by_interval: LightGBM must beat the best baseline by more than its 95 % interval, else the
-            baseline is served.
         refit: Serve what was chosen fitted on all rows; the figures stay those of the measured one.
     """
     train = data.slice(Slice.TRAIN)
@@ -71,10 +68,6 @@ def learn_part(data: Dataset, parameters: Parameters, seed: int, *, by_interval:
     # The order of the dictionary is from simple to rich, and max keeps the first of equals.
     order = {name: (areas[name] or 0.0) if any(areas.values()) else float(name == "logistic") for name in candidates}
     served = max(order, key=lambda name: order[name])
-    if by_interval and served == "lightgbm":
-        rival = max((name for name in order if name != served), key=lambda name: order[name])
-        gain = gain_interval(trial.label, scores[served], scores[rival], trial.owners, seed, trial.weight)
-        served = served if (gain.low or 0.0) > 0 else rival
     note = _note(data, served, candidates[served], positives, seed)
     scorer = _refitted(data, candidates[served], parameters, seed, served) if refit else candidates[served]
     return Learned(served, scorer, candidates, note)

@@ -1,7 +1,8 @@
 """One trainer per model of a bank: from the study's rows to what is to be registered.
 
-interest   P(accepts | reached, offer)          one LightGBM an offer where it has 100 positives,
-                                                else the pooled one with the offer as a category
+interest   P(accepts | reached, offer)          one model an offer where it has 100 positives and ranks
+                                                its later rows better than the pooled one, which has the
+                                                offer as a category
 reach      P(reached | contacted on channel)    one shared channel response model
 harm       P(complaint or opt-out | contacted)  likewise
 churn      P(leaves within 60 days), or lapses within 42 days where there are no accounts
@@ -25,7 +26,7 @@ from training.bundle import POOLED, Part, PartNote
 from training.dataset import Dataset, Slice
 from training.encode import Feature, Matrix, encode, model_features
 from training.errors import DatasetError
-from training.evaluate import Metrics
+from training.evaluate import Metrics, auc
 from training.figures import figures, scores_of
 from training.labels import who_may_be_learned_from
 from training.learn import Learned, learn_part
@@ -107,7 +108,7 @@ def churn(study: Study, trials: int, progress: Progress) -> Draft:
     """Who leaves."""
     seen = study.churn()
     settings = search(seen, trials, SEED, progress, _journal(study))
-    learned = learn_part(seen, settings, SEED, by_interval=True, refit=True)
+    learned = learn_part(seen, settings, SEED, refit=True)
     return _draft(seen, learned, {}, None, settings, _later(study.churn), study.churn_words, "churn")
 
 
@@ -145,13 +146,23 @@ def _by_offer(study: Study, seen: Dataset, later: Callable[..., Dataset | None],
     context = Feature(name="offer", kind="enum", domain=tuple(sorted(set(seen.items.tolist()) - {""})))
     data = seen.with_item(context)
     settings = search(data, trials, SEED, progress, _journal(study))
-    pooled = learn_part(data, settings, SEED, by_interval=True, refit=True)
+    pooled = learn_part(data, settings, SEED, refit=True)
     own: dict[str, Learned] = {}
     for offer in context.domain:
         mine = seen.rows(seen.items == offer)
         if mine.slice(Slice.TRAIN).label.sum() >= _OWN_MODEL_POSITIVES and len(context.domain) > 1:
-            own[offer] = learn_part(mine, settings, SEED, by_interval=True, refit=True)
+            learned = learn_part(mine, settings, SEED, refit=True)
+            if _better(learned, pooled, mine, context):
+                own[offer] = learned
     return _draft(seen, pooled, own, context, settings, _later(later), said)
+
+
+def _better(own: Learned, pooled: Learned, mine: Dataset, context: Feature) -> bool:
+    """Whether the offer's own model ranks its validation rows better than the pooled one."""
+    trial = mine.slice(Slice.TUNE, Slice.CALIBRATE)
+    areas = [auc(trial.label, p, trial.weight) for p in
+             (own.measured.predict(trial.matrix), pooled.measured.predict(trial.with_item(context).matrix))]  # fmt: skip
+    return (areas[0] or 0.0) > (areas[1] or 0.0)
 
 
 def _by_channel(study: Study, dataset: Callable[..., Dataset], trials: int, progress: Progress,
@@ -160,7 +171,7 @@ def _by_channel(study: Study, dataset: Callable[..., Dataset], trials: int, prog
     context = Feature(name="channel", kind="enum", domain=tuple(sorted(set(seen.items.tolist()) - {""})))
     data = seen.with_item(context)
     settings = search(data, 0 if assumption else trials, SEED, progress, _journal(study))
-    pooled = learn_part(data, settings, SEED, by_interval=True, refit=True)
+    pooled = learn_part(data, settings, SEED, refit=True)
     later = None if assumption else _later(dataset)
     said = (assumption,) if assumption else ()
     return _draft(seen, pooled, {}, context, settings, later, said)

@@ -1,9 +1,10 @@
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.dataset import Slice, sample_rows, snapshot_id, time_slices
+from training.dataset import Slice, sample_rows, snapshot_id, time_slices, weighted_sample
 from training.encode import Feature
 
 DAY = 86_400_000_000
@@ -65,3 +66,26 @@ def test_snapshot_id_names_rows_and_schema() -> None:
     assert first == snapshot_id(rows.clone(), features)
     assert first != snapshot_id(rows.with_columns(accepted=pl.lit(True)), features)
     assert first != snapshot_id(rows, [Feature(name="age_years", kind="flag")])
+
+
+def test_a_weighted_sample_keeps_the_rare_and_gives_the_rates_of_all() -> None:
+    """Mutant: with every row standing for itself the rate comes out five times too high."""
+    n = 20_000
+    rows = pl.DataFrame(
+        {"key": [f"C{i}" for i in range(n)], "y": [i % 100 == 0 for i in range(n)], "x": np.arange(n) % 7}
+    )
+    drawn = weighted_sample(rows, "key", 4000, pl.col("y"), "w")
+    assert len(drawn) == n and drawn.drop("w").equals(rows)
+    kept = drawn.drop_nulls("w")
+    assert len(kept) == 4000 and kept["y"].sum() == 200
+    assert kept["w"].sum() == pytest.approx(n)
+    rate = (kept["y"] * kept["w"]).sum() / kept["w"].sum()
+    assert rate == pytest.approx(0.01) and kept["y"].mean() == 0.05
+    assert abs((kept["x"] * kept["w"]).sum() / n - rows["x"].mean()) < 0.1
+    assert weighted_sample(rows, "key", n, pl.col("y"), "w")["w"].unique().to_list() == [1.0]
+
+
+def test_a_weighted_sample_of_many_rare_rows_leaves_room_for_the_others() -> None:
+    rows = pl.DataFrame({"key": [f"C{i}" for i in range(1000)], "y": [i % 10 != 0 for i in range(1000)]})
+    kept = weighted_sample(rows, "key", 100, pl.col("y"), "w").drop_nulls("w")
+    assert dict(kept.group_by("y").agg(pl.col("w").sum()).iter_rows()) == pytest.approx({True: 900.0, False: 100.0})

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from training.encode import Matrix
-from training.evaluate import auc_interval, calibration_error, evaluate, lift, within_group_auc
+from training.evaluate import auc_interval, calibration_error, evaluate, gain_interval, lift, within_group_auc
 
 
 def drawn(n: int = 3000, seed: int = 2) -> tuple[Matrix, Matrix, list[str]]:
@@ -65,3 +65,34 @@ def test_lift_and_calibration_error_by_hand() -> None:
     assert lift(label, p, 0.1) == pytest.approx(1 / 0.2)
     assert calibration_error(label, p) == pytest.approx(np.abs(label - p).mean())
     assert calibration_error(np.asarray([1.0, 0.0]), np.asarray([1.0, 0.0])) == 0
+
+
+def test_a_row_that_stands_for_three_counts_like_three_rows() -> None:
+    label, p, _ = drawn(400)
+    weight = np.random.default_rng(3).integers(1, 4, len(p)).astype(np.float64)
+    times = weight.astype(int)
+    owners = [f"K{i}" for i in range(len(p))]
+    mine = evaluate(label, p, owners, 1, weight)
+    theirs = evaluate(np.repeat(label, times), np.repeat(p, times), np.repeat(owners, times), 1)
+    for name in ("rate", "p_mean", "brier", "log_loss", "auc", "average_precision", "auc_low", "lift_10_high"):
+        assert mine[name] == pytest.approx(theirs[name], abs=1e-6), name
+
+
+def test_every_interval_holds_its_figure() -> None:
+    label, p, owners = drawn()
+    found = evaluate(label, p, owners, 1)
+    for name in ("auc", "average_precision", "lift_10", "log_loss", "brier"):
+        low, value, high = found[f"{name}_low"], found[name], found[f"{name}_high"]
+        assert low is not None and value is not None and high is not None and low < value < high
+
+
+def test_gain_over_another_model_is_drawn_on_the_same_customers() -> None:
+    label, p, owners = drawn()
+    noisy = p + np.random.default_rng(4).normal(0, 0.05, len(p))
+    gain = gain_interval(label, p, noisy, owners, 1)
+    assert gain.low is not None and gain.high is not None and gain.low > 0
+    both = gain_interval(label, p, p, owners, 1)
+    assert (both.value, both.low, both.high) == (0.0, 0.0, 0.0)
+    apart = auc_interval(label, p, owners, 1)
+    assert apart.high is not None and apart.low is not None
+    assert gain.high - gain.low < apart.high - apart.low

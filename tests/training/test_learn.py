@@ -81,6 +81,41 @@ def test_the_test_slice_chooses_nothing() -> None:
     assert first.note.metrics["auc"] != second.note.metrics["auc"]
 
 
+def test_what_is_served_is_refitted_on_all_rows_and_the_figures_are_of_the_measured() -> None:
+    data = curved(drawn())
+    plain, learned = learn_part(data, DEFAULTS, 1), learn_part(data, DEFAULTS, 1, refit=True)
+    assert plain.scorer is plain.measured
+    assert learned.note.metrics == plain.note.metrics and learned.served == plain.served == "lightgbm"
+    p = learned.scorer.predict(data.matrix)
+    np.testing.assert_array_equal(learned.measured.predict(data.matrix), plain.scorer.predict(data.matrix))
+    assert (p != plain.scorer.predict(data.matrix)).mean() > 0.5
+    # The latest rows have taught it: turned round, they change what is served and nothing that chose it.
+    flipped = Dataset(**{**data.__dict__, "label": np.where(data.slices == Slice.TEST, 1 - data.label, data.label)})
+    other = learn_part(flipped, DEFAULTS, 1, refit=True)
+    np.testing.assert_array_equal(other.measured.predict(data.matrix), plain.scorer.predict(data.matrix))
+    assert (other.scorer.predict(data.matrix) != p).any()
+
+
+def test_weights_undo_the_thinning_of_negatives() -> None:
+    """Mutant: without the weights the thinned sample foretells three times the rate."""
+    whole = curved(drawn(16000))
+    kept = (whole.label == 1) | (np.arange(16000) % 4 == 0)
+    thinned = whole.rows(kept)
+    weighed = Dataset(**{**thinned.__dict__, "weight": np.where(thinned.label == 1, 1.0, 4.0)})
+    rate = whole.label.mean()
+    found = learn_part(weighed, DEFAULTS, 1).scorer.predict(whole.matrix).mean()
+    wrong = learn_part(thinned, DEFAULTS, 1).scorer.predict(whole.matrix).mean()
+    assert abs(found - rate) < 0.02 < 0.15 < wrong - rate
+
+
+def test_a_logistic_weight_against_its_sign_is_left_out() -> None:
+    matrix = drawn(2000)
+    data = straight(matrix)
+    model = fit_logistic(FEATURES, matrix, data.label, signs={"age_years": -1})
+    assert [t.feature for t in model.terms] == ["purchase_count_90d", "kind"]
+    assert len(fit_logistic(FEATURES, matrix, data.label, signs={"age_years": 1}).terms) == 3
+
+
 def test_equal_data_and_seed_give_equal_trees() -> None:
     data = curved(drawn(2000))
     assert fit_booster(data, {}, 1).model_to_string() == fit_booster(data, {}, 1).model_to_string()

@@ -1,0 +1,153 @@
+"""Models on the bank of known truth: how near the scores are to what the simulation knows, and what decisions by them earn.
+
+Nothing is closed by a rule here: each way of choosing takes the best of all 50 cells or silence, and
+is paid by the truth. So the figures compare ways of choosing, not policies.
+"""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.table import Table
+from features.home import Home, Settings
+from features.intake import import_tables
+from features.store import FeatureStore
+from rules.arbitrate import cell_values
+from serving.engine import Engine
+from serving.example import equip
+from simulation.bank import simulate
+from simulation.truth import Truth, read_truth
+from simulation.world import CHANNEL_IDS, OFFER_IDS, OFFERS
+from training.errors import GateError
+from training.promotion import promote
+from training.train import train_all
+
+UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def run(quick: bool) -> list[Table]:
+    """Simulate, train, compare; quick: 2,000 customers instead of 20,000."""
+    with tempfile.TemporaryDirectory(prefix="truth-") as scratch:
+        home, truth = made(Path(scratch), 2_000 if quick else 20_000)
+        return [scores(home, truth), earned(home, truth)]
+
+
+def made(folder: Path, customers: int, seed: int = 7) -> tuple[Home, Truth]:
+    """A simulated bank with its features and live models, and its truth."""
+    simulate(folder / "bank", customers, seed, until=UNTIL)
+    settings = Settings(name="Truth", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
+                        clock="simulated", now=UNTIL)  # fmt: skip
+    home = Home.create(folder / "home", settings)
+    equip(home, "retail")
+    import_tables(home, folder / "bank")
+    FeatureStore(home).build(UNTIL)
+    for model in train_all(home, UNTIL):
+        try:
+            promote(home, model.name, model.version)
+        except GateError as error:
+            print(f"  {error}")
+    return home, read_truth(folder / "bank")
+
+
+def scores(home: Home, truth: Truth) -> Table:
+    """Each model's scores beside the true probabilities: rank, level, error."""
+    found, rows = _scored(home, truth)
+    table = Table("truth, scores", f"{len(rows):,} active customers, all cells")
+    pairs = {
+        "interest, per offer": ("p_interest", truth.p_accept[rows]),
+        "unasked take-up, per offer": ("p_organic", truth.p_organic[rows]),
+        "reach, per channel": ("p_reach", truth.p_reached[rows]),
+        "harm, per channel": ("p_harm", truth.p_harm[rows]),
+    }
+    for what, (column, true) in pairs.items():
+        said = _matrix(found, column, true.shape[1])
+        ranks = [_rank_correlation(said[:, j], true[:, j]) for j in range(true.shape[1]) if np.ptp(true[:, j]) > 0]
+        table.add(f"{what}: rank correlation with the truth, mean", float(np.mean(ranks)), "")
+        table.add(f"{what}: mean score over true mean", float(said.mean() / true.mean()), "")
+        table.add(f"{what}: mean absolute error over true mean", float(np.abs(said - true).mean() / true.mean()), "")
+    for what, column, true in (
+        ("churn", "p_churn", truth.p_churn),
+        ("lifetime value", "lifetime_value_minor", truth.lifetime_value_minor),
+    ):
+        said = np.nan_to_num(np.asarray(found.column(column).to_pylist(), dtype=np.float64))
+        table.add(f"{what}: rank correlation with the truth", _rank_correlation(said, true[rows]), "")
+        table.add(f"{what}: mean over true mean", float(said.mean() / true[rows].mean()), "")
+    uplift = _uplift(_matrix(found, "p_interest", 10), _matrix(found, "p_organic", 10), _matrix(found, "p_reach", 5))
+    table.add(
+        "uplift, all cells: rank correlation with the truth",
+        _rank_correlation(uplift.ravel(), truth.uplift()[rows].ravel()),
+        "",
+    )
+    return table
+
+
+def earned(home: Home, truth: Truth) -> Table:
+    """What ways of choosing earn under the truth, as a share of the best possible."""
+    found, rows = _scored(home, truth)
+    engine, values = Engine.open(home), truth.values_minor()[rows]
+    terms = engine.terms(UNTIL)
+    best = np.maximum(values.max(axis=1), 0).sum()
+    table = Table(
+        "truth, earned", f"{len(rows):,} active customers; best possible {best / 100:,.0f} CNY a round of contacts"
+    )
+    accept = _matrix(found, "p_interest", 10)[:, :, None] * _matrix(found, "p_reach", 5)[:, None, :]
+    margin = np.array([float(o.margin_minor) for o in OFFERS])
+    ways = {
+        "expected value: uplift, costs and harm": _gross(found, terms),
+        "uplift-blind: unasked take-up counted as 0": _gross(_without(found, "p_organic"), terms),
+        "harm-blind: complaints counted as 0": _gross(_without(found, "p_harm"), terms),
+        "propensity times margin, blind to uplift, cost and harm": (accept * margin[None, :, None]).reshape(
+            len(rows), -1
+        ),
+        "propensity alone: the likeliest yes": accept.reshape(len(rows), -1),
+    }
+    for what, worth in ways.items():
+        cell = worth.argmax(axis=1)
+        speaks = worth[np.arange(len(rows)), cell] > 0
+        got = np.where(speaks, values[np.arange(len(rows)), cell], 0.0)
+        table.add(f"{what}: share of the best", float(got.sum() / best), "", note=f"{speaks.mean():.0%} contacted,"
+                  f" {(got[speaks] < 0).mean():.0%} of them at a loss")  # fmt: skip
+    return table
+
+
+def _scored(home: Home, truth: Truth) -> tuple[pa.RecordBatch, np.ndarray]:
+    """SCORES in the simulation's order of offers and channels, and the truth's rows of the same customers."""
+    snapshot = FeatureStore(home).newest(UNTIL)
+    assert snapshot is not None
+    table = snapshot.table.sort_by("customer_id")
+    places = truth.rows_of(table.column("customer_id").combine_chunks())
+    kept = np.flatnonzero(truth.active[places])
+    open_ = np.ones((len(kept), len(OFFER_IDS) * len(CHANNEL_IDS)), bool)
+    families = [offer.family for offer in OFFERS]
+    models = Engine.open(home).models
+    return models.score(table.take(pa.array(kept)), open_, OFFER_IDS, families, CHANNEL_IDS), places[kept]
+
+
+def _gross(found: pa.RecordBatch, terms: object) -> np.ndarray:
+    assert [o.id for o in terms.catalogue.offers] == list(OFFER_IDS)  # type: ignore[attr-defined]
+    assert [c.id for c in terms.catalogue.channels] == list(CHANNEL_IDS)  # type: ignore[attr-defined]
+    return cell_values(found, terms).gross.astype(np.float64)  # type: ignore[arg-type]
+
+
+def _without(found: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    place = found.schema.get_field_index(column)
+    kind = found.schema.field(place).type
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(found.num_rows * kind.list_size)), type=kind)
+    return found.set_column(place, found.schema.field(place), zeros)
+
+
+def _matrix(found: pa.RecordBatch, column: str, width: int) -> np.ndarray:
+    flat = np.asarray(found.column(column).flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.nan_to_num(flat).reshape(-1, width)
+
+
+def _uplift(accept: np.ndarray, organic: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    return reach[:, None, :] * (accept - organic)[:, :, None]
+
+
+def _rank_correlation(left: np.ndarray, right: np.ndarray) -> float:
+    ranks = [np.argsort(np.argsort(side, kind="stable"), kind="stable").astype(np.float64) for side in (left, right)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if np.ptp(left) > 0 else 0.0

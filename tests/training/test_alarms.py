@@ -1,0 +1,61 @@
+"""P28: a feature that knows the answer rings, whatever the figures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.training.test_learn import curved, drawn
+from training.alarms import fairness, future_feature, segment_alarm
+from training.dataset import Dataset
+from training.encode import Matrix
+
+
+def planted(data: Dataset, column: Matrix) -> Dataset:
+    matrix = data.matrix.copy()
+    matrix[:, 1] = column
+    return replace(data, matrix=matrix)
+
+
+@pytest.mark.parametrize("leak", ["value", "reversed", "null"])
+def test_p28_a_planted_leak_is_named(leak: str) -> None:
+    """Mutants: the answer as a number, turned round, and as what is filled in only afterwards."""
+    data = curved(drawn(4000))
+    assert future_feature(data) is None
+    noise = np.random.default_rng(1).normal(0, 0.1, len(data.label))
+    columns = {
+        "value": data.label + noise,
+        "reversed": -data.label + noise,
+        "null": np.where(data.label == 1, 7.0, np.nan),
+    }
+    line = future_feature(planted(data, columns[leak]))
+    assert (
+        line is not None and line.startswith("feature `purchase_count_90d` alone ranks the label with auc 0.99")
+    ) or "1.0000" in str(line)
+
+
+def test_a_segment_scored_off_is_named_and_noise_is_not() -> None:
+    data, p = scored()
+    items = np.where(np.arange(len(p)) % 4 == 0, "card", "loan")
+    data = replace(data, items=items)
+    assert segment_alarm(data, p) is None
+    off = np.where(items == "card", p / 3, p)
+    assert "segment `card` is scored" in str(segment_alarm(data, off))
+    few = np.where(np.arange(len(p)) < 30, "rare", "loan")
+    assert segment_alarm(replace(data, items=few), np.where(few == "rare", 0.0, p)) is None
+
+
+def test_an_age_band_scored_too_high_is_named() -> None:
+    data, p = scored()
+    bands = np.where(np.arange(len(p)) % 2 == 0, "18-29", "60+")
+    data = replace(data, bands=bands)
+    figures, line = fairness(data, p)
+    assert line is None and (figures["fairness_gap"] or 0) < 0.05
+    figures, line = fairness(data, np.where(bands == "60+", p * 0.5, p))
+    assert (figures["fairness_gap"] or 0) > 0.05 and "age 18-29 is scored too high, age 60+ too low" in str(line)
+    assert fairness(replace(data, bands=np.full(len(p), "")), p) == ({}, None)
+
+
+def scored() -> tuple[Dataset, Matrix]:
+    matrix = drawn(8000)
+    return curved(matrix), np.where(np.abs(matrix[:, 0]) > 1, 0.6, 0.05)
