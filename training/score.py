@@ -19,6 +19,7 @@ from training.bundle import POOLED, Bundle, Part, load_bundle, verify_bundle
 from training.encode import Matrix, encode
 from training.errors import BundleError, ScoreError
 from training.probe import ensure_probed
+from training.scorer import BoosterScorer
 from training.tiers import Tiers
 
 NAMES = ("interest", "reach", "harm", "churn", "value")
@@ -47,6 +48,9 @@ class Models:
             verify_bundle(path)
         ensure_probed(list(paths.values()))
         bundles = {name: load_bundle(path) for name, path in paths.items()}
+        for part in (part for bundle in bundles.values() for part in bundle.parts.values()):
+            if isinstance(part, BoosterScorer):
+                part.warm()
         value = bundles.get("value")
         return cls(bundles, Tiers.load(models, value.manifest.dataset) if value else None)
 

@@ -61,6 +61,10 @@ class BoosterScorer:
         threads = 2 if len(matrix) >= _MANY_ROWS else 1
         return np.asarray(self.booster.predict(matrix, num_threads=threads, validate_features=False))
 
+    def warm(self) -> bool:
+        """Test the single-row path now and not at the first customer; false: Booster.predict is used."""
+        return self._single is not None
+
     @cached_property
     def _single(self) -> SingleRow | None:
         return open_single_row(self.booster, len(self.features))

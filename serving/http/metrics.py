@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.http.messages import ReadyResponse
+from training.singlerow import FALLBACKS
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -34,6 +35,10 @@ class Metrics:
             "nbo_snapshot_as_of_seconds", "Cut of the snapshot, seconds since 1970; 0: none",
             "livemin",
         )  # fmt: skip
+        self._fallbacks = self._gauge(
+            "nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path was missing or differed",
+            "livesum",
+        )  # fmt: skip
         self._count = cache(self._requests.labels)
         self._time = cache(self._seconds.labels)
 
@@ -46,6 +51,7 @@ class Metrics:
         """Everything in Prometheus' text format."""
         self._ready.set(ready.ready)
         self._degraded.set(ready.degraded)
+        self._fallbacks.set(FALLBACKS[0])
         as_of = ready.snapshot_as_of
         self._snapshot.set(as_of.timestamp() if as_of else 0)
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:

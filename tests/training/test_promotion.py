@@ -1,15 +1,19 @@
 """P23: rollback of a model gives exactly the former scores."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from features.home import Home
 from tests.training.small import (
     CHANNELS,
+    END,
     GOOD,
+    NAMES,
     OFFERS,
     draw_matrix,
     small_booster,
@@ -22,6 +26,9 @@ from training.errors import GateError, RegistryError
 from training.promotion import gate, promote, read_history_of, rollback
 from training.registry import Registry
 from training.score import Models, read_live
+from training.scorer import ConstantModel, ConstantScorer
+from training.tiers import tier_table, write_tiers
+from training.value import ValueFormula, ValueModel
 
 
 def scores(home: Home, customers: pa.Table) -> pa.RecordBatch:
@@ -98,3 +105,52 @@ def test_a_refused_model_leaves_everything_as_it_was(new_home: Callable[[str], H
 def test_strangers_are_refused(new_home: Callable[[str], Home], name: str, version: str, line: str) -> None:
     with pytest.raises(RegistryError, match=line):
         promote(new_home("home"), name, version)
+
+
+def test_p23_rollback_of_value_brings_the_former_tiers_back(new_home: Callable[[str], Home]) -> None:
+    """Mutant shown beside it: a file of tiers that is not named by the live model changes nobody's tier."""
+    home = new_home("home")
+    registry = Registry.open(home.mlflow_uri)
+    for number, contribution in enumerate(([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), 1):
+        people = pl.DataFrame({"customer_id": ["A", "B", "C"]})
+        sha = write_tiers(home.models, tier_table(people, np.asarray(contribution) * 1e5, ValueModel(), END))
+        parts: dict[str, Part] = {"value": ValueFormula(("purchase_sum_365d",), ValueModel())}
+        manifest = small_manifest("value", parts, metrics={}).model_copy(update={"dataset": sha})
+        registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(2, 1)), {"turn": number}, {})
+    tiers: list[list[str | None]] = []
+    for step in (lambda: promote(home, "value", "1", registry), lambda: promote(home, "value", "2", registry),
+                 lambda: rollback(home, "value", registry)):  # fmt: skip
+        step()
+        models = Models.load(home.models)
+        tiers.append([models.tier(who) for who in ("A", "B", "C", "stranger")])
+    assert tiers[0] == tiers[2] == ["base", "high", "top", None]
+    assert tiers[1] == ["top", "high", "base", None]
+
+
+def test_p07_tiers_that_are_damaged_are_null_and_silence_nothing(live: Path) -> None:
+    models = Models.load(live)
+    assert models.tiers is None and models.tier("A") is None and models.missing == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "stays_out"), [("interest", True), ("churn", True), ("harm", False), ("reach", False)]
+)
+def test_a_label_of_one_class_is_not_promoted_unless_the_source_is_silent_about_it(name: str, stays_out: bool) -> None:
+    parts: dict[str, Part] = {"pooled": ConstantScorer(NAMES, ConstantModel(p=0.0, why="no positives"))}
+    manifest = small_manifest(name, parts)
+    note = manifest.parts["pooled"].model_copy(update={"note": "no positives in 600 rows: everybody gets the rate 0"})
+    manifest = manifest.model_copy(update={"parts": {"pooled": note}})
+    if not stays_out:
+        assert "served by constant" in gate(manifest)
+        return
+    with pytest.raises(GateError, match=r"part `pooled`: no positives in 600 rows.*; import more history"):
+        gate(manifest)
+
+
+def test_p28_an_alarm_keeps_the_best_figures_out() -> None:
+    parts: dict[str, Part] = {"churn": small_booster()}
+    manifest = small_manifest("churn", parts)
+    assert "no feature from the future" in gate(manifest)
+    rung = manifest.model_copy(update={"alarms": ("feature `closed_count_30d` alone ranks the label with auc 0.9998",)})
+    with pytest.raises(GateError, match=r"^model `churn` stays out: feature `closed_count_30d` alone ranks"):
+        gate(rung)
