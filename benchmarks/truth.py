@@ -1,7 +1,8 @@
 """Models on the bank of known truth: how near the scores are to what the simulation knows, and what decisions by them earn.
 
-Nothing is closed by a rule here: each way of choosing takes the best of all 50 cells or silence, and
-is paid by the truth. So the figures compare ways of choosing, not policies.
+Each way of choosing takes the best of a customer's cells or silence, and is paid by the truth. No contact
+policy stands between; only what cannot be taken at all (the product is held already, it is for persons only,
+the address is dead) is left out, for all ways alike, as the bank's eligibility rules do.
 """
 
 import tempfile
@@ -63,11 +64,14 @@ def scores(home: Home, truth: Truth) -> Table:
         "harm, per channel": ("p_harm", truth.p_harm[rows]),
     }
     for what, (column, true) in pairs.items():
-        said = _matrix(found, column, true.shape[1])
-        ranks = [_rank_correlation(said[:, j], true[:, j]) for j in range(true.shape[1]) if np.ptp(true[:, j]) > 0]
+        said, can = _matrix(found, column, true.shape[1]), true > 0
+        ranks = [
+            _rank_correlation(said[can[:, k], k], true[can[:, k], k]) for k in range(true.shape[1]) if can[:, k].any()
+        ]
+        share, whole = said[can], true[can]
         table.add(f"{what}: rank correlation with the truth, mean", float(np.mean(ranks)), "")
-        table.add(f"{what}: mean score over true mean", float(said.mean() / true.mean()), "")
-        table.add(f"{what}: mean absolute error over true mean", float(np.abs(said - true).mean() / true.mean()), "")
+        table.add(f"{what}: mean score over true mean", float(share.mean() / whole.mean()), "")
+        table.add(f"{what}: mean absolute error over true mean", float(np.abs(share - whole).mean() / whole.mean()), "")
     for what, column, true in (
         ("churn", "p_churn", truth.p_churn),
         ("lifetime value", "lifetime_value_minor", truth.lifetime_value_minor),
@@ -76,11 +80,11 @@ def scores(home: Home, truth: Truth) -> Table:
         table.add(f"{what}: rank correlation with the truth", _rank_correlation(said, true[rows]), "")
         table.add(f"{what}: mean over true mean", float(said.mean() / true[rows].mean()), "")
     uplift = _uplift(_matrix(found, "p_interest", 10), _matrix(found, "p_organic", 10), _matrix(found, "p_reach", 5))
-    table.add(
-        "uplift, all cells: rank correlation with the truth",
-        _rank_correlation(uplift.ravel(), truth.uplift()[rows].ravel()),
-        "",
-    )
+    can = _possible(truth, rows).reshape(-1)
+    true = truth.uplift()[rows].ravel()[can]
+    table.add("uplift, all cells: rank correlation with the truth", _rank_correlation(uplift.ravel()[can], true), "")
+    top = np.argsort(-uplift.ravel()[can])[: can.sum() // 10]
+    table.add("uplift: true mean of the best-scored tenth over that of all", float(true[top].mean() / true.mean()), "")
     return table
 
 
@@ -89,7 +93,8 @@ def earned(home: Home, truth: Truth) -> Table:
     found, rows = _scored(home, truth)
     engine, values = Engine.open(home), truth.values_minor()[rows]
     terms = engine.terms(UNTIL)
-    best = np.maximum(values.max(axis=1), 0).sum()
+    can = _possible(truth, rows)
+    best = np.maximum(np.where(can, values, 0.0).max(axis=1), 0).sum()
     table = Table(
         "truth, earned", f"{len(rows):,} active customers; best possible {best / 100:,.0f} CNY a round of contacts"
     )
@@ -105,8 +110,8 @@ def earned(home: Home, truth: Truth) -> Table:
         "propensity alone: the likeliest yes": accept.reshape(len(rows), -1),
     }
     for what, worth in ways.items():
-        cell = worth.argmax(axis=1)
-        speaks = worth[np.arange(len(rows)), cell] > 0
+        cell = np.where(can, worth, -np.inf).argmax(axis=1)
+        speaks = can.any(axis=1) & (worth[np.arange(len(rows)), cell] > 0)
         got = np.where(speaks, values[np.arange(len(rows)), cell], 0.0)
         table.add(f"{what}: share of the best", float(got.sum() / best), "", note=f"{speaks.mean():.0%} contacted,"
                   f" {(got[speaks] < 0).mean():.0%} of them at a loss")  # fmt: skip
@@ -124,6 +129,11 @@ def _scored(home: Home, truth: Truth) -> tuple[pa.RecordBatch, np.ndarray]:
     families = [offer.family for offer in OFFERS]
     models = Engine.open(home).models
     return models.score(table.take(pa.array(kept)), open_, OFFER_IDS, families, CHANNEL_IDS), places[kept]
+
+
+def _possible(truth: Truth, rows: np.ndarray) -> np.ndarray:
+    """Cells that can be taken at all, (n, offers x channels)."""
+    return ((truth.p_accept[rows] > 0)[:, :, None] & (truth.p_reached[rows] > 0)[:, None, :]).reshape(len(rows), -1)
 
 
 def _gross(found: pa.RecordBatch, terms: object) -> np.ndarray:

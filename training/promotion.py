@@ -64,7 +64,7 @@ def _checked(manifest: Manifest) -> list[tuple[bool, str]]:
     error = f"ece {ece:.4f} {'<=' if calibrated else '>'} {ECE_MOST} on the latest slice"
     lines.append((calibrated, error if calibrated else f"{error}; calibrate on newer data"))
     fair = figures.get("fairness_gap")
-    shown = "not measurable, no birth dates" if fair is None else f"{fair:.4f} between age bands"
+    shown = "not measurable, no two age bands with 20 positives" if fair is None else f"{fair:.4f} between age bands"
     return [
         *lines,
         *alarms,

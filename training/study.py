@@ -53,6 +53,7 @@ class Study:
         self.home, self.store, self.cut = home, store, cut
         self._progress = progress
         self._seen: dict[str, Observed | None] = {}
+        self._month_labels: dict[bool, pl.DataFrame] = {}
         self.customers = read_history(home, "customers")
         kinds = read_history(home, "outcomes", ["kind"])["kind"].unique().to_list()
         self.reach_unknown = not set(kinds) - {"accepted"}  # a source of redemptions only
@@ -180,6 +181,11 @@ class Study:
         return booked.filter(pl.col("recorded_at") <= until)
 
     def _month_rows(self, later: bool) -> pl.DataFrame:
+        if later not in self._month_labels:
+            self._month_labels[later] = self._made_month_rows(later)
+        return self._month_labels[later]
+
+    def _made_month_rows(self, later: bool) -> pl.DataFrame:
         until = self.home.now() if later else self.cut
         at = self._months(until)
         if self._has_accounts:
