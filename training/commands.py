@@ -20,11 +20,13 @@ from training.errors import GateError, TrainingError
 from training.model_commands import Json, models_app, say
 from training.promotion import gate, promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
+from training.table_commands import train_table_command
 from training.train import TrainedModel, train_all
 
 __all__ = ["ModelReport", "TrainAnswer", "models_app", "parse_instant", "train_app"]
 
 train_app = typer.Typer(name="train", no_args_is_help=True, help="Learn models and register them.")
+train_app.command("table")(train_table_command)
 
 AsOf = Annotated[str | None, typer.Option(help="Learn nothing later than this day or instant.")]
 Trials = Annotated[int, typer.Option(min=0, max=1000, help="Settings to try per model; 0: defaults.")]

@@ -1,0 +1,201 @@
+"""What is asked of a table, and the table cut, encoded and checked for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from training.columns import Plan, plan_columns
+from training.crossfit import plain_dataset
+from training.dataset import Dataset
+from training.encode import Matrix
+from training.errors import DatasetError
+from training.leaks import Alarm, column_alarms, too_good
+from training.roles import LEAST_OF_A_CLASS, ROW_ORDER, Binary, binary, check_ids, group_codes, instants
+from training.splits import Axis, Fold, Rows, folds, test_part, without_groups
+from training.tablefile import need_columns
+from training.tablereport import TableReport
+
+SEED = 20260601
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a table: names of its columns, seed, and the money of a contact.
+
+    time: dates, instants or numbers, or "@row" where the rows stand in order of time.
+    value, cost: of one outcome and of one contact, in one unit; both or none.
+    """
+
+    label: str
+    treatment: str | None = None
+    id: str | None = None
+    time: str | None = None
+    group: str | None = None
+    drop: tuple[str, ...] = ()
+    trials: int = 0
+    seed: int = SEED
+    value: float | None = None
+    cost: float | None = None
+    now: datetime | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """The columns with a part of their own, label first."""
+        named = [self.label, self.treatment, self.id, None if self.time == ROW_ORDER else self.time, self.group]
+        return [name for name in named if name is not None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Fitting and test part of a table, as matrices, with what there is to say about them."""
+
+    frame: pl.DataFrame  # the table that predictions are made for
+    plan: Plan
+    data: Dataset  # fitting part
+    label: Binary
+    treated: Matrix | None  # of the fitting part
+    folds: list[Fold]
+    test: Dataset
+    test_treated: Matrix | None
+    test_units: Rows
+    fit_places: Rows | None  # places in `frame`, None with a test table
+    test_places: Rows
+    split: str
+    alarms: list[Alarm]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> "Parts":
+        """Check, split, encode.
+
+        Raises:
+            DatasetError: See train_table.
+        """
+        _check(frame, test, asked)
+        both = frame if test is None else pl.concat([frame.select(asked.named), test.select(asked.named)],
+                                                    how="vertical_relaxed")  # fmt: skip
+        label = _binary(both, asked.label, "label", len(frame))
+        treatment = None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame))
+        axis = _axis(both, asked, label, treatment)
+        n = np.arange(len(frame))
+        alarms: list[Alarm] = []
+        if test is None:
+            fit, held = test_part(axis, asked.seed)
+        else:
+            held = np.arange(len(frame), len(both))
+            fit = without_groups(axis, n, held)
+            alarms += _overlap(frame, test, asked) + _disorder(axis, fit, held)
+        _enough(label.codes[fit], asked.label)
+        left_out = [name for name in (*asked.named, *asked.drop) if name in frame.columns]
+        plan = plan_columns(frame[fit], left_out)
+        rows = frame if test is None else test
+        start = 0 if test is None else len(frame)
+        data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit])
+        tested = plain_dataset(plan.features, plan.matrix(rows[held - start], "the test table"), label.codes[held])
+        notes = [f"`{name}` left out: {why}" for name, why in plan.dropped.items()]
+        notes += [f"label `{asked.label}`: `{label.positive}` counts as positive, being the rarer"] * label.guessed
+        lost = len(n) - len(fit) - (len(held) if test is None else 0)
+        notes += [f"{lost} rows left out: their group is in the test part"] if lost else []
+        return cls(
+            frame=rows, plan=plan, data=data, label=label, folds=folds(axis.rows(fit), asked.seed), test=tested,
+            treated=None if treatment is None else treatment.codes[fit],
+            test_treated=None if treatment is None else treatment.codes[held],
+            test_units=np.arange(len(held)) if axis.group is None else axis.group[held],
+            fit_places=fit if test is None else None, test_places=held - start,
+            split=axis.kind if test is None else "file", alarms=alarms, notes=notes,
+        )  # fmt: skip
+
+    def alarmed(self, area: float | None, leans: list[str]) -> list[Alarm]:
+        """All alarms: of the split, of columns, and of a model that is too good (AUC on held-out rows)."""
+        found = column_alarms(self.data.features, self.data.matrix, self.data.label)
+        return [*self.alarms, *found, *too_good(area, list(dict.fromkeys(name.partition("#")[0] for name in leans)))]
+
+    def predictions(
+        self, asked: Question, held_out: Mapping[str, Matrix], tested: Mapping[str, Matrix]
+    ) -> pd.DataFrame:
+        """The columns of both parts side by side in row order."""
+        found: dict[str, object] = {} if asked.id is None else {asked.id: self.frame[asked.id].to_pandas()}
+        n = len(self.frame)
+        if self.fit_places is not None:
+            part = np.full(n, "", object)
+            part[self.fit_places], part[self.test_places] = "fit", "test"
+            found["part"] = part
+        for name, values in tested.items():
+            column = np.full(n, np.nan)
+            column[self.test_places] = values
+            if self.fit_places is not None:
+                column[self.fit_places] = held_out[name]
+            found[name] = column
+        return pd.DataFrame(found)
+
+    def report(self, asked: Question, served: str, alarms: list[Alarm], seconds: float) -> TableReport:
+        """What there is to say without any figure."""
+        return TableReport(
+            label=asked.label, positive=self.label.positive, treatment=asked.treatment, split=self.split,
+            rows=len(self.data.label), positives=int(self.data.label.sum()), test_rows=len(self.test.label),
+            test_positives=int(self.test.label.sum()), served=served, features=list(self.plan.sources),
+            dropped=self.plan.dropped, alarms=alarms, notes=self.notes, seed=asked.seed, trials=asked.trials,
+            seconds=round(seconds, 3),
+        )  # fmt: skip
+
+
+def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> None:
+    twice = next((name for name in asked.named if asked.named.count(name) > 1 and name != asked.id), None)
+    if twice is not None:
+        raise DatasetError(f"column `{twice}` is given two parts; label, treatment, time and group differ")
+    if (asked.value is None) != (asked.cost is None):
+        raise DatasetError("a break-even needs both --value of an outcome and --cost of a contact")
+    if asked.value is not None and (asked.value <= 0 or (asked.cost or 0) < 0):
+        raise DatasetError("--value must be above 0 and --cost not below 0")
+    for table, what in ((frame, "the table"), (test, "the test table")):
+        if table is None:
+            continue
+        need_columns(table, asked.named, what)
+        if table.is_empty():
+            raise DatasetError(f"{what} has no row")
+        if asked.id is not None and asked.group is None:
+            check_ids(table[asked.id])
+    need_columns(frame, asked.drop, "the table")
+
+
+def _binary(both: pl.DataFrame, name: str, what: str, n: int) -> Binary:
+    """Two values, the same way round in both tables, and both of them in the first."""
+    binary(both[name].head(n), what, guess=what == "label")
+    return binary(both[name], what, guess=what == "label")
+
+
+def _axis(both: pl.DataFrame, asked: Question, label: Binary, treatment: Binary | None) -> Axis:
+    strata = label.codes.astype(np.int64) * 2 + (0 if treatment is None else treatment.codes.astype(np.int64))
+    return Axis(
+        strata=strata,
+        time=None if asked.time is None else instants(both, asked.time, asked.now),
+        group=None if asked.group is None else group_codes(both[asked.group]),
+    )
+
+
+def _enough(label: Matrix, name: str) -> None:
+    least = int(min(label.sum(), len(label) - label.sum()))
+    if least < LEAST_OF_A_CLASS:
+        raise DatasetError(
+            f"label `{name}` has {least} of the rarer class to learn from; {LEAST_OF_A_CLASS} are needed"
+        )
+
+
+def _overlap(frame: pl.DataFrame, test: pl.DataFrame, asked: Question) -> list[Alarm]:
+    if asked.id is None:
+        return []
+    ids = test[asked.id].cast(pl.String)
+    n = int(ids.is_in(frame[asked.id].cast(pl.String).implode()).sum())
+    said = f"{n} of {len(test)} ids of the test table are in the fitting table too; measure on others"
+    return [Alarm(kind="overlap", column=asked.id, auc=None, message=said)] if n else []
+
+
+def _disorder(axis: Axis, fit: Rows, held: Rows) -> list[Alarm]:
+    if axis.time is None or float(axis.time[fit].max()) < float(axis.time[held].min()):
+        return []
+    said = "the test table begins before the fitting table ends: it measures what was partly known"
+    return [Alarm(kind="order", column=None, auc=None, message=said)]
