@@ -34,9 +34,11 @@ Frame = pd.DataFrame | pl.DataFrame
 class TableResult:
     """What was learned and how good it is.
 
-    report: figures, alarms, notes.   predictions: id (if given), `part` (fit, test; without a test
-    table), with a treatment `p_organic`, and `score` last, in row order - of the test table, or of
-    every row, a fitting row's by models that have not seen it (null where no fold holds it out).
+    report: figures, alarms, notes.
+    predictions: id (if given), with a treatment `p_organic`, and `score` last, in row order of the
+    test table; without one of every row, with `part`: test, held_out (scored by models that have not
+    seen the row), seen (by the served model, which has: the earliest rows of a split in time) or
+    left_out (its group is in the test part).
     curves: with a treatment `share`, `gain` and `random` of the test part, for a Qini plot; without
     `share` and `found`, the share of positives among the best-scored.
     """
@@ -108,7 +110,7 @@ def _propensity(parts: Parts, asked: Question, progress: Progress, began: float)
     })  # fmt: skip
     share = np.arange(1, len(ranking.order) + 1) / len(ranking.order)
     found = np.cumsum(ranking.label[ranking.order]) / max(1.0, float(ranking.label.sum()))
-    predictions = parts.predictions(asked, {"score": held}, {"score": p[served]})
+    predictions = parts.predictions(asked, lambda matrix: {"score": scorers[served].predict(matrix)}, {"score": held})
     return TableResult(report, predictions, pd.DataFrame({"share": share, "found": found}), parts.plan, scorers[served])
 
 
@@ -130,9 +132,10 @@ def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> 
         "metrics": _measured(parts, p, asked.seed, Ranking.of(test.label, p)) | found.metrics,
         "candidates": rivals, "uplift": found.report, "notes": notes,
     })  # fmt: skip
-    scores = {"p_organic": model.p_organic(test.matrix), "score": found.score}
     held = {"p_organic": np.round(fit.p_organic_held_out, 6), "score": np.round(fit.served, 6)}
-    return TableResult(report, parts.predictions(asked, held, scores), found.curve, parts.plan, TableUplift(model))
+    predictions = parts.predictions(
+        asked, lambda matrix: {"p_organic": model.p_organic(matrix), "score": model.uplift(matrix)}, held)  # fmt: skip
+    return TableResult(report, predictions, found.curve, parts.plan, TableUplift(model))
 
 
 def _faint(fit: UpliftFit) -> list[str]:

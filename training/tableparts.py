@@ -1,6 +1,6 @@
 """What is asked of a table, and the table cut, encoded and checked for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,23 +114,25 @@ class Parts:
         found = column_alarms(self.data.features, self.data.matrix, self.data.label)
         return [*self.alarms, *found, *too_good(area, list(dict.fromkeys(name.partition("#")[0] for name in leans)))]
 
-    def predictions(
-        self, asked: Question, held_out: Mapping[str, Matrix], tested: Mapping[str, Matrix]
-    ) -> pd.DataFrame:
-        """The columns of both parts side by side in row order."""
+    def predictions(self, asked: Question, predict: Callable[[Matrix], Mapping[str, Matrix]],
+                    held_out: Mapping[str, Matrix]) -> pd.DataFrame:  # fmt: skip
+        """One line per row of the table, in its order, the score last.
+
+        Args:
+            predict: Columns of other rows by the served model.
+            held_out: The same of the fitting part by models that have not seen the row, NaN where none.
+        """
         found: dict[str, object] = {} if asked.id is None else {asked.id: self.frame[asked.id].to_pandas()}
-        n = len(self.frame)
-        if self.fit_places is not None:
-            part = np.full(n, "", object)
-            part[self.fit_places], part[self.test_places] = "fit", "test"
-            found["part"] = part
-        for name, values in tested.items():
-            column = np.full(n, np.nan)
-            column[self.test_places] = values
-            if self.fit_places is not None:
-                column[self.fit_places] = held_out[name]
-            found[name] = column
-        return pd.DataFrame(found)
+        columns = dict(predict(self.plan.matrix(self.frame, "the table")))
+        if self.fit_places is None:
+            return pd.DataFrame(found | columns)
+        part = np.full(len(self.frame), "left_out", object)
+        part[self.fit_places], part[self.test_places] = "seen", "test"
+        for name, values in held_out.items():
+            known = np.isfinite(values)
+            columns[name][self.fit_places[known]] = values[known]
+            part[self.fit_places[known]] = "held_out"
+        return pd.DataFrame(found | {"part": part} | columns)
 
     def report(self, asked: Question, served: str, alarms: list[Alarm], seconds: float) -> TableReport:
         """What there is to say without any figure."""

@@ -28,9 +28,8 @@ class TableUplift:
 
 @dataclass(frozen=True)
 class Measured:
-    """Score of each test row, its figures, and the curve for a plot."""
+    """The figures of the test part, and the curve for a plot."""
 
-    score: Matrix
     metrics: Metrics
     report: UpliftReport
     curve: pd.DataFrame  # share, gain, random: outcomes added among the treated
@@ -63,7 +62,7 @@ def report_uplift(fit: UpliftFit, test: Dataset, treated: Matrix, units: Rows, v
         report = report.model_copy(update=_money(test.label, treated, (score > cost / value).astype(np.float64), value, cost, weight,
                                                  units, seed))  # fmt: skip
     points = pd.DataFrame({"share": curve.share, "gain": curve.gain, "random": curve.share * curve.gain[-1]})
-    return Measured(score, metrics, report, points)
+    return Measured(metrics, report, points)
 
 
 def _money(outcome: Matrix, treated: Matrix, targeted: Matrix, value: float, cost: float, weight: Matrix | None,
