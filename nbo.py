@@ -15,11 +15,12 @@ from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
 from rules import commands as rules_commands
-from serving.commands import audit, identity, keys, lists, operate
+from serving.commands import audit, decisionlog, identity, keys, lists, operate
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
 from training import commands as training
+from training.offpolicy_commands import offpolicy
 
 REPOSITORY = Path(__file__).resolve().parent
 DEFAULT_HOME = Path("bank")
@@ -80,8 +81,10 @@ def importing(context: typer.Context) -> None:
 app.add_typer(features.import_app, name="import")
 app.add_typer(features.features_app, name="features")
 app.add_typer(training.train_app, name="train")
+training.models_app.command("offpolicy")(offpolicy)
 app.add_typer(training.models_app, name="models")
 app.add_typer(rules_commands.app, name="rules")
+audit.app.command("log")(decisionlog.log)
 app.add_typer(audit.app, name="audit", help="What was decided, and the proof.")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identity.app, name="identity")
