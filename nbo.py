@@ -15,11 +15,12 @@ from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
 from rules import commands as rules_commands
-from serving.commands import audit, decisionlog, identity, keys, lists, operate
+from serving.commands import audit, decisionlog, identity, keys, lists, operate, supply
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
 from training import commands as training
+from training import monitor_commands
 from training.offpolicy_commands import offpolicy
 
 REPOSITORY = Path(__file__).resolve().parent
@@ -82,6 +83,11 @@ app.add_typer(features.import_app, name="import")
 app.add_typer(features.features_app, name="features")
 app.add_typer(training.train_app, name="train")
 training.models_app.command("offpolicy")(offpolicy)
+training.models_app.command("monitor")(monitor_commands.watch)
+training.models_app.command("challenge")(monitor_commands.put_challenger)
+training.models_app.command("unchallenge")(monitor_commands.drop_challenger)
+training.models_app.command("compare")(monitor_commands.compare_models)
+training.models_app.command("supply")(supply.supply)
 app.add_typer(training.models_app, name="models")
 app.add_typer(rules_commands.app, name="rules")
 audit.app.command("log")(decisionlog.log)

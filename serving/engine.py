@@ -22,8 +22,10 @@ from rules.types import scores_schema
 from serving.campaign import Campaign, CampaignError, load_campaigns
 from serving.ledger.keyring import Keyring
 from serving.ledger.vault import Vault
+from training.challenger import Duel, read_challenges
 from training.errors import BundleError
 from training.score import Models
+from training.supplied import NOTHING_SUPPLIED, Supplied
 
 EXPLORATION = Exploration(share=0.02, max_loss_minor=2_000)
 HOLDOUT_SHARE = 0.02
@@ -45,6 +47,8 @@ class Engine:
     campaigns: dict[str, Campaign]
     holidays: frozenset[date]
     damaged: tuple[str, ...] = ()  # what is wrong with the live models: then none is used
+    duel: Duel | None = None  # the same models beside their challengers
+    supplied: Supplied = NOTHING_SUPPLIED  # the bank's own scores of some families
 
     @classmethod
     def open(cls, home: Home) -> "Engine":
@@ -61,14 +65,21 @@ class Engine:
                 f"`{home.catalogue}` counts in {catalogue.base_currency}, bank.yaml in {home.settings.currency}; make them one"
             )
         policy = load_policy(policies[0], catalogue, store.schema)
-        models, damaged = _live(home)
-        engine = cls(home, store, catalogue, policy, models, load_campaigns(home.campaigns), _holidays(home), damaged)
-        missing = [name for name in engine.models.columns if name not in store.schema.names]
+        models, duel, supplied, damaged = _live(home)
+        campaigns, holidays = load_campaigns(home.campaigns), _holidays(home)
+        engine = cls(home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied)
+        missing = [name for name in engine.model_columns if name not in store.schema.names]
         if missing:
             raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
         for campaign in engine.campaigns.values():
             campaign.audience_of(catalogue)
         return engine
+
+    @property
+    def model_columns(self) -> tuple[str, ...]:
+        """Feature columns that a live model, or its challenger, reads."""
+        rival = self.duel.challengers.columns if self.duel else ()
+        return tuple(dict.fromkeys([*self.models.columns, *rival]))
 
     @cached_property
     def families(self) -> dict[str, str]:
@@ -111,7 +122,7 @@ class Engine:
     def problems(self, at: datetime) -> tuple[str, ...]:
         """Why marketing must stay silent, one line each; empty: nothing is wrong."""
         missing = tuple(f"no live model `{name}`; train and promote it" for name in self.models.missing)
-        return (*(self.damaged or missing), *self.staleness(at))
+        return (*(self.damaged or missing), *self.supplied.problems(at), *self.staleness(at))
 
     def staleness(self, at: datetime) -> tuple[str, ...]:
         """Why the features cannot be trusted at an instant, one line; empty: they can."""
@@ -130,14 +141,17 @@ class Engine:
         if degraded:
             schema = scores_schema(len(offers), len(channels))
             return pa.RecordBatch.from_arrays([pa.nulls(customers.num_rows, f.type) for f in schema], schema=schema)
-        return self.models.score(customers, open_, offers, [o.family for o in self.catalogue.offers], channels)
+        families = [o.family for o in self.catalogue.offers]
+        scores = (self.duel or self.models).score(customers, open_, offers, families, channels)
+        return self.supplied.over(scores, customers, families)
 
     def revisions(self, at: datetime, terms: Terms) -> dict[str, str]:
         """What decides: terms, policy, catalogue, snapshot and each model -> revision."""
         snapshot = self.snapshot(at)
         return {"terms": terms.revision, "policy": self.policy.revision, "catalogue": self.catalogue.revision,
                 "features": self.store.revision, "snapshot": snapshot.path.stem if snapshot else "none",
-                **{f"model_{name}": sha for name, sha in self.models.revisions.items()}}  # fmt: skip
+                **{f"model_{name}": sha for name, sha in self.models.revisions.items()},
+                **(self.duel.revisions if self.duel else {}), **self.supplied.revisions}  # fmt: skip
 
     @cached_property
     def vault(self) -> Vault:
@@ -155,15 +169,17 @@ def keyring_of(home: Home) -> Keyring:
     return Keyring(home.path / "keyring.json", home.secret())
 
 
-def _live(home: Home) -> tuple[Models, tuple[str, ...]]:
-    """The live models and what is wrong with them.
+def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
+    """The live models, their challengers, the bank's own scores, and what is wrong with them.
 
     A damaged one silences marketing and no more: opt-outs and outcomes are still taken.
     """
     try:
-        return Models.load(home.models), ()
+        models = Models.load(home.models)
+        duel = Duel.load(home.models, models, home.secret()) if read_challenges(home.models) else None
+        return models, duel, Supplied.load(home.models), ()
     except BundleError as error:
-        return Models({}), (str(error),)
+        return Models({}), None, NOTHING_SUPPLIED, (str(error),)
 
 
 def _holidays(home: Home) -> frozenset[date]:

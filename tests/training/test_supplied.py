@@ -1,0 +1,144 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from features.home import Home
+from tests.training.small import END
+from training.errors import BundleError, DatasetError, GateError, RegistryError
+from training.score import _schema
+from training.supplied import MAX_AGE, Supplied, read_supplied
+from training.supply import measure, promote_scores, read_scores, withdraw_scores
+
+MADE = datetime(2025, 9, 1, tzinfo=UTC)
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def by_age(home: Home, at: datetime = MADE) -> pl.DataFrame:
+    """What the small bank's customers truly do: the older take the card."""
+    people = pl.read_parquet(sorted(home.table("customers").glob("part-*.parquet"))).sort("customer_id")
+    age = 2026 - people["birth_date"].dt.year().cast(pl.Float64)
+    score = (1 / (1 + (-(age - 55) / 6).exp())).alias("score")
+    return people.select("customer_id", score, pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("as_of"))
+
+
+def put(home: Home, table: pl.DataFrame, family: str = "cards") -> Path:
+    path = home.path / "scores" / f"{family}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    table.write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def home(small_bank: Home) -> Home:
+    for name in ("scores", "models"):
+        for path in (small_bank.path / name).glob("*.*"):
+            path.unlink()
+    return small_bank
+
+
+def test_good_scores_go_live_and_back(home: Home) -> None:
+    path = put(home, by_age(home))
+    manifest = promote_scores(home, "cards", ["card"])
+    assert manifest.metrics["auc"] > 0.85  # type: ignore[operator]
+    live = Supplied.load(home.models)
+    assert live.revisions == {"scores_cards": manifest.dataset}
+    path.write_bytes(b"something else")  # what is live is a copy
+    assert Supplied.load(home.models).revisions == live.revisions
+    withdraw_scores(home, "cards")
+    assert Supplied.load(home.models).tables == {}
+    with pytest.raises(RegistryError, match="no supplied scores of `cards`"):
+        withdraw_scores(home, "cards")
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: t.with_columns(score=pl.Series(np.random.default_rng(1).permutation(t["score"].to_numpy()))),  # of somebody else
+    lambda t: t.with_columns(score=pl.col("score") / 20),  # far too low
+    lambda t: t.with_columns(score=1 - pl.col("score")),
+])  # fmt: skip
+def test_the_gate_keeps_poor_scores_out(home: Home, change: Change) -> None:
+    put(home, change(by_age(home)))
+    with pytest.raises(GateError, match=r"`scores of cards` stays out: (auc|ece)"):
+        promote_scores(home, "cards", ["card"])
+    assert read_supplied(home.models) == {}
+
+
+def test_only_answers_after_the_scores_count(home: Home) -> None:
+    """P28: a score made today, knowing all answers, has nothing left to be measured on."""
+    all_of = measure(home, read_scores(put(home, by_age(home)), END), ["card"])["rows"]
+    later = measure(home, read_scores(put(home, by_age(home, datetime(2026, 1, 1, tzinfo=UTC))), END), ["card"])["rows"]
+    assert all_of > later > 0  # type: ignore[operator]
+    with pytest.raises(DatasetError, match="0 ripe answers to the family's offers since the scores were made"):
+        measure(home, read_scores(put(home, by_age(home, END)), END), ["card"])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda t: t.drop("score"), "lacks `score`"), (lambda t: t.clear(), "holds no row"),
+    (lambda t: pl.concat([t, t.head(3)]), "3 rows repeat a customer_id"),
+    (lambda t: t.with_columns(score=pl.col("score") * 2), "are no probability"),
+    (lambda t: t.with_columns(score=pl.lit(float("nan"))), "240 scores are no probability"),
+    (lambda t: t.with_columns(score=pl.lit(None, pl.Float64)), "240 rows have no `score`"),
+    (lambda t: t.with_columns(score=pl.lit("high")), "`score` a number"),
+    (lambda t: t.with_columns(pl.col("as_of").dt.replace_time_zone(None)), "an instant with zone"),
+    (lambda t: t.with_columns(pl.col("as_of") + pl.duration(days=400)), "240 rows are of an instant still to come"),
+])  # fmt: skip
+def test_bad_tables_are_one_line(home: Home, change: Change, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_scores(put(home, change(by_age(home))), END)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_table_and_no_parquet(home: Home) -> None:
+    with pytest.raises(DatasetError, match="is missing; write customer_id, score, as_of there"):
+        promote_scores(home, "loans", ["loan"])
+    put(home, by_age(home)).write_text("hello")
+    with pytest.raises(DatasetError, match="is no Parquet file"):
+        promote_scores(home, "cards", ["card"])
+
+
+def supplied(models: Path, score: dict[str, float]) -> Supplied:
+    table = pl.DataFrame({"customer_id": list(score), "score": list(score.values()), "as_of": [MADE] * len(score)})
+    return Supplied({"cards": table.with_columns(pl.col("as_of").cast(pl.Datetime("us", "UTC")))}, {})
+
+
+def test_scores_replace_the_family_and_nothing_else(tmp_path: Path) -> None:
+    """Unknown stays unknown: no row, no score - and a closed offer gets none."""
+    interest = [[0.1, 0.2, 0.3], [0.1, None, 0.3], [0.1, 0.2, 0.3]]
+    fixed = pa.list_(pa.float64(), 3)
+    columns = [pa.array(interest, fixed), *(pa.array([[0.5] * f.type.list_size] * 3, f.type) if pa.types.is_fixed_size_list(f.type)
+               else pa.array([0.5] * 3) for f in list(_schema(3, 2))[1:])]  # fmt: skip
+    scores = pa.RecordBatch.from_arrays(columns, schema=_schema(3, 2))
+    customers = pa.RecordBatch.from_pydict({"customer_id": ["A", "B", "C"]})
+    found = supplied(tmp_path, {"B": 0.7, "A": 0.6}).over(scores, customers, ["loans", "cards", "cards"])
+    assert found.column("p_interest").to_pylist() == [[0.1, 0.6, 0.6], [0.1, None, 0.7], [0.1, None, None]]
+    assert found.schema == scores.schema
+    assert found.drop_columns("p_interest") == scores.drop_columns("p_interest")
+    assert found.slice(1, 2).column("p_interest").to_pylist() == supplied(tmp_path, {"B": 0.7, "A": 0.6}).over(
+        scores.slice(1, 2), customers.slice(1, 2), ["loans", "cards", "cards"]).column("p_interest").to_pylist()  # fmt: skip
+
+
+def test_stale_scores_are_a_problem_to_the_day(tmp_path: Path) -> None:
+    live = supplied(tmp_path, {"A": 0.5})
+    assert live.problems(MADE + MAX_AGE) == ()
+    assert "older than 35 days" in live.problems(MADE + MAX_AGE + timedelta(microseconds=1))[0]
+    assert "still to come" in live.problems(MADE - timedelta(seconds=1))[0]
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", json.dumps({"cards": "../../etc"})])
+def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "supplied.json").write_text(text)
+    with pytest.raises(BundleError, match=r"supplied\.json"):
+        Supplied.load(tmp_path)
+
+
+def test_changed_scores_are_refused(home: Home) -> None:
+    put(home, by_age(home))
+    sha256 = promote_scores(home, "cards", ["card"]).dataset
+    (home.models / "supplied" / f"{sha256}.parquet").write_bytes(b"other")
+    with pytest.raises(BundleError, match="supplied scores of `cards` are not what was promoted"):
+        Supplied.load(home.models)

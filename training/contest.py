@@ -1,0 +1,137 @@
+"""Start, end and measure a contest of champion and challenger (training/challenger.py)."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from features.home import Home
+from training.atomic import write_atomically
+from training.bundle import read_bundle, stamp_version, verify_bundle
+from training.challenger import Challenge, in_challenge, read_challenges
+from training.encode import Matrix
+from training.errors import DatasetError, RegistryError
+from training.lock import exclusive
+from training.monitor import mean_interval
+from training.promotion import gate
+from training.registry import Registry, temporary_folder
+from training.score import read_live
+from training.served import MONITORED, mature_rows
+
+LEAST_ROWS = 100
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Challenger beside champion on rows with a ripe outcome.
+
+    gain: log loss of the champion less the challenger's, per row, both scoring every row; rate_gain: share of
+    positives among units the challenger decided for, less the champion's. Each with its 95 % interval by
+    unit; above 0 is the challenger's. rows, units: by arm, champion first.
+    """
+
+    name: str
+    since: datetime
+    rows: tuple[int, int]
+    units: tuple[int, int]
+    gain: float
+    gain_low: float
+    gain_high: float
+    rates: tuple[float | None, float | None]
+    rate_gain_low: float | None
+    rate_gain_high: float | None
+
+
+def challenge(home: Home, name: str, version: str, share: float, season: str) -> Challenge:
+    """Put a version beside the live one, through the same gate; what stood there before is replaced.
+
+    Raises:
+        RegistryError: No such model or version, or none is live.   GateError: The line that failed.
+    """
+    if name not in MONITORED:
+        raise RegistryError(f"no model `{name}` that can be challenged; there are {', '.join(MONITORED)}")
+    try:
+        Challenge(sha256="0" * 64, share=share, season=season)
+    except ValidationError as error:
+        raise DatasetError(
+            f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg'].lower()}; give 0.1, say"
+        ) from error
+    if name not in read_live(home.models):
+        raise RegistryError(f"model `{name}` is not live; nbo models promote {name} {version}")
+    with temporary_folder() as folder:
+        fetched = Registry.open(home.mlflow_uri).fetch(name, version, Path(folder))
+        gate(verify_bundle(fetched))
+        bundle = stamp_version(fetched, home.models, version)
+    read_bundle(bundle)
+    made = Challenge(sha256=bundle.name, share=share, season=season)
+    _write(home.models, name, made)
+    return made
+
+
+def end_challenge(home: Home, name: str) -> None:
+    """Give every unit back to the live model; RegistryError where nobody challenges it."""
+    if name not in read_challenges(home.models):
+        raise RegistryError(f"nobody challenges model `{name}`")
+    _write(home.models, name, None)
+
+
+def compare(home: Home, name: str, since: datetime) -> Comparison:
+    """Challenger against champion on the outcomes that ripened since.
+
+    Raises:
+        RegistryError: Nobody challenges.   DatasetError: Too few ripe outcomes.
+    """
+    challenges = read_challenges(home.models)
+    if name not in challenges:
+        raise RegistryError(f"nobody challenges model `{name}`; nbo models challenge {name} VERSION")
+    made = challenges[name]
+    champion = read_bundle(home.models / read_live(home.models)[name])
+    _, rows = mature_rows(
+        home, name, {"champion": champion, "challenger": read_bundle(home.models / made.sha256)}, since
+    )
+    arm = in_challenge(home.secret(), name, made.season, [str(unit) for unit in rows.owners], made.share)
+    return compared(name, since, rows.owners, rows.label, rows.scores["champion"], rows.scores["challenger"], arm)
+
+
+def compared(name: str, since: datetime, owners: np.ndarray, label: Matrix, champion: Matrix, challenger: Matrix,
+             arm: npt.NDArray[np.bool_]) -> Comparison:  # fmt: skip
+    """The same from arrays, (n,): label 0/1, both scores, and whether the challenger decided."""
+    if len(label) < LEAST_ROWS or len(np.unique(owners)) < 2:
+        raise DatasetError(
+            f"{len(label)} ripe outcomes since {since:%F}, {LEAST_ROWS} are needed to compare; wait, or take an earlier --since"
+        )
+    gain = _log_loss(label, champion) - _log_loss(label, challenger)
+    low, high = mean_interval(gain, owners)
+    sides = [(label[side], owners[side]) for side in (~arm, arm)]
+    rates = [float(side.mean()) if len(side) else None for side, _ in sides]
+    errors = [_half_width(side, who) if len(side) > 1 else None for side, who in sides]
+    between: tuple[float | None, float | None] = (None, None)
+    if rates[0] is not None and rates[1] is not None and errors[0] is not None and errors[1] is not None:
+        wide = float(np.hypot(errors[0], errors[1]))
+        between = (rates[1] - rates[0] - wide, rates[1] - rates[0] + wide)
+    return Comparison(name, since, (len(sides[0][0]), len(sides[1][0])),
+                      (len(np.unique(sides[0][1])), len(np.unique(sides[1][1]))), float(gain.mean()), low, high,
+                      (rates[0], rates[1]), *between)  # fmt: skip
+
+
+def _half_width(label: Matrix, owners: np.ndarray) -> float:
+    low, high = mean_interval(label, owners)
+    return (high - low) / 2
+
+
+def _log_loss(label: Matrix, p: Matrix) -> Matrix:
+    inside = np.clip(p, _FLOOR, 1 - _FLOOR)
+    return -(label * np.log(inside) + (1 - label) * np.log1p(-inside))
+
+
+def _write(models: Path, name: str, made: Challenge | None) -> None:
+    with exclusive(models / ".lock"):
+        kept = {key: value.model_dump() for key, value in read_challenges(models).items() if key != name}
+        if made is not None:
+            kept[name] = made.model_dump()
+        write_atomically(models / "challengers.json", (json.dumps(kept, sort_keys=True, indent=1) + "\n").encode())

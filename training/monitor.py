@@ -1,0 +1,121 @@
+"""After go-live: do the served models still say what happens? Calibration, ranking and drift, with alarms.
+
+    calibration  what happened less what was foretold, per row, with its interval by unit
+    ranking      AUC since, beside that on rows before
+    drift        PSI of the scores, since against before: sum (p - q) ln(p / q) over ten bins
+
+Only rows whose outcome is ripe count: a young contact is not a refusal. Source of PSI and its 0.10 and
+0.25: Siddiqi, Credit Risk Scorecards (2006).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from features.home import Home
+from training.bundle import read_bundle
+from training.encode import Matrix
+from training.errors import RegistryError
+from training.evaluate import auc, auc_interval
+from training.score import read_live
+from training.served import MONITORED, Served, mature_rows
+
+PSI_MOST = 0.25
+OFF_MOST = 0.20  # of what was foretold; less than that is no alarm, however sure
+AUC_DROP_MOST = 0.05
+LEAST_ROWS, LEAST_POSITIVES = 100, 20
+_BINS, _SEED, _Z95 = 10, 20260601, 1.959964
+_FLOOR = 1e-4  # an empty bin would make the PSI endless
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One served model since an instant.
+
+    rate, foretold: share of positives, and mean score. off: rate less foretold, with its 95 % interval by
+    unit. psi, auc, auc_before: null where not measurable. alarms: a line each; unmeasured: why there are none.
+    """
+
+    name: str
+    sha256: str
+    since: datetime
+    rows: int
+    positives: int
+    rate: float | None = None
+    foretold: float | None = None
+    off_low: float | None = None
+    off_high: float | None = None
+    psi: float | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    auc_before: float | None = None
+    alarms: tuple[str, ...] = ()
+    unmeasured: str | None = None
+
+
+def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
+    """The state of every live model since an instant, by default since what each was trained on.
+
+    Raises:
+        RegistryError: No model is live.     ScoreError: A model reads what the home does not give.
+    """
+    live = {name: sha for name, sha in read_live(home.models).items() if name in MONITORED}
+    if not live:
+        raise RegistryError("no live model to watch; nbo train all --promote")
+    states: list[ModelState] = []
+    for name in sorted(live, key=MONITORED.index):
+        bundle = read_bundle(home.models / live[name])
+        start = since or datetime.fromisoformat(bundle.manifest.trained_as_of)
+        before, after = mature_rows(home, name, {"live": bundle}, start)
+        states.append(state_of(name, bundle.sha256, start, before, after))
+    return states
+
+
+def state_of(name: str, sha256: str, since: datetime, before: Served, after: Served) -> ModelState:
+    """Measure one model on rows before and after; see ModelState."""
+    n, positives = len(after.label), int(after.label.sum())
+    if n < LEAST_ROWS:
+        why = f"{n} ripe outcomes since {since:%F}, {LEAST_ROWS} are needed"
+        return ModelState(name, sha256, since, n, positives, unmeasured=why)
+    score, former = after.scores["live"], before.scores["live"]
+    rate, foretold = float(after.label.mean()), float(score.mean())
+    low, high = mean_interval(after.label - score, after.owners)
+    psi = population_stability(former, score) if len(former) >= LEAST_ROWS else None
+    enough = LEAST_POSITIVES <= positives <= n - LEAST_POSITIVES
+    area = auc_interval(after.label, score, after.owners, _SEED) if enough else None
+    earlier = auc(before.label, former) if len(former) >= LEAST_ROWS else None
+    alarms: list[str] = []
+    if (low > 0 or high < 0) and abs(rate - foretold) > OFF_MOST * foretold:
+        alarms.append(
+            f"calibration: foretold {foretold:.4f}, came {rate:.4f} (off by {low:+.4f} to {high:+.4f}); retrain"
+        )
+    if psi is not None and psi > PSI_MOST:
+        alarms.append(f"drift: PSI {psi:.3f} of the scores > {PSI_MOST}; look at nbo features drift, then retrain")
+    if area is not None and area.high is not None and earlier is not None and area.high < earlier - AUC_DROP_MOST:
+        alarms.append(f"ranking: auc {area.value:.4f} (to {area.high:.4f}), {earlier:.4f} before; retrain")
+    unmeasured = None if area else f"{positives} positives: ranking not measured"
+    return ModelState(
+        name, sha256, since, n, positives, rate, foretold, low, high, psi, area and area.value, area and area.low,
+        area and area.high, earlier, tuple(alarms), unmeasured)  # fmt: skip
+
+
+def population_stability(before: Matrix, after: Matrix) -> float:
+    """PSI of two samples over the deciles of the first; ties fall into one bin. 0: the same."""
+    edges = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    shares = [
+        np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1) / len(x) for x in (before, after)
+    ]
+    p, q = (np.maximum(share, _FLOOR) for share in shares)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def mean_interval(values: Matrix, owners: Sequence[str] | np.ndarray) -> tuple[float, float]:
+    """95 % interval of a mean whose rows of one owner are not independent."""
+    mean = float(values.mean())
+    sums = np.bincount(np.unique(owners, return_inverse=True)[1], values - mean)
+    n = len(sums)
+    error = float(np.sqrt((sums**2).sum() * n / max(n - 1, 1))) / len(values)
+    return mean - _Z95 * error, mean + _Z95 * error
