@@ -5,6 +5,7 @@ unit's counters for the others, whose cells are then closed again.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS, DECISIONS, FACTORS, INSTANT, Score
-from rules.units import Work, is_outbound, note, resolve_units
+from rules.units import Allotted, Work, is_outbound, note, resolve_units
 from rules.window import cut_windows
 
 MAY_LACK = ("p_churn", "save_rate")  # factors that a value can do without
@@ -41,7 +42,24 @@ def decide(customers: pa.RecordBatch, terms: Terms, score: Score, rows: Sequence
     found = suppress(customers, terms, rows)
     scores = score(customers, found.open)
     check_scores(scores, terms)
-    work = Work(customers, scores, terms, found, arbitrate(customers, scores, found, terms))
+    return _settled(Work(customers, scores, terms, found, arbitrate(customers, scores, found, terms)))
+
+
+def issue(customers: pa.RecordBatch, terms: Terms, scores: pa.RecordBatch, allotted: Allotted) -> pa.RecordBatch:
+    """Decide as a clearing house allotted: each customer gets that cell or silence, with the reasons of it.
+
+    customers, terms, scores, what comes back: as in decide. A cell that a rule, or the contact of another
+    member of the unit, closes is not given whoever allotted it.
+    """
+    found = suppress(customers, terms)
+    check_scores(scores, terms)
+    choice = replace(allotted.choice)
+    allotted.into(choice, found, slice(None))
+    return _settled(Work(customers, scores, terms, found, choice, allotted))
+
+
+def _settled(work: Work) -> pa.RecordBatch:
+    found = work.found
     note(found.reasons, ReasonCode.NOT_SCORED, work.choice.unscored)
     resolve_units(work)
     _explain_silence(work)
@@ -127,6 +145,7 @@ def _factors(work: Work, rows: np.ndarray, offer: np.ndarray, channel: np.ndarra
     offers, channels, scores = work.terms.catalogue.offers, work.terms.catalogue.channels, work.scores
     offer, channel = offer[rows], channel[rows]
     prices = np.array(work.terms.prices or (0,) * work.terms.catalogue.n_cells, dtype=np.float64)
+    bids = prices[offer * len(channels) + channel] if work.allotted is None else work.allotted.bid_minor[rows]
     parts = {
         "p_interest": picked(scores, "p_interest", rows, offer), "p_reach": picked(scores, "p_reach", rows, channel),
         "p_organic": picked(scores, "p_organic", rows, offer),
@@ -136,11 +155,11 @@ def _factors(work: Work, rows: np.ndarray, offer: np.ndarray, channel: np.ndarra
         "lifetime_value_minor": numbers(scores.column("lifetime_value_minor"))[rows],
         "save_rate": np.array([o.save_rate if o.save_rate is not None else np.nan for o in offers])[offer],
         "context": np.ones(len(rows)), "lever": np.array([o.lever for o in offers])[offer],
-        "bid_price_minor": prices[offer * len(channels) + channel]}  # fmt: skip
+        "bid_price_minor": bids}  # fmt: skip
     for name, values in parts.items():
         parts[name] = np.zeros(len(work.choice.cell))
         parts[name][rows] = values
     return parts
 
 
-__all__ = ["CUSTOMERS", "DECISIONS", "decide"]
+__all__ = ["CUSTOMERS", "DECISIONS", "decide", "issue"]

@@ -20,6 +20,26 @@ from rules.terms import Terms
 from rules.types import CUSTOMERS
 
 
+@dataclass(frozen=True)
+class Allotted:
+    """What a clearing house gave each customer: it replaces his own best choice.
+
+    choice: (n,). bid_minor: (n,) float64, what the scarce seats of his cell cost.
+    """
+
+    choice: Choice
+    bid_minor: np.ndarray
+
+    def into(self, choice: Choice, found: Suppressed, rows: np.ndarray | slice) -> None:
+        """Put some rows of it into their choice where the cell is still open; silence where it is not."""
+        cell = self.choice.cell[rows]
+        byte, bit = np.divmod(np.maximum(cell, 0), 8)
+        kept = (cell >= 0) & (found.packed[np.arange(len(cell)), byte] >> bit & 1 == 1)
+        choice.cell, choice.minor = np.where(kept, cell, -1), np.where(kept, self.choice.minor[rows], 0)
+        choice.p_chosen = np.where(kept | ((cell < 0) & (found.decisive < 0)), self.choice.p_chosen[rows], 1.0)
+        choice.explored = self.choice.explored[rows] & kept
+
+
 @dataclass
 class Work:
     """A decision in the making: what comes in, and what each customer has so far."""
@@ -29,6 +49,7 @@ class Work:
     terms: Terms
     found: Suppressed
     choice: Choice
+    allotted: Allotted | None = None
 
 
 def note(reasons: np.ndarray, code: ReasonCode, rows: np.ndarray) -> None:
@@ -43,7 +64,7 @@ def is_outbound(customers: pa.RecordBatch) -> np.ndarray:
 
 def resolve_units(work: Work) -> None:
     """Settle the members of each unit one after another, raising the unit's counters."""
-    if np.count_nonzero(work.choice.cell >= 0) < 2:
+    if np.count_nonzero(work.choice.cell >= 0) < (2 if work.allotted is None else 1):
         return
     counters = [count for count in work.terms.policy.counts(work.terms.catalogue)
                 if count.unit and count.name in work.terms.state_schema.names]  # fmt: skip
@@ -52,7 +73,7 @@ def resolve_units(work: Work) -> None:
     rank = np.argsort(np.asarray(pc.sort_indices(names.take(pa.array(rows)))))
     raised: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(work.customers.num_rows))
     while len(rows):
-        order = np.lexsort((rank, -work.choice.minor[rows], units))
+        order = np.lexsort((rank, -work.choice.minor[rows], work.choice.cell[rows] < 0, units))
         rows, units, rank = rows[order], units[order], rank[order]
         first = np.concatenate(([True], units[1:] != units[:-1]))
         heads = np.flatnonzero(first)[np.cumsum(first) - 1]  # the place of each row's unit's first member
@@ -60,7 +81,7 @@ def resolve_units(work: Work) -> None:
         for count in counters:
             told = _fits(count.channel, [c.id for c in work.terms.catalogue.channels])[channel]
             told &= _fits(count.family, [o.family for o in work.terms.catalogue.offers])[offer]
-            raised[count.name][rows[told & ~first]] += 1.0
+            raised[count.name][rows[told & ~first & (work.choice.cell[rows[heads]] >= 0)]] += 1.0
         rows, units, rank = rows[~first], units[~first], rank[~first]
         _again(work, np.sort(rows), raised)
         still = work.choice.cell[rows] >= 0
@@ -74,9 +95,15 @@ def _fits(wanted: str | None, names: list[str]) -> np.ndarray:
 
 
 def _rivals(work: Work) -> tuple[np.ndarray, np.ndarray]:
-    """The rows in whose unit several members were chosen for an outbound contact, and their units' numbers."""
+    """The rows in whose unit several members were chosen for an outbound contact, and their units' numbers.
+
+    Of an allotted unit one is enough: the others, who could have been chosen, are told what closed their cells.
+    """
     chosen = (work.choice.cell >= 0) & is_outbound(work.customers)
     units = _numbered(work.customers.column("unit_id"))
+    if work.allotted is not None:
+        taken = np.bincount(units[chosen], minlength=len(units))[units] > 0
+        chosen |= taken & (work.found.decisive < 0) & work.choice.wanted & is_outbound(work.customers)
     several = chosen & (np.bincount(units[chosen], minlength=len(units))[units] > 1)
     rows = np.flatnonzero(several)
     return rows, units[rows]
@@ -103,6 +130,8 @@ def _again(work: Work, rows: np.ndarray, raised: dict[str, np.ndarray]) -> None:
         part = part.set_column(place, part.schema.field(place), pa.array(counted, from_pandas=True))
     found = suppress(part, work.terms)
     choice = arbitrate(part, _taken(work.scores, rows), found, work.terms)
+    if work.allotted is not None:
+        work.allotted.into(choice, found, rows)
     note(found.reasons, ReasonCode.NOT_SCORED, choice.unscored)
     work.choice.put(rows, choice)
     for name in ("packed", "reasons", "decisive"):

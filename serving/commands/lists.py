@@ -21,7 +21,9 @@ from serving.history import ensure_seeded
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, enter
-from serving.lists.files import Certificate, certificate, read_manifest, write_list
+from serving.lists.allocate import SCALE
+from serving.lists.certificate import Certificate, LimitUse
+from serving.lists.files import certificate, read_manifest, write_list
 from serving.lists.funnel import Funnel, funnel
 from serving.lists.manifest import enter_manifest
 from serving.lists.plan import Plan, Progress, check_campaigns, make_plan, reserve_plan, run_name
@@ -32,6 +34,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
 ]
+
+
+LIMITS_TOLD = 30
 
 
 class PlanError(ValueError):
@@ -120,12 +125,16 @@ def _seeding(show: Progress) -> Callable[[int, int], object]:
     return lambda done, of: show("contact history", done, of)
 
 
-def seat_line(channel: str, issued: Certificate) -> str:
-    """How scarce a channel's seats were. Seats may stay over: the price was set before households were resolved."""
-    used, seats, price = issued.used.get(channel, 0), issued.seats[channel], issued.prices_minor[channel] / 100
-    if used < seats:
-        return f"  {channel}: {used:,} of {seats:,} seats used; price of a seat in the bound {price:,.2f}"
-    return f"  {channel}: all {seats:,} seats used; one more is worth {price:,.2f}"
+def limit_line(limit: LimitUse) -> str:
+    """How scarce one thing was. The price is what one unit more, or one asked for less, is worth to the list."""
+    of, price = limit.at_most if limit.at_most is not None else limit.at_least or 0, limit.price_milli / SCALE / 100
+    if limit.at_least is not None:
+        return f"  {limit.name}: {limit.used:,} for at least {of:,}" + (
+            f"; one less asked for is worth {price:,.2f}" if price else ""
+        )
+    if not price:
+        return f"  {limit.name}: {limit.used:,} of {of:,} used; one more is worth nothing"
+    return f"  {limit.name}: {limit.used:,} of {of:,} used; one more is worth {price:,.2f}"
 
 
 def plan_lines(answer: PlanAnswer) -> list[str]:
@@ -149,7 +158,10 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
     lines.append(
         f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
     )
-    lines += [seat_line(name, issued) for name in issued.prices_minor]
+    lines += [limit_line(limit) for limit in issued.limits[:LIMITS_TOLD]]
+    if len(issued.limits) > LIMITS_TOLD:
+        lines.append(f"  and {len(issued.limits) - LIMITS_TOLD:,} limits more: certificate.json")
+    lines += issued.short()
     return [*lines, *(f"assumption: {line}" for line in answer.assumptions)]
 
 

@@ -1,54 +1,84 @@
-"""Allocate: seats are scarce; the Lagrangian dual puts a price on each channel's seat.
+"""Allocate: scarce seats, budgets and volumes given to the choosers among whom they are worth most.
 
-    bound(price) = sum over customers of max(0, best open value - price of its channel)
-                   + sum over channels of price x seats
-
-is an upper bound of every list that keeps the seats, whatever the prices (weak duality), hence the
-certificate. Prices are integer minor units; ties go to the lower cell.
-Source: Everett, Generalized Lagrange multiplier method (1963).
+Prices first (`dual`), a list from the prices (`repair`), and the bound no list can exceed. A minimum
+that cannot be kept is lowered to what is possible, and said.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-CLOSED = np.iinfo(np.int64).min // 4
-CYCLES = 30  # it stops where a cycle changes no price; a list of 20,000 needs about ten
+from serving.lists.dual import SCALE, bound, find_prices
+from serving.lists.limits import Columns, Limit, LimitError
+from serving.lists.open_cells import OpenCells
+from serving.lists.repair import List
 
 
 @dataclass(frozen=True)
-class Prices:
-    """minor: price per channel. bound_minor: no list that keeps the seats is worth more."""
+class Short:
+    """A minimum that no list can keep together with the other limits. possible: no list gives more."""
 
-    minor: dict[str, int]
-    bound_minor: int
+    limit: str
+    asked: int
+    possible: int
+    kept: int
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"limit `{self.limit}` asks for at least {self.asked:,}; at most {self.possible:,} are possible, the list keeps {self.kept:,}"
 
 
-def allocate(values: np.ndarray, allowed: np.ndarray, channels: list[str], seats: dict[str, int]) -> Prices:
-    """Seat prices under which the priced choice keeps every limit.
+@dataclass(frozen=True)
+class Allocation:
+    """Who gets what, and the proof. cell: (n_choosers,) int64 into the open cells, -1 for silence.
 
-    values: (n, n_cells) int64; allowed: same shape; seats: channel -> contacts, missing: unbounded.
+    price: (n_limits,) int64, thousandths of a minor unit. room: what each limit was held to, minima lowered
+    where they had to be. bound_minor: no list that keeps the limits is worth more. value_minor: this one.
     """
-    n_offers = values.shape[1] // len(channels)
-    grid = np.where(allowed, values, CLOSED).reshape(len(values), n_offers, len(channels))
-    best = grid.max(axis=1)  # (n, n_channels): within a channel the price is the same for all offers
-    price = np.zeros(len(channels), dtype=np.int64)
-    for _ in range(CYCLES):
-        before = price.copy()
-        for place, channel in enumerate(channels):
-            if channel in seats:
-                price[place] = _lowest(best, price, place, seats[channel])
-        if (price == before).all():
-            break
-    surplus = np.maximum((best - price).max(axis=1, initial=0), 0).sum() if len(best) else 0
-    paid = sum(int(price[place]) * seats[channel] for place, channel in enumerate(channels) if channel in seats)
-    return Prices(dict(zip(channels, price.tolist(), strict=True)), int(surplus) + paid)
+
+    cell: np.ndarray
+    price: np.ndarray
+    room: np.ndarray
+    bound_minor: int
+    value_minor: int
+    short: tuple[Short, ...] = ()
 
 
-def _lowest(best: np.ndarray, price: np.ndarray, place: int, seats: int) -> int:
-    """The lowest price of one channel at which it is chosen at most `seats` times, others fixed."""
-    others = np.delete(best - price, place, axis=1).max(axis=1, initial=0)
-    rival = np.maximum(others, 0)
-    gain = best[:, place] - rival  # the channel is chosen while its price is below this
-    wanting = np.sort(gain[gain > 0])[::-1]
-    return 0 if len(wanting) <= seats else int(wanting[seats])
+def allocate(cells: OpenCells, columns: Columns, limits: Sequence[Limit]) -> Allocation:
+    """The list of (nearly) most value that keeps every limit, with its prices and its bound."""
+    lowered: dict[int, Short] = {}
+    for attempt in range(len(limits) + 2):
+        price = find_prices(cells, columns)
+        made = List(cells, columns, price)
+        cell = made.make()
+        lacking = [place for place, left in enumerate(made.left) if left < 0 and limits[place].minimum]
+        if not lacking:
+            chosen, short = cell[cell >= 0], [found for _, found in sorted(lowered.items()) if found.kept < found.asked]
+            value = int(cells.gross[chosen].sum())
+            return Allocation(cell, price, columns.room, bound(cells, columns, price), value, tuple(short))
+        for place in lacking:
+            lowered[place] = _most(cells, columns, limits, place, made.left[place], last=attempt > 0)
+        room = columns.room.copy()
+        for place, found in lowered.items():
+            room[place] = -found.kept
+        columns = replace(columns, room=room)
+    raise LimitError("the minimums cannot be kept together; take one out")
+
+
+def _most(cells: OpenCells, columns: Columns, limits: Sequence[Limit], place: int, left: int, last: bool) -> Short:
+    """How much of a minimum is possible, found by a list that is worth nothing but that; what this list gave if `last`."""
+    given, asked = -int(columns.room[place]) + left, limits[place].at_least or 0
+    counted = -(np.where(columns.limit == place, columns.units, 0)).sum(axis=1)
+    room = np.where([limit.minimum for limit in limits], 0, columns.room)
+    units = np.where(np.append([limit.minimum for limit in limits], False)[columns.limit], 0, columns.units)
+    only = Columns(columns.limit, units, room)
+    worth = replace(cells, gross=counted[cells.column] * 1_000)  # so that prices may lie between counts
+    price = find_prices(worth, only)
+    possible = bound(worth, only, price) // 1_000
+    chosen = List(worth, only, price).make()
+    kept = given if last else min(asked, int(counted[cells.column[chosen[chosen >= 0]]].sum()))
+    return Short(limits[place].name, asked, min(possible, max(possible, kept)), max(kept, 0))
+
+
+__all__ = ["SCALE", "Allocation", "Short", "allocate"]

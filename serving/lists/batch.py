@@ -3,8 +3,8 @@
 What it reads it reads once: the snapshot with what happened since, and the ledger's tables.
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,12 +14,11 @@ import pyarrow.compute as pc
 from sqlalchemy import select
 
 from features.identity import shared
-from rules.arbitrate import cell_values
-from rules.catalogue import Catalogue
-from rules.decide import decide
+from rules.arbitrate import arbitrate, cell_values
+from rules.decide import issue
 from rules.suppress import suppress
 from rules.terms import Terms
-from rules.types import DECISIONS, INSTANT
+from rules.types import CUSTOMERS, DECISIONS, INSTANT
 from serving.campaign import CampaignError
 from serving.engine import Engine, EngineError
 from serving.ledger.book import Ledger, State, contacts_table, micros
@@ -29,7 +28,19 @@ from serving.ledger.identity import certain_groups, persons
 from serving.ledger.outcomes import outcomes_table
 from serving.ledger.schema import arrow, units
 from serving.ledger.switches import paused
-from serving.lists.allocate import Prices, allocate
+from serving.lists.choosers import choosers_of
+from serving.lists.clearing import (
+    Cleared,
+    Market,
+    Stalls,
+    allotted,
+    cell_prices,
+    clear,
+    priced_terms,
+    seat_prices,
+)
+from serving.lists.limits import Limit
+from serving.lists.spill import Spill, spilling
 from serving.rows import INSTANT_AFTER, LOOK_BACK, batch
 
 CHUNK = 16_384
@@ -105,44 +116,54 @@ def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.Rec
             progress(start, n)
 
 
-def decide_all(
-    inputs: Inputs, seats: dict[str, int], progress: Progress | None = None
-) -> tuple[pa.Table, Prices, np.ndarray]:
-    """DECISIONS for every customer under seat prices, the prices with their bound, and what each is worth.
+@dataclass(frozen=True)
+class Decided:
+    """A run decided. decisions: DECISIONS; worth: (n,) int64, the chosen cell's value before any price, 0 for silence."""
 
-    The worth, (n,) int64, is the chosen cell's value before the seat price, as the bound counts it; 0
-    for silence.
+    decisions: pa.Table
+    worth: np.ndarray
+    cleared: Cleared
 
-    Explored and household-resolved choices may differ from the priced ones; the caller trims to the
-    seats, and the bound holds all the same.
+
+def decide_all(inputs: Inputs, limits: Sequence[Limit], progress: Progress | None = None) -> Decided:
+    """DECISIONS for every customer, every limit kept, with the worth of each and the proof.
+
+    Three passes: what is open and what it is worth; explorers, under the prices of all; the decisions.
     """
-    catalogue = inputs.terms.catalogue
-    kept: list[tuple[pa.RecordBatch, pa.RecordBatch]] = []
-    values: list[np.ndarray] = []
-    allowed: list[np.ndarray] = []
+    terms, catalogue = inputs.terms, inputs.terms.catalogue
+    with spilling() as spill:
+        market = _market(inputs, limits, spill, progress)
+        price, all_bound = seat_prices(market, limits, catalogue)
+        priced = priced_terms(terms, cell_prices(price, limits, catalogue))
+        wishes = [arbitrate(customers, scores, suppress(customers, terms), priced) for customers, scores in spill]
+        drawn = np.concatenate([np.where(wish.explored, wish.cell, -1) for wish in wishes])
+        cleared = clear(market, limits, catalogue, drawn, all_bound)
+        decided: list[pa.RecordBatch] = []
+        worth: list[np.ndarray] = []
+        start = 0
+        for (customers, scores), wish in zip(spill, wishes, strict=True):
+            gross = cell_values(scores, terms).gross
+            rows = slice(start, start + customers.num_rows)
+            given = allotted(cleared, wish, gross, rows, terms.exploration.share)
+            decided.append(issue(customers, priced, scores, given))
+            won = np.asarray(decided[-1].column("offer_id").is_valid())
+            worth.append(np.where(won, gross[np.arange(len(won)), np.maximum(cleared.cell[rows], 0)], 0))
+            start = rows.stop
+    return Decided(pa.Table.from_batches(decided, DECISIONS), np.concatenate(worth), cleared)
+
+
+def _market(inputs: Inputs, limits: Sequence[Limit], spill: Spill, progress: Progress | None) -> Market:
+    terms, stalls = inputs.terms, Stalls()
+    needed = [*CUSTOMERS.names, *terms.state_schema.names]
     for customers in chunks(inputs, progress):
-        open_ = suppress(customers, inputs.terms).open
-        scores = inputs.engine.score(customers, open_, inputs.degraded)
-        found = cell_values(scores, inputs.terms)
-        kept.append((customers, scores))
-        values.append(found.gross)
-        allowed.append(open_ & found.known)
-    if not kept:
+        found = suppress(customers, terms)
+        scores = inputs.engine.score(customers, found.open, inputs.degraded)
+        values = cell_values(scores, terms)
+        stalls.add(found.open & values.known, values, choosers_of(customers, found, terms))
+        spill.add(customers.select(needed), scores)
+    if not spill.n:
         raise EngineError("the newest snapshot holds no customers; import them, then nbo features build")
-    channels = [channel.id for channel in catalogue.channels]
-    prices = allocate(np.concatenate(values), np.concatenate(allowed), channels, seats)
-    priced = replace(
-        inputs.terms, prices=tuple(prices.minor[channel] for _ in catalogue.offers for channel in channels)
-    )
-    decided = [decide(customers, priced, lambda *_, scores=scores: scores) for customers, scores in kept]
-    worth = [_worth(catalogue, batch_, gross) for batch_, gross in zip(decided, values, strict=True)]
-    return pa.Table.from_batches(decided, DECISIONS), prices, np.concatenate(worth)
-
-
-def _worth(catalogue: Catalogue, decided: pa.RecordBatch, gross: np.ndarray) -> np.ndarray:
-    chosen = zip(decided.column("offer_id").to_pylist(), decided.column("channel").to_pylist(), strict=True)
-    cells = np.array([-1 if offer is None else catalogue.cell(offer, channel) for offer, channel in chosen], np.int64)
-    return np.where(cells < 0, 0, gross[np.arange(len(cells)), np.maximum(cells, 0)])
+    return stalls.market(inputs.features, limits)
 
 
 def _groups(person: dict[str, str]) -> list[list[str]]:

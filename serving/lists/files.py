@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from rules.reasons import ReasonCode
+from serving.lists.certificate import Certificate, cells_table, make_certificate
 from serving.lists.funnel import Funnel, funnel
 from serving.lists.plan import Plan, contact_id_of
 from serving.lists.report import report_page
@@ -30,21 +30,6 @@ DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 class ListError(ValueError):
     """A list cannot be written where it should stand; one line."""
-
-
-class Certificate(BaseModel):
-    """How good the list is. bound_minor: no list over all open cells that keeps the seats is worth more.
-
-    prices_minor: worth of one more seat. used and seats: contacts per channel. gap_share: the part of
-    the bound the list misses, exploration, households and caps of units included.
-    """
-
-    value_minor: int
-    bound_minor: int
-    gap_share: float
-    prices_minor: dict[str, int]
-    used: dict[str, int]
-    seats: dict[str, int]
 
 
 class Manifest(BaseModel):
@@ -64,14 +49,7 @@ class Manifest(BaseModel):
 
 def certificate(plan: Plan) -> Certificate:
     """The certificate of the list as issued."""
-    issued = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
-    bids = plan.prices.minor
-    used = {row["values"]: row["counts"] for row in pc.value_counts(issued.column("channel")).to_pylist()}
-    value = int(plan.worth[np.asarray(pc.is_valid(plan.decisions.column("offer_id")))].sum())
-    bound = max(plan.prices.bound_minor, 0)
-    return Certificate(value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
-                       prices_minor={name: bids[name] for name in sorted(plan.seats)},
-                       used=dict(sorted(used.items())), seats=dict(sorted(plan.seats.items())))  # fmt: skip
+    return make_certificate(plan.inputs.terms.catalogue, plan.cleared, plan.decisions, plan.worth)
 
 
 def write_list(plan: Plan, folder: Path) -> Path:
@@ -88,6 +66,9 @@ def write_list(plan: Plan, folder: Path) -> Path:
     pq.write_table(offers, beside / "offers.parquet")
     pq.write_table(control, beside / "control.parquet")
     pq.write_table(suppressed, beside / "suppressed.parquet")
+    pq.write_table(
+        cells_table(plan.cleared, plan.decisions.column("customer_id")), beside / "cells.parquet", compression="zstd"
+    )
     (beside / "offers.csv").write_bytes(inert_csv(offers.select(OFFER_COLUMNS)))
     issued = certificate(plan)
     (beside / "certificate.json").write_text(issued.model_dump_json(indent=2))

@@ -33,8 +33,9 @@ from serving.ledger.book import (
 from serving.ledger.book import find as find_contact
 from serving.ledger.schema import Statement, consents, contacts, events, is_listed, outcomes
 from serving.ledger.switches import paused
-from serving.lists.allocate import Prices
 from serving.lists.batch import Inputs, decide_all, read_inputs
+from serving.lists.clearing import Cleared
+from serving.lists.limits import Limit
 from serving.rows import LOOK_BACK
 
 CHUNK = 1_000
@@ -53,9 +54,8 @@ class Plan:
     campaigns: tuple[str, ...]
     inputs: Inputs
     decisions: pa.Table
-    prices: Prices
+    cleared: Cleared
     worth: np.ndarray
-    seats: dict[str, int]
     lost: tuple[str, ...] = ()
 
 
@@ -83,14 +83,21 @@ def make_plan(
     """Decide for everyone and keep the seats; writes nothing."""
     check_campaigns(engine, campaigns, at)
     run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
-    seats: dict[str, int] = {}
-    for name in names:  # campaigns of one run share a clearing house; their seats add up
-        for channel, count in engine.campaign(name).seats.items():
-            seats[channel] = seats.get(channel, 0) + count
     inputs = read_inputs(engine, ledger, at, names, run)
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
-    decisions, prices, worth = decide_all(inputs, seats, told)
-    return Plan(run, names, inputs, _within_seats(decisions, seats), prices, worth, seats)
+    decided = decide_all(inputs, limits_of(engine, names), told)
+    return Plan(run, names, inputs, decided.decisions, decided.cleared, decided.worth)
+
+
+def limits_of(engine: Engine, campaigns: Sequence[str]) -> list[Limit]:
+    """What the campaigns of a run share: their seats add up, for they share one clearing house."""
+    seats: Counter[str] = Counter()
+    for name in campaigns:
+        seats.update(engine.campaign(name).seats)
+    return [
+        Limit(name=f"{channel} seats", where={"channel": channel}, at_most=count)
+        for channel, count in sorted(seats.items())
+    ]
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:
@@ -127,26 +134,17 @@ def contact_id_of(run: str, row: Row) -> str:
 
 def silenced(decisions: pa.Table, rows: np.ndarray, reason: ReasonCode) -> pa.Table:
     """The decisions with those rows turned into silence for the reason."""
+    rows = rows & np.asarray(pc.is_valid(decisions.column("offer_id")))
     if not rows.any():
         return decisions
+    mask, n = pa.array(rows), int(rows.sum())
     kept = ("customer_id", "unit_id", "as_of", "n_open", "terms")
-    said = {"p_chosen": 1.0, "explored": False, "reason": int(reason), "reasons": [int(reason)]}
-    changed = [{name: row[name] for name in kept} | said if silent and row["offer_id"] is not None else row
-               for row, silent in zip(decisions.to_pylist(), rows.tolist(), strict=True)]  # fmt: skip
-    return pa.Table.from_pylist(changed, schema=DECISIONS)
-
-
-def _within_seats(decisions: pa.Table, seats: dict[str, int]) -> pa.Table:
-    """Drop the least valuable contacts of a channel beyond its seats (exploration may overshoot)."""
-    over = np.zeros(len(decisions), dtype=bool)
-    channels = np.asarray(decisions.column("channel").to_pylist(), dtype=object)
-    values = np.asarray(decisions.column("expected_value_minor").fill_null(0))
-    for channel, count in seats.items():
-        rows = np.flatnonzero(channels == channel)
-        if len(rows) > count:
-            order = rows[np.argsort(-values[rows], kind="stable")]
-            over[order[count:]] = True
-    return silenced(decisions, over, ReasonCode.NO_CAPACITY)
+    said = {"p_chosen": pa.repeat(1.0, n), "explored": pa.repeat(pa.scalar(False), n), "reason": pa.repeat(pa.scalar(int(reason), pa.int16()), n),
+            "reasons": pa.array([[int(reason)]] * n, DECISIONS.field("reasons").type)}  # fmt: skip
+    silent, others = decisions.filter(mask), decisions.filter(pc.invert(mask))
+    columns = [silent.column(f.name) if f.name in kept else said.get(f.name, pa.nulls(n, f.type)) for f in DECISIONS]
+    order = np.argsort(np.concatenate([np.flatnonzero(rows), np.flatnonzero(~rows)]), kind="stable")
+    return pa.concat_tables([pa.table(columns, schema=DECISIONS), others]).take(pa.array(order))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """P15: one engine, many drivers, the same answer: batch, office and the plain oracle."""
 
+from collections import Counter
 from collections.abc import Generator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +26,11 @@ from serving.http.messages import (
     OutcomeRequest,
     Purpose,
 )
-from serving.ledger.book import claim, micros
+from serving.ledger.book import claim, contacts_table, micros
 from serving.ledger.seed import assign_units
 from serving.lists import batch as driver
 from serving.lists.batch import chunks, decide_all, read_inputs, send_windows
+from serving.lists.limits import Limit
 from serving.lists.plan import make_plan, reserve_plan
 from serving.office import Office
 from serving.rows import OUTBOUND_VALID, Asked
@@ -68,27 +70,91 @@ def lively(office: Office, clock: Clock) -> Generator[Office]:
 def test_p15_the_batch_decides_what_the_oracle_decides_for_the_whole_home(
     lively: Office, clock: Clock, campaigns: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where nothing is scarce the clearing house gives everyone what he would get alone, explorers and households included."""
     monkeypatch.setattr(driver, "CHUNK", 157)  # units must stay whole at the seams
     inputs = read_inputs(lively.engine, lively.ledger, clock.now, campaigns)
-    decided, prices, worth = decide_all(inputs, {"branch": 10, "call": 20})
-    assert prices.minor["branch"] > 0 and decided.num_rows == inputs.features.num_rows == 1_200
+    plenty = [Limit(name="sms seats", where={"channel": "sms"}, at_most=10_000)]
+    found = decide_all(inputs, plenty)
+    decided, worth = found.decisions, found.worth
+    assert found.cleared.allocation.price.tolist() == [0] and decided.num_rows == inputs.features.num_rows == 1_200
     people = {"customers": list[dict[str, object]](), "scores": list[dict[str, object]]()}
     for part in chunks(inputs):
         scores = lively.engine.score(part, suppress(part, inputs.terms).open)
         people["customers"] += part.to_pylist()
         people["scores"] += scores.to_pylist()
     some = slice(0, 300) if campaigns is None else slice(None)  # the oracle is slow
-    channels = [channel.id for channel in lively.engine.catalogue.channels]
-    priced = replace(
-        inputs.terms, prices=tuple(prices.minor[c] for _ in lively.engine.catalogue.offers for c in channels)
-    )
     rows_, scores_ = _whole_units(people["customers"], people["scores"], some)
-    truth = by_oracle(priced, rows_, scores_)
+    truth = by_oracle(inputs.terms, rows_, scores_)
     mine = pc.is_in(decided.column("customer_id"), pa.array(sorted(truth)))
     for part in decided.filter(mine).combine_chunks().to_batches():
-        assert_same(priced, part, truth)
+        assert_same(inputs.terms, part, truth)
     chosen = np.asarray([offer is not None for offer in decided.column("offer_id").to_pylist()])
     assert (worth[~chosen] == 0).all() and (worth[chosen] > 0).all() and chosen.sum() > 100
+    assert decided.column("explored").to_pylist().count(True) > 3
+
+
+SCARCE = [Limit(name="branch seats", where={"channel": "branch"}, at_most=10), Limit(name="calls", where={"channel": "call"}, at_most=20),
+          Limit(name="budget", unit="cost_minor", at_most=60_000)]  # fmt: skip
+
+
+def test_p11_p16_scarce_seats_are_kept_and_no_unit_is_contacted_twice(lively: Office, clock: Clock) -> None:
+    inputs = read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",))
+    found = decide_all(inputs, SCARCE)
+    won = found.decisions.filter(pc.is_valid(found.decisions.column("offer_id")))
+    used = dict(
+        zip(
+            *(column.to_pylist() for column in pc.value_counts(won.column("channel").combine_chunks()).flatten()),
+            strict=True,
+        )
+    )
+    cost = {channel.id: channel.cost_minor for channel in inputs.terms.catalogue.channels}
+    assert used["branch"] <= 10 and used["call"] <= 20 and sum(cost[name] * n for name, n in used.items()) <= 60_000
+    assert len(set(won.column("unit_id").to_pylist())) == len(won)
+    assert found.cleared.allocation.bound_minor >= found.worth.sum() >= 0.999 * found.cleared.allocation.bound_minor
+    bids = [factors["bid_price_minor"] for factors in won.column("factors").to_pylist()]
+    assert max(bids) > 0, "the seats that are scarce cost something"
+    silent = found.decisions.filter(pc.equal(found.decisions.column("reason"), int(ReasonCode.NO_CAPACITY)))
+    assert len(silent) > 0
+
+
+def test_p08_seats_change_no_count_of_contacts(lively: Office, clock: Clock) -> None:
+    """What suppress reads and finds is the same with and without limits; only who is chosen differs."""
+    inputs = read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",))
+    free, scarce = decide_all(inputs, []), decide_all(inputs, SCARCE)
+    assert scarce.cleared.market.counts.tolist() == free.cleared.market.counts.tolist()
+    assert scarce.cleared.market.gross.tolist() == free.cleared.market.gross.tolist()
+    assert scarce.cleared.market.chooser.tolist() == free.cleared.market.chooser.tolist()
+    both = [{row["customer_id"]: row for row in part.decisions.to_pylist()} for part in (free, scarce)]
+    silent_anyway = [name for name, row in both[0].items() if row["reason"] not in (None, ReasonCode.CAP_HOUSEHOLD)]
+    capacity = {int(ReasonCode.NO_CAPACITY), int(ReasonCode.NO_VALUE), int(ReasonCode.CAP_HOUSEHOLD)}
+    for name in silent_anyway:
+        first, second = both[0][name], both[1][name]
+        assert first["n_open"] == second["n_open"]
+        assert first["reason"] == second["reason"] or {first["reason"], second["reason"]} <= capacity
+    with lively.ledger.read() as connection:
+        assert contacts_of_nobody_new(connection, inputs)
+
+
+def contacts_of_nobody_new(connection: Any, inputs: Any) -> bool:
+    return contacts_table(connection, micros(inputs.at - rows.LOOK_BACK)).num_rows == inputs.ledger["contacts"].num_rows
+
+
+def test_a_managers_seats_are_a_limit_like_any_other(lively: Office, clock: Clock) -> None:
+    inputs = read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",))
+    managers = sorted({name for name in inputs.features.column("manager_id").to_pylist() if name is not None})
+    limits = [
+        Limit(name=f"calls of {name}", where={"manager_id": name, "channel": "call"}, at_most=1) for name in managers
+    ]
+    found = decide_all(inputs, limits)
+    of = dict(
+        zip(
+            inputs.features.column("customer_id").to_pylist(),
+            inputs.features.column("manager_id").to_pylist(),
+            strict=True,
+        )
+    )
+    calls = Counter(of[row["customer_id"]] for row in found.decisions.to_pylist() if row["channel"] == "call")
+    assert managers and calls.pop(None, 0) >= 0 and all(n <= 1 for n in calls.values())
 
 
 def _whole_units(customers: list, scores: list, some: slice) -> tuple[list, list]:
@@ -154,11 +220,12 @@ def test_p15_the_size_of_the_chunks_does_not_change_the_answer(
     lively: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",))
-    whole, prices, _ = decide_all(inputs, {"branch": 10})
+    whole = decide_all(inputs, SCARCE)
     for size in (17, 1_000):
         monkeypatch.setattr(driver, "CHUNK", size)
-        part, other, _ = decide_all(read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",)), {"branch": 10})
-        assert part.combine_chunks().equals(whole.combine_chunks()) and other == prices
+        part = decide_all(read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",)), SCARCE)
+        assert part.decisions.combine_chunks().equals(whole.decisions.combine_chunks())
+        assert part.cleared.allocation.price.tolist() == whole.cleared.allocation.price.tolist()
 
 
 def test_p15_the_first_questions_of_a_fresh_engine_may_come_at_once(bank: Path, clock: Clock) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,6 +26,7 @@ from serving.engine import HOLDOUT_SHARE
 from serving.http.messages import ExternalContactRequest, Purpose, SwitchAction, SwitchRequest
 from serving.ledger.seed import assign_units
 from serving.lists.batch import chunks
+from serving.lists.check import check_list
 from serving.lists.files import ListError, Manifest, read_manifest, write_list
 from serving.lists.plan import Plan, make_plan, reserve_plan, run_name
 from serving.office import Office
@@ -64,23 +66,72 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
     # An independent look at the same cells: the list's worth, and the dual at the printed prices.
     office = office_at(tight, clock)
     plan = make_plan(office.engine, office.ledger, ["all_year"], clock.now)
-    value, dual = 0, sum(issued["prices_minor"][channel] * seats for channel, seats in SEATS.items())
+    milli = {limit["where"]["channel"]: limit["price_milli"] for limit in issued["limits"]}
+    value, dual = 0, sum(milli[channel] * seats for channel, seats in SEATS.items())
     channels = [c.id for c in office.engine.catalogue.channels]
     chosen = {row["customer_id"]: row for row in listed}
+    best: dict[int, int] = {}
+    seen, open_cells = 0, 0
     for customers in chunks(plan.inputs):
         open_ = suppress(customers, plan.inputs.terms).open
         values = cell_values(office.engine.score(customers, open_), plan.inputs.terms)
         for place, customer in enumerate(customers.column("customer_id").to_pylist()):
-            worth = [int(v) - issued["prices_minor"][channels[cell % 5]]
-                     for cell, v in enumerate(values.gross[place]) if open_[place, cell] and values.known[place, cell]]  # fmt: skip
-            dual += max([0, *worth])
+            drawn, chooser = plan.cleared.drawn[seen], int(plan.cleared.market.chooser[seen])
+            for cell, worth in enumerate(values.gross[place].tolist()):
+                if open_[place, cell] and values.known[place, cell] and drawn in (-1, cell):
+                    best[chooser] = max(best.get(chooser, 0), worth * 1_000 - milli[channels[cell % 5]])
+                    open_cells += 1
             if customer in chosen:
                 cell = office.engine.catalogue.cell(chosen[customer]["offer_id"], chosen[customer]["channel"])
                 value += int(values.gross[place, cell])
                 assert open_[place, cell]
+            seen += 1
     office.close()
-    assert issued["value_minor"] == value and issued["bound_minor"] == dual >= value
-    assert issued["gap_share"] == round((dual - value) / dual, 6) < 0.25
+    dual = (dual + sum(best.values())) // 1_000
+    assert open_cells > 1_000 and issued["value_minor"] == value and issued["bound_minor"] == dual >= value
+    assert issued["gap_share"] == round((dual - value) / dual, 6) < 0.001
+    assert check_list(folder).wrong == []
+
+
+def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(tight: Path, tmp_path: Path) -> None:
+    """Each forgery is one a careless or dishonest hand might make; the last is a bound over the scored cells alone."""
+    whole = Path(str(make_list(Home.open(tight), ["all_year"], NOW).path))
+    told = json.loads((whole / "certificate.json").read_text())
+    offers, market = pq.read_table(whole / "offers.parquet"), pq.read_table(whole / "cells.parquet")
+    assert check_list(whole).wrong == []
+
+    def touched(name: str, change: Any) -> list[str]:
+        folder = tmp_path / name
+        shutil.copytree(whole, folder)
+        change(folder)
+        return check_list(folder).wrong
+
+    def certified(**changes: Any) -> Any:
+        return lambda folder: (folder / "certificate.json").write_text(json.dumps(told | changes))
+
+    twice = pa.concat_tables([offers, offers.slice(0, 1)])
+    dear = [limit | {"price_milli": limit["price_milli"] + 1_000_000} for limit in told["limits"]]
+    below = [limit | {"price_milli": -1} for limit in told["limits"]]
+    wider = [limit | {"at_most": limit["at_most"] + 5} for limit in told["limits"]]
+    fewer = [limit | {"used": limit["used"] + 1} for limit in told["limits"]]
+    best_alone = market.set_column(
+        market.schema.get_field_index("gross_minor"), "gross_minor", _best_alone(market.column("gross_minor"))
+    )
+    forgeries = {
+        "value": certified(value_minor=told["value_minor"] + 1), "bound": certified(bound_minor=told["bound_minor"] - 1),
+        "prices": certified(limits=dear), "below": certified(limits=below), "room": certified(limits=wider), "used": certified(limits=fewer),
+        "twice": lambda folder: pq.write_table(twice, folder / "offers.parquet"),
+        "shorter": lambda folder: pq.write_table(offers.slice(1), folder / "offers.parquet"),
+        "cells": lambda folder: pq.write_table(best_alone, folder / "cells.parquet"),
+    }  # fmt: skip
+    passed = [name for name, change in forgeries.items() if not touched(name, change)]
+    assert passed == []
+
+
+def _best_alone(gross: pa.ChunkedArray) -> pa.Array:
+    """Of each customer's values the best; the others 0, as if they had never been priced."""
+    kept = [[value if value == max(row) else -(10**6) for value in row] for row in gross.to_pylist()]
+    return pa.array(kept, pa.list_(pa.int64()))
 
 
 def test_what_is_held_out_is_control_and_never_offered(bank: Path) -> None:
@@ -116,7 +167,7 @@ def test_the_manifest_hashes_every_file_and_names_what_decided(bank: Path) -> No
     folder = Path(str(answer_.path))
     manifest = read_manifest(folder)
     there = {path.name for path in folder.iterdir()} - {"manifest.json"}
-    assert there == set(manifest.files) == {"offers.parquet", "control.parquet", "suppressed.parquet", "offers.csv", "certificate.json", "report.html"}  # fmt: skip
+    assert there == set(manifest.files) == {"offers.parquet", "control.parquet", "suppressed.parquet", "offers.csv", "certificate.json", "report.html", "cells.parquet"}  # fmt: skip
     for name, sha in manifest.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha
     assert manifest.campaigns == ("all_year", "dollars") and not manifest.degraded and manifest.lost == 0

@@ -1,0 +1,127 @@
+"""The certificate: how good a list is, with all that is needed to prove it again (`serving.lists.check`).
+
+    bound = sum over choosers of max(0, best of gross - price of its limits) + sum over limits of price x room
+
+The open cells stand beside it in cells.parquet: one row per customer who has any.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from rules.catalogue import Catalogue
+from serving.lists.allocate import SCALE, Short
+from serving.lists.clearing import Cleared, kinds_of
+from serving.lists.limits import CONTACT, COST, Limit
+
+
+class LimitUse(BaseModel):
+    """One limit of the run. price_milli: what one more unit is worth, thousandths of a minor unit.
+
+    at_least: what the list was held to; asked: the minimum as it was written, where that is not possible.
+    """
+
+    name: str
+    where: dict[str, str]
+    unit: str
+    at_most: int | None = None
+    at_least: int | None = None
+    asked: int | None = None
+    possible: int | None = None
+    used: int
+    price_milli: int
+
+
+class Certificate(BaseModel):
+    """How good the list is. bound_minor: no list over all open cells that keeps every limit is worth more.
+
+    gap_share: the part of the bound the list misses. Explorers compete with the cell they drew alone;
+    without_exploring_minor is the bound had they not. cells: the attributes of cell 0, 1, ... of cells.parquet.
+    prices_minor, used and seats: per channel with seats, the price in whole minor units.
+    """
+
+    value_minor: int
+    bound_minor: int
+    gap_share: float
+    without_exploring_minor: int
+    scale: int = SCALE
+    limits: list[LimitUse]
+    cells: list[dict[str, str | int]]
+    prices_minor: dict[str, int]
+    used: dict[str, int]
+    seats: dict[str, int]
+
+    def short(self) -> list[str]:
+        """The minimums no list can keep, one line each."""
+        return [f"minimum `{limit.name}` asks for {limit.asked:,}: at most {limit.possible:,} are possible; held to {limit.at_least:,}"
+                for limit in self.limits if limit.asked is not None]  # fmt: skip
+
+
+def make_certificate(catalogue: Catalogue, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
+    """The certificate of the list as issued. decisions: DECISIONS in the run's order; worth: (n,)."""
+    won = np.asarray(pc.is_valid(decisions.column("offer_id")))
+    value, bound = int(worth[won].sum()), max(cleared.allocation.bound_minor, 0)
+    used = _used(catalogue, cleared, won)
+    limits = _limit_uses(cleared, used)
+    channels = decisions.column("channel").filter(pa.array(won))
+    contacts = {row["values"]: row["counts"] for row in pc.value_counts(channels).to_pylist()}
+    seats = {
+        limit.where["channel"]: limit
+        for limit in limits
+        if set(limit.where) == {"channel"} and limit.unit == CONTACT and limit.at_most is not None
+    }
+    return Certificate(
+        value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
+        without_exploring_minor=max(cleared.all_bound_minor, 0), limits=limits, cells=kinds_of(catalogue),
+        prices_minor={name: round(seats[name].price_milli / SCALE) for name in sorted(seats)},
+        used=dict(sorted(contacts.items())), seats={name: seats[name].at_most or 0 for name in sorted(seats)})  # fmt: skip
+
+
+def cells_table(cleared: Cleared, customer_ids: pa.ChunkedArray) -> pa.Table:
+    """Every open cell of the run: customer, chooser, drawn cell (null: none), attributes, cells and gross values."""
+    market = cleared.market
+    rows = np.flatnonzero(market.counts)
+    ends = pa.array(np.concatenate(([0], np.cumsum(market.counts[rows]))), pa.int32())
+    names = sorted({name for person in market.customers for name in person})
+    who = pa.array(market.people[rows])
+    columns = {
+        "customer_id": customer_ids.take(pa.array(rows)),
+        "chooser": pa.array(market.chooser[rows], pa.int32()),
+        "drawn": pa.array(cleared.drawn[rows], pa.int16(), mask=cleared.drawn[rows] < 0),
+        **{name: pa.array([person[name] for person in market.customers], pa.string()).take(who).dictionary_encode() for name in names},
+        "cell": pa.ListArray.from_arrays(ends, pa.array(market.cell)),
+        "gross_minor": pa.ListArray.from_arrays(ends, pa.array(market.gross)),
+    }  # fmt: skip
+    return pa.table(columns)
+
+
+def _used(catalogue: Catalogue, cleared: Cleared, won: np.ndarray) -> list[int]:
+    """Units of each limit that the issued contacts use."""
+    kinds, cell = kinds_of(catalogue), cleared.cell
+    amounts: list[int] = []
+    for limit in cleared.limits:
+        of_cell = np.array([0 if any(k in kind and kind[k] != v for k, v in limit.where.items())
+                            else 1 if limit.unit == CONTACT else int(kind[COST]) for kind in kinds], np.int64)  # fmt: skip
+        who = np.array(
+            [
+                all(person.get(k) == v for k, v in limit.where.items() if k in person)
+                for person in cleared.market.customers
+            ]
+        )
+        rows = won & who[cleared.market.people]
+        amounts.append(int(of_cell[cell[rows]].sum()))
+    return amounts
+
+
+def _limit_uses(cleared: Cleared, used: list[int]) -> list[LimitUse]:
+    short = {found.limit: found for found in cleared.allocation.short}
+    room, price = cleared.allocation.room.tolist(), cleared.allocation.price.tolist()
+    rows = zip(cleared.limits, room, price, used, strict=True)
+    return [_limit_use(limit, held, paid, much, short.get(limit.name)) for limit, held, paid, much in rows]
+
+
+def _limit_use(limit: Limit, room: int, price: int, used: int, short: Short | None) -> LimitUse:
+    asked, possible = (None, None) if short is None else (short.asked, short.possible)
+    return LimitUse(name=limit.name, where=limit.where, unit=limit.unit, at_most=limit.at_most,
+                    at_least=-room if limit.minimum else None, asked=asked, possible=possible, used=used, price_milli=price)  # fmt: skip

@@ -1,0 +1,194 @@
+"""The clearing house of a run: every open cell of every customer, priced together, and who gets which.
+
+Explorers are drawn first, under the prices of everybody's cells; the cell drawn is then the only one they
+compete with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rules.arbitrate import Choice, Values
+from rules.catalogue import Catalogue
+from rules.terms import Terms
+from rules.units import Allotted
+from serving.lists.allocate import SCALE, Allocation, allocate
+from serving.lists.dual import bound, find_prices
+from serving.lists.limits import COST, Columns, Limit, LimitError, make_columns
+from serving.lists.open_cells import OpenCells
+
+OF_CELL = ("offer", "channel", "family")
+
+
+def kinds_of(catalogue: Catalogue) -> list[dict[str, str | int]]:
+    """What limits may count by, of each cell."""
+    return [{"offer": offer.id, "channel": channel.id, "family": offer.family, COST: channel.cost_minor}
+            for offer in catalogue.offers for channel in catalogue.channels]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Market:
+    """Every open cell with a known value. Customers in the order of the run.
+
+    counts: (n,) how many cells each has; cell: (m,) uint16; gross: (m,) int64; chooser: (n,) int64;
+    people: (n,) int64 into customers, the distinct attributes that limits name.
+    """
+
+    counts: np.ndarray
+    cell: np.ndarray
+    gross: np.ndarray
+    chooser: np.ndarray
+    people: np.ndarray
+    customers: list[dict[str, str | None]]
+
+    def owner(self) -> np.ndarray:
+        """(m,) int64: the customer of each cell."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+
+@dataclass
+class Stalls:
+    """The market while it is being set up, chunk by chunk."""
+
+    counts: list[np.ndarray] = field(default_factory=list)
+    cell: list[np.ndarray] = field(default_factory=list)
+    gross: list[np.ndarray] = field(default_factory=list)
+    chooser: list[np.ndarray] = field(default_factory=list)
+    n: int = 0
+
+    def add(self, allowed: np.ndarray, values: Values, chooser: np.ndarray) -> None:
+        """A chunk's open cells. allowed: (n, n_cells) bool; chooser: (n,) row numbers of the chunk."""
+        rows, cell = np.nonzero(allowed)
+        self.counts.append(np.bincount(rows, minlength=len(allowed)))
+        self.cell.append(cell.astype(np.uint16))
+        self.gross.append(values.gross[rows, cell])
+        self.chooser.append(chooser + self.n)
+        self.n += len(allowed)
+
+    def market(self, features: pa.Table, limits: Sequence[Limit]) -> Market:
+        """The whole; the attributes that limits name are columns of features."""
+        names = sorted({name for limit in limits for name in limit.where} - set(OF_CELL))
+        if missing := [name for name in names if name not in features.column_names]:
+            raise LimitError(
+                f"a limit counts by `{missing[0]}`, which neither cells nor customers have; mend the limit"
+            )
+        people, customers = np.zeros(self.n, np.int64), [dict[str, str | None]()]
+        if names:
+            parts = [
+                pc.dictionary_encode(features.column(name).cast(pa.string()), null_encoding="encode").combine_chunks()
+                for name in names
+            ]
+            codes = np.stack([np.asarray(part.indices) for part in parts], axis=1)
+            distinct, people = np.unique(codes, axis=0, return_inverse=True)
+            texts = [part.dictionary.to_pylist() for part in parts]
+            customers = [
+                {name: texts[k][code] for k, (name, code) in enumerate(zip(names, row, strict=True))}
+                for row in distinct.tolist()
+            ]
+        counts, cell, gross, chooser = (
+            np.concatenate(part) for part in (self.counts, self.cell, self.gross, self.chooser)
+        )
+        return Market(counts, cell, gross, chooser, people.ravel(), customers)
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What the clearing house decided. drawn: (n,) the cell an explorer competes with, -1 for others.
+
+    cell: (n,) what each customer gets, -1 for nothing. bid_milli: (n,) thousandths, what it costs in seats.
+    all_bound_minor: the bound had nobody explored.
+    """
+
+    market: Market
+    limits: tuple[Limit, ...]
+    allocation: Allocation
+    drawn: np.ndarray
+    cell: np.ndarray
+    bid_milli: np.ndarray
+    all_bound_minor: int
+
+
+def seat_prices(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> tuple[np.ndarray, int]:
+    """Prices of the limits over all open cells, thousandths, and the bound they prove."""
+    columns = _columns(market, limits, catalogue)
+    cells, _ = _offered(market, limits, catalogue, None)
+    price = find_prices(cells, columns)
+    return price, bound(cells, columns, price)
+
+
+def cell_prices(price: np.ndarray, limits: Sequence[Limit], catalogue: Catalogue) -> tuple[int, ...]:
+    """Bid prices by cell, whole minor units: what limits by offer, channel and family make each cell cost; () for none.
+
+    What depends on the customer (a manager's seats) is not in them; a minimum gives a cell no price below 0.
+    """
+    common = [
+        (limit, int(p)) for limit, p in zip(limits, price.tolist(), strict=True) if set(limit.where) <= set(OF_CELL)
+    ]
+    if not any(p for _, p in common):
+        return ()
+    columns = make_columns([limit for limit, _ in common], kinds_of(catalogue), [{}])
+    paid = columns.prices(np.array([p for _, p in common], np.int64))
+    return tuple(np.maximum(np.rint(paid / SCALE), 0).astype(np.int64).tolist())
+
+
+def clear(market: Market, limits: Sequence[Limit], catalogue: Catalogue, drawn: np.ndarray, all_bound: int) -> Cleared:
+    """Allocate. drawn: (n,) the only cell an explorer may get, -1 for everybody else."""
+    columns = _columns(market, limits, catalogue)
+    cells, of = _offered(market, limits, catalogue, drawn)
+    found = allocate(cells, columns, limits)
+    got = of[found.cell[found.cell >= 0]]
+    rows, n = market.owner()[got], len(market.counts)
+    cell, bid = np.full(n, -1, np.int64), np.zeros(n, np.int64)
+    cell[rows] = market.cell[got]
+    bid[rows] = columns.prices(found.price)[market.people[rows] * catalogue_cells(catalogue) + market.cell[got]]
+    return Cleared(market, tuple(limits), found, drawn, cell, bid, all_bound)
+
+
+def catalogue_cells(catalogue: Catalogue) -> int:
+    """How many cells (offer x channel) there are."""
+    return len(catalogue.offers) * len(catalogue.channels)
+
+
+def allotted(cleared: Cleared, wish: Choice, gross: np.ndarray, rows: slice, share: float) -> Allotted:
+    """The choice of some customers. wish: their best, or drawn, cells under prices; gross: (n, n_cells) of them.
+
+    p_chosen is the wish's where it came true; else what is left to a choice that an exploring draw displaces.
+    """
+    cell, bid = cleared.cell[rows], cleared.bid_milli[rows] / SCALE
+    worth = gross[np.arange(len(cell)), np.maximum(cell, 0)]
+    minor = np.where(cell >= 0, np.rint(worth - bid), 0).astype(np.int64)
+    torn = np.where(wish.p_chosen < 1.0, 1.0 - share, 1.0)
+    p_chosen = np.where(cell == wish.cell, wish.p_chosen, torn)
+    choice = replace(wish, cell=cell, minor=minor, p_chosen=p_chosen, explored=wish.explored & (cell >= 0))
+    return Allotted(choice, np.where(cell >= 0, bid, 0.0))
+
+
+def priced_terms(terms: Terms, prices: tuple[int, ...]) -> Terms:
+    """The terms under those bid prices; the same object where nothing is scarce."""
+    return replace(terms, prices=prices) if any(prices) else terms
+
+
+def _columns(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> Columns:
+    return make_columns(limits, kinds_of(catalogue), market.customers)
+
+
+def _offered(market: Market, limits: Sequence[Limit], catalogue: Catalogue, drawn: np.ndarray | None) -> tuple[OpenCells, np.ndarray]:  # fmt: skip
+    """The cells that compete, by chooser, and where each stands in the market; worthless ones only for a minimum."""
+    owner = market.owner()
+    kept = np.ones(len(owner), dtype=bool) if any(limit.minimum for limit in limits) else market.gross > 0
+    if drawn is not None:
+        kept &= (drawn[owner] < 0) | (drawn[owner] == market.cell)
+    at = np.flatnonzero(kept)
+    chooser = market.chooser[owner[at]]
+    if (chooser[1:] < chooser[:-1]).any():
+        order = np.argsort(chooser, kind="stable")
+        at, chooser = at[order], chooser[order]
+    heads = np.flatnonzero(np.concatenate(([True], chooser[1:] != chooser[:-1]))) if len(at) else at
+    column = market.people[owner[at]] * catalogue_cells(catalogue) + market.cell[at]
+    return OpenCells(np.append(heads, len(at)), column.astype(np.int32), market.gross[at]), at
+
+
+__all__ = ["Cleared", "Market", "Stalls", "allotted", "cell_prices", "clear", "kinds_of", "priced_terms", "seat_prices"]
