@@ -14,9 +14,10 @@ import pyarrow as pa
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from rules.arbitrate import cell_values, matrix
+from rules.arbitrate import cell_values
 from rules.suppress import suppress
 from rules.terms import Terms
+from rules.worth import matrix
 from serving.account import restored, terms_of
 from serving.claims import instant
 from serving.engine import Engine

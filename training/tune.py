@@ -173,17 +173,6 @@ def _pruning(trial: optuna.Trial) -> Callable[[Any], None]:
     return told
 
 
-def refit_booster(data: Dataset, parameters: Parameters, seed: int, rounds: int) -> lgb.Booster:
-    """Train on every row of `data`, whatever its slice, for so many trees."""
-    names = [f"x{place}" for place in range(len(data.features))]
-    codes = categorical_places(data.features)
-    return lgb.train(  # pyright: ignore[reportUnknownMemberType]  # its callbacks are untyped
-        {**_FIXED, **DEFAULTS, **parameters, "seed": seed, "num_threads": _threads(data)},
-        lgb.Dataset(data.matrix, data.label, feature_name=names, categorical_feature=codes),
-        num_boost_round=max(1, rounds),
-    )
-
-
 def _threads(train: Dataset) -> int:
     # On a shared machine two threads wait for each other at every split: measured 25-55 s against
     # 5 s for 100 trees on 24,000 x 120 while the two cores were busy. By rows, so trees repeat.
