@@ -17,7 +17,7 @@ import numpy as np
 from features.home import Home
 from training.bundle import read_bundle
 from training.encode import Matrix
-from training.errors import RegistryError
+from training.errors import RegistryError, ScoreError
 from training.evaluate import auc, auc_interval
 from training.score import read_live
 from training.served import MONITORED, Served, mature_rows
@@ -59,8 +59,10 @@ class ModelState:
 def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     """The state of every live model since an instant, by default since what each was trained on.
 
+    A model that reads what the home does not give is an alarm of its own.
+
     Raises:
-        RegistryError: No model is live.     ScoreError: A model reads what the home does not give.
+        RegistryError: No model is live.
     """
     live = {name: sha for name, sha in read_live(home.models).items() if name in MONITORED}
     if not live:
@@ -69,7 +71,11 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     for name in sorted(live, key=MONITORED.index):
         bundle = read_bundle(home.models / live[name])
         start = since or datetime.fromisoformat(bundle.manifest.trained_as_of)
-        before, after = mature_rows(home, name, {"live": bundle}, start)
+        try:
+            before, after = mature_rows(home, name, {"live": bundle}, start)
+        except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on
+            states.append(ModelState(name, bundle.sha256, start, 0, 0, alarms=(str(error),), unmeasured=str(error)))
+            continue
         states.append(state_of(name, bundle.sha256, start, before, after))
     return states
 
