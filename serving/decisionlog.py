@@ -21,7 +21,9 @@ from rules.worth import matrix
 from serving.account import restored, terms_of
 from serving.claims import instant
 from serving.engine import Engine
+from serving.ledger.records import FIELDS, DecisionRow
 from serving.ledger.schema import contacts, decisions, outcomes
+from serving.ledger.vault import ErasedError
 
 RIPE = timedelta(days=30)  # as long as an answer may come (training.labels.ANSWER_DAYS)
 LOG = pa.schema([
@@ -57,12 +59,17 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
     """
     found: dict[str, list[_Recorded]] = defaultdict(list)
     left_out: Counter[str] = Counter()
-    query = select(decisions)
+    query = select(*(decisions.c[name] for name in FIELDS))
     chosen = query.where(decisions.c.as_of >= since, decisions.c.as_of <= now).order_by(
         decisions.c.as_of, decisions.c.decision_id
     )
-    for row in connection.execute(chosen.execution_options(yield_per=1_000)).mappings():
-        result = json.loads(row["result"])
+    for stored in connection.execute(chosen.execution_options(yield_per=1_000)).mappings():
+        try:
+            row = engine.vault.opened(connection, DecisionRow(**stored))
+        except ErasedError:
+            left_out["erased"] += 1
+            continue
+        result = json.loads(row.result)
         made = result["row"]
         if made is None or made["offer_id"] is None:
             left_out["silent: nothing to choose from"] += 1
@@ -70,8 +77,8 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
             left_out["several choices shown at once"] += 1
         else:
             action = f"{made['offer_id']}|{made['channel']}"
-            found[row["terms"]].append(
-                _Recorded(row["decision_id"], row["unit_id"], row["as_of"], action, made["p_chosen"], row["inputs"])
+            found[row.terms].append(
+                _Recorded(row.decision_id, row.unit_id, row.as_of, action, made["p_chosen"], row.inputs)
             )
     accepted = _accepted(connection, since)
     parts: list[pa.RecordBatch] = []
