@@ -77,7 +77,7 @@ def _declare(_source: Source) -> tuple[Feature, ...]:
         )
         facts.append(Feature(
             f"reachable_{channel}", "bool", "", "the bank does not know", "reachability",
-            f"reach by {channel}", f"{channel} 可触达",
+            f"way to reach the customer by {channel}", f"{channel} 可触达",
         ))  # fmt: skip
     return tuple(facts)
 

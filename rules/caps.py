@@ -67,10 +67,12 @@ class ContactCount:
         who, whom = ("household", "本户") if self.unit else ("customer", "客户")
         where = f" by {self.channel}" if self.channel else ""
         about = self.family or self.offer or (self.campaign and f"campaign {self.campaign}")
-        when, zh = {"around": ("within", "内"), "before": ("before, within", "内之前"), "after": ("after, within", "内之后")}[self.side]  # fmt: skip
+        days, zh = f"{self.window_days} day{'s' * (self.window_days > 1)}", f"{self.window_days}天"
+        when, zh = {"around": (f"within {days}", f"{zh}内"), "before": (f"in the {days} before", f"之前{zh}内"),
+                    "after": (f"in the {days} after", f"之后{zh}内")}[self.side]  # fmt: skip
         return declare(self.name, pa.float64(), unit="contacts", domain="[0,)", null="ledger not read", source="ledger contacts",
-                       en=f"marketing contacts of the {who}{where}{f' about {about}' if about else ''} {when} {self.window_days} days",
-                       zh=f"{whom}{self.window_days}天{zh}的营销接触次数（{self.channel or '全部渠道'}，{about or '全部产品'}）")  # fmt: skip
+                       en=f"marketing contacts of the {who}{where}{f' about {about}' if about else ''} {when}",
+                       zh=f"{whom}{zh}的营销接触次数（{self.channel or '全部渠道'}，{about or '全部产品'}）")  # fmt: skip
 
 
 def most(spans: Sequence[tuple[int, int]]) -> int:

@@ -65,8 +65,10 @@ class CoolOff(Stated):
 
     def fields(self, catalogue: Catalogue) -> list[pa.Field]:
         """The declared state columns."""
+        en, zh = self.title.en.rstrip("."), self.title.zh.rstrip("。")
         return [declare(self.column(about), pa.float64(), unit="days", domain="[0,)", null="ledger not read", source="ledger outcomes",
-                        en=f"days left of the pause `{self.title.en}` ({about})", zh=f"“{self.title.zh}”剩余天数（{about}）")
+                        en=f"days left of the pause `{en}`" + (f" ({about})" if about != "all" else ""),
+                        zh=f"“{zh}”剩余天数" + (f"（{about}）" if about != "all" else ""))
                 for about in self.abouts(catalogue)]  # fmt: skip
 
     def until(self, causes: Iterable[int]) -> int | None:

@@ -39,7 +39,7 @@ SENTENCES = [
      "客户类型为个人，且周岁年龄低于18时静默；情况不明时同样静默。"),
     ("consent_marketing_this_channel IN ('denied', 'withdrawn')", "Silent when consent to marketing by this channel is denied or withdrawn, or not known.",
      "该渠道营销同意为已拒绝或已撤回时静默；情况不明时同样静默。"),
-    ("NOT reachable_this_channel", "Silent when no reach by this channel is on record, or not known.", "没有“该渠道可触达”记录时静默；情况不明时同样静默。"),
+    ("NOT reachable_this_channel", "Silent when no way to reach the customer by this channel is on record, or not known.", "没有“该渠道可触达”记录时静默；情况不明时同样静默。"),
     ("home_branch IS NULL", "Silent when home branch is not known.", "归属网点不明时静默。"),
     ("offer.risk_grade > risk_tolerance", "Silent when risk tolerance is below the offer's risk grade, or not known.", "风险承受等级低于产品风险等级时静默；情况不明时同样静默。"),
     ("local_minute >= 1260 OR local_minute < 480", "Silent when local time of sending is at or after 21:00, or local time of sending is before 08:00,"
