@@ -63,11 +63,11 @@ class Naive:
             return False
         return max(said, key=lambda w: (w[3], self.words.index(w)))[2] != "granted"
 
-    def reserve(self, key: str, body: str, customer: str, channel: str, window: int) -> str:
+    def reserve(self, key: str, body: str, customer: str, channel: str, delay: int, window: int) -> str:
         """`made`, `silence`, or `conflict`; the same key says the same again."""
         if key in self.keys:
             return self.keys[key][1] if self.keys[key][0] == body else "conflict"
-        after, before = self.now, self.now + window
+        after, before = self.now + delay, self.now + delay + window
         blocked = {"all", f"channel:{channel}"} & self.paused or self.silent(customer, channel)
         answer = "silence" if blocked or self.most(self.units[customer], after, before) >= self.cap else "made"
         if answer == "made":

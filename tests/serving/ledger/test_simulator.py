@@ -68,7 +68,7 @@ class Real:
         except SwitchError:
             return "refused"
 
-    def reserve(self, key: str, body: str, customer: str, channel: str, window: int) -> "Future[Any]":
+    def reserve(self, key: str, body: str, customer: str, channel: str, delay: int, window: int) -> "Future[Any]":
         def task(connection: Connection) -> str:
             now = self.ledger.now_micros()
             known = idempotency.remembered(connection, "p", "r", key, body)
@@ -77,10 +77,13 @@ class Real:
             unit = unit_of(connection, [customer])[customer]
             rows = contacts_of_units(connection, [unit], now - 30 * DAY)
             answer = "silence"
-            if not stopped(connection, customer, channel) and counted(rows, now, now, now + window) < CAP:
+            if (
+                not stopped(connection, customer, channel)
+                and counted(rows, now, now + delay, now + delay + window) < CAP
+            ):
                 expire_unit(connection, unit, now)
                 reserve(connection, ContactRow(contact_id=key, customer_id=customer, unit_id=unit, channel=channel, decided_at=now,
-                                               send_after=now, send_before=now + window))  # fmt: skip
+                                               send_after=now + delay, send_before=now + delay + window))  # fmt: skip
                 answer = "made"
             idempotency.remember(connection, "p", "r", key, body, idempotency.Answer(200, answer.encode()), now)
             return answer
@@ -179,11 +182,11 @@ def _standing(naive: Naive, contact: Any) -> str:
 
 
 def _step(draw: random.Random, real: Real, naive: Naive, step: int) -> tuple[str, Any, Any]:
-    by = draw.choice([1, 1000, HOUR // 60, HOUR, 7 * HOUR, DAY])
+    by = draw.choice([1, 1000, 1000, HOUR // 60, HOUR // 60, HOUR, 7 * HOUR, DAY])
     real.at += by
     naive.now = real.at
     customer, channel = draw.choice(sorted(UNITS)), draw.choice(CHANNELS)
-    name = draw.choice([*sorted(naive.contacts)[-12:], "nobody"])
+    name = draw.choice([*sorted(naive.contacts)[-12:], *list(naive.contacts)[-2:] * 4, "nobody"])
     kind = draw.choice(["reserve"] * 5 + ["burst", "claim", "claim", "claim", "sent", "sent", "cancelled", "not_sent", "expire", "outcome",
                                           "say", "event", "external", "turn", "turn", "back", "reopen"])  # fmt: skip
     if kind in ("reserve", "burst"):
@@ -198,6 +201,7 @@ def _step(draw: random.Random, real: Real, naive: Naive, step: int) -> tuple[str
                     body,
                     draw.choice(sorted(UNITS)) if kind == "burst" else customer,
                     channel,
+                    draw.choice([0, 0, 0, 3 * DAY]),
                     draw.choice([HOUR, 12 * HOUR]),
                 )
             )
@@ -207,7 +211,7 @@ def _step(draw: random.Random, real: Real, naive: Naive, step: int) -> tuple[str
         theirs = []
         for one in asked:
             theirs.append(naive.reserve(*one))
-            if theirs[-1] == "made" and naive.contacts[one[0]].after == naive.now:
+            if theirs[-1] == "made" and one[0].startswith(f"k{step:04d}"):
                 _persist_expiry(naive, [one[2]])
         return kind, ours, theirs
     if kind in ("claim", "sent", "cancelled", "not_sent"):

@@ -331,9 +331,9 @@ def _torture(
     return found, len(log), complaints
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2)])
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1)])
 def test_p01_p02_p03_p04_p11_kill_under_load(tmp_path: Path, kind: str, workers: int) -> None:
-    """Short: two rounds. Duplicates, batches, opt-outs, switches, claims, from four threads a worker."""
+    """Short: two rounds of one worker; two on PostgreSQL are in the long form. Duplicates, batches, opt-outs, switches, claims, from four threads a worker."""
     found, answers, complaints = _torture(tmp_path, kind, workers, 2, 3, kill=True)
     assert complaints == [] and found == NONE and answers > 20
 
