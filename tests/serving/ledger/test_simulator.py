@@ -214,7 +214,9 @@ def _step(draw: random.Random, real: Real, naive: Naive, step: int) -> tuple[str
             if theirs[-1] == "made" and one[0].startswith(f"k{step:04d}"):
                 _persist_expiry(naive, [one[2]])
         return kind, ours, theirs
-    if kind in ("claim", "sent", "cancelled", "not_sent"):
+    if kind == "claim":  # and again at once, as a channel does that lost the answer: only the first may send
+        return kind, [real.move(name, kind) for _ in range(2)], [naive.move(name, kind) for _ in range(2)]
+    if kind in ("sent", "cancelled", "not_sent"):
         return kind, real.move(name, kind), naive.move(name, kind)
     if kind == "outcome":
         told = draw.choice(["opened", "refused", "opted_out"])
