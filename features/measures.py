@@ -5,6 +5,7 @@ What is declared here as a window is also rolled to the present online (features
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import narwhals as nw
 import polars as pl
@@ -121,26 +122,31 @@ def measured(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     days = local_days(rows["booked_at"], source.settings.tz)
     base = in_base(rows["amount_minor"], rows["currency"], days, source)
     placed = rows.with_columns(base=base.cast(pl.Int64)).rename({"booked_at": "booked", "recorded_at": "recorded"})
-    adds = (expr.alias(name) for name, expr in measures(source.settings.currencies).items())
-    return nw.from_native(placed, eager_only=True).select("customer", "booked", "recorded", *adds).to_native()
+    adds = (expr.alias(name) for name, expr in measures(source.settings.currencies, pl).items())  # pyright: ignore[reportArgumentType]
+    return placed.select("customer", "booked", "recorded", *adds)
 
 
-def measures(currencies: tuple[str, ...]) -> dict[str, nw.Expr]:
-    """What a booking adds to each measure, int64, of its kind, currency, amount_minor and `base`, its worth."""
-    kind, base = nw.col("kind"), nw.col("base")
-    adds = {"unrated_count": base.is_null().cast(nw.Int64)}
+@lru_cache(maxsize=64)
+def measures(currencies: tuple[str, ...], engine: Any = nw) -> dict[str, Any]:
+    """What a booking adds to each measure, int64, of its kind, currency, amount_minor and `base`, its worth.
+
+    Expressions of Narwhals, or of another module that speaks as it does: few rows are measured by
+    Polars itself, for translating costs more than measuring.
+    """
+    kind, base, whole = engine.col("kind"), engine.col("base"), engine.Int64
+
+    def where(counts: Any, value: Any) -> Any:
+        return engine.when(counts).then(value).otherwise(engine.lit(0, whole))
+
+    adds = {"unrated_count": base.is_null().cast(whole)}
     for m in BASE_MEASURES:
         counts = kind.is_in(m.kinds) if m.kinds else ~kind.is_null()
-        adds[m.key] = counts.cast(nw.Int64) if m.op == "count" else _where(counts, base.fill_null(0) * m.sign)
+        adds[m.key] = counts.cast(whole) if m.op == "count" else where(counts, base.fill_null(0) * m.sign)
     for currency in currencies:
         for m in flows(currency):
-            counts = kind.is_in(m.kinds) & (nw.col("currency") == currency)
-            adds[m.key] = _where(counts, nw.col("amount_minor") * m.sign)
+            counts = kind.is_in(m.kinds) & (engine.col("currency") == currency)
+            adds[m.key] = where(counts, engine.col("amount_minor") * m.sign)
     return adds
-
-
-def _where(counts: nw.Expr, value: nw.Expr) -> nw.Expr:
-    return nw.when(counts).then(value).otherwise(nw.lit(0, nw.Int64))
 
 
 def in_base(amounts: pl.Series, currencies: pl.Series, days: pl.Series, source: Source) -> pl.Series:
