@@ -30,9 +30,9 @@ UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def run(quick: bool) -> list[Table]:
-    """Simulate, train, compare; quick: 2,000 customers instead of 20,000."""
+    """Simulate, train, compare; quick: 2,000 customers instead of 8,000."""
     with tempfile.TemporaryDirectory(prefix="truth-") as scratch:
-        home, truth = made(Path(scratch), 2_000 if quick else 20_000)
+        home, truth = made(Path(scratch), 2_000 if quick else 8_000)
         return [scores(home, truth), earned(home, truth)]
 
 
