@@ -139,7 +139,7 @@ def _report(home: Home, model: TrainedModel, live: bool) -> ModelReport:
         seconds=model.seconds,
         metrics=model.metrics,
         later=model.later,
-        notes=[*model.notes, *model.assumptions],
+        notes=[*model.notes, *model.assumptions, *(f"alarm: {line}" for line in model.alarms)],
     )
     if not live:
         return report
