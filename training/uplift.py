@@ -10,7 +10,8 @@ mean         the mean of the three
 
 The learner is chosen by its Qini area on held-out rows of the fitting part. Its scores are then
 shrunk towards the average effect by the slope of psi on them (best linear predictor), so that where
-nothing tells customers apart all get the average, and a cut-off at cost / value means what it says.
+nothing tells customers apart all get the average. They are never stretched: where the learner itself is
+too flat, an effect is understated, and a cut-off at cost / value contacts too few rather than too many.
 Source: Kuenzel et al., Metalearners for estimating heterogeneous treatment effects (2019); Kennedy,
 Towards optimal doubly robust estimation of heterogeneous causal effects (2023); Chernozhukov et al.,
 Generic machine learning inference on heterogeneous treatment effects (2018).

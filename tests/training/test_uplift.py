@@ -47,7 +47,9 @@ def test_the_learners_rank_as_the_truth_does() -> None:
     assert np.corrcoef(score, effect)[0, 1] > 0.6
     best = UpliftRows.of(other.label, treated, effect).curve().qini_area()
     assert UpliftRows.of(other.label, treated, score).curve().qini_area() > 0.75 * best
-    assert score[effect > 0.2].mean() == pytest.approx(0.25, abs=0.06) and score[effect < 0.2].mean() < 0.05
+    # Scores are shrunk and never stretched: an effect of 0.25 is rather under- than overstated.
+    high, low = score[effect > 0.2].mean(), score[effect < 0.2].mean()
+    assert 0.1 < high < 0.28 and abs(low) < 0.05 and high - low > 0.08
     assert set(fit.areas) == set(LEARNERS) and fit.slope_low > 0 and fit.assignment.randomised
 
 
