@@ -25,6 +25,7 @@ from serving.lists.report import report_page
 
 OFFER_COLUMNS = ("customer_id", "offer_id", "channel", "send_after", "send_before", "treatment", "campaign_id", "contact_id",
                  "expected_value_minor", "p_accept", "p_chosen")  # fmt: skip
+ROWS = 10_000  # as Python objects at once
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -100,8 +101,9 @@ def inert_csv(table: pa.Table) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.column_names)
-    for row in table.to_pylist():
-        writer.writerow([_cell(value) for value in row.values()])
+    for part in table.to_batches(max_chunksize=ROWS):
+        for row in part.to_pylist():
+            writer.writerow([_cell(value) for value in row.values()])
     return out.getvalue().encode()
 
 

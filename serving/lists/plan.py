@@ -106,12 +106,13 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
     A customer or unit about whom anything was written since the plan was read is left alone, and
     named in lost. What a former try of the run reserved otherwise is recalled.
     """
-    chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id"))).to_pylist()
-    ledger.write(lambda connection: _recall_former(connection, plan.run, chosen, ledger.now_micros())).result()
+    chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
+    named = chosen.select(["customer_id", "offer_id", "channel"]).to_pylist()
+    ledger.write(lambda connection: _recall_former(connection, plan.run, named, ledger.now_micros())).result()
     lost: dict[str, ReasonCode] = {}
     seen = _seen(plan)
     for start in range(0, len(chosen), CHUNK):
-        rows = chosen[start : start + CHUNK]
+        rows = chosen.slice(start, CHUNK).to_pylist()  # never all of them at once: a row is kilobytes
         touches = Touches(customers=[str(row["customer_id"]) for row in rows])
         lost |= ledger.write(
             lambda connection, rows=rows: _reserve(connection, plan, rows, seen), touches=touches

@@ -16,7 +16,9 @@ from serving.lists.open_cells import OpenCells
 
 MOVES_MAX = 40_000  # moves looked at in one pool
 ROUNDS = 4
+FEW_CELLS = 30_000  # a list of so few is made a second way, too
 CHAINS = 20_000  # pairs of moves tried
+GIVERS = 60  # choosers asked to give up what another wants
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class List:
         self._uses: dict[int, list[tuple[int, int]]] = {SILENT: []}
 
     def make(self) -> np.ndarray:
-        """(n_choosers,) int64: the cell of each chooser, SILENT (-1) for none; every limit holds where that is possible."""
+        """(n_choosers,) int64: the cell of each chooser, SILENT (-1) for none; every limit holds where that is possible.
+
+        Few choosers are begun anew from an empty list as well, dearest surplus first: the better list is kept.
+        """
         moves = self.near(MOVES_MAX)
         self.mend(moves)
         if min(self.left, default=0) < 0:
@@ -50,9 +55,39 @@ class List:
         if any(left < 0 and limit not in self.minima for limit, left in enumerate(self.left)):
             self.minima_hold = False  # seats are facts, volumes are wishes: `allocate` lowers what is then lacking
             self.mend(self.users_of_scarce())
+        self.polish(moves)
+        if len(self.cells.gross) <= FEW_CELLS and not self.minima and self.columns.n_limits:
+            self.begin_anew()
+        return self.cell
+
+    def polish(self, moves: Moves) -> None:
+        """Fill, chain and swap until nothing more is found."""
         self.fill(moves)
         self.chain(moves)
-        return self.cell
+        for _ in range(ROUNDS):
+            if not self.swap(moves):
+                return
+
+    def value(self) -> int:
+        """What the list is worth, minor units."""
+        return int(self.cells.gross[self.cell[self.cell >= 0]].sum())
+
+    def begin_anew(self) -> None:
+        """Fill an empty list by surplus, polish it, and keep it if it is worth more."""
+        old, old_left, worth = self.cell.copy(), list(self.left), self.value()
+        self.cell[:], self.left = SILENT, self.columns.room.tolist()
+        surplus = self.cells.gross * SCALE - self.paid[self.cells.column]
+        owner = np.repeat(np.arange(self.cells.n_choosers), np.diff(self.cells.start))
+        for cell in np.argsort(-surplus, kind="stable").tolist():
+            if (
+                self.cell[owner[cell]] == SILENT
+                and self.cells.gross[cell] > 0
+                and self.fits(change := self.change(int(owner[cell]), cell))
+            ):
+                self.go(int(owner[cell]), cell, change)
+        self.polish(self._moves(np.arange(self.cells.n_choosers), None))
+        if self.value() <= worth:
+            self.cell, self.left = old, old_left
 
     def near(self, n: int) -> Moves:
         """The about n moves of least loss."""
@@ -173,6 +208,56 @@ class List:
                 if self.left[limit] <= 0 or spent > CHAINS:
                     break
                 spent += self._pair(chooser, cell, by_limit)
+
+    def swap(self, moves: Moves) -> int:
+        """Take moves that add value though a limit is full, where another chooser gives it up for less; how many."""
+        if min(self.left, default=0) < 0:
+            return 0
+        own = self.cell[moves.chooser]
+        gains = np.where(moves.cell >= 0, self.cells.gross[moves.cell], 0) - np.where(
+            own >= 0, self.cells.gross[own], 0
+        )
+        rows = list(zip(moves.chooser.tolist(), moves.cell.tolist(), own.tolist(), strict=True))
+        givers: dict[int, list[tuple[int, int, int]]] = {}
+        for place in np.argsort(-gains, kind="stable").tolist():
+            chooser, cell, now = rows[place]
+            for limit, units in self.change(chooser, cell).items():
+                if units < 0:
+                    givers.setdefault(limit, []).append((chooser, cell, now))
+        better = np.flatnonzero(gains > 0)
+        swapped = spent = 0
+        for place in better[np.argsort(-gains[better], kind="stable")].tolist():
+            if spent > CHAINS:
+                break
+            chooser, cell, now = rows[place]
+            if self.cell[chooser] == now:
+                done, tried = self._swap(chooser, cell, givers)
+                swapped, spent = swapped + done, spent + tried
+        return swapped
+
+    def _swap(self, chooser: int, cell: int, givers: dict[int, list[tuple[int, int, int]]]) -> tuple[int, int]:
+        """(1 where the move was made, how many givers were tried)."""
+        change, gain = self.change(chooser, cell), self.gain(chooser, cell)
+        full = [limit for limit, units in change.items() if units > 0 and units > self.left[limit]]
+        if not full:
+            self.go(chooser, cell, change)
+            return 1, 1
+        tried = 0
+        for other, instead, now in givers.get(full[0], [])[:GIVERS]:
+            tried += 1
+            if other == chooser or self.cell[other] != now:
+                continue
+            if gain + self.gain(other, instead) <= 0:
+                break  # the next ones give it up for more
+            freed = self.change(other, instead)
+            if not self.fits(freed):
+                continue
+            self.go(other, instead, freed)
+            if self.fits(change):
+                self.go(chooser, cell, change)
+                return 1, tried
+            self.go(other, now, {limit: -units for limit, units in freed.items()})
+        return 0, tried
 
     def _pair(self, chooser: int, cell: int, by_limit: dict[int, list[tuple[int, int]]]) -> int:
         """Try one first move with the likeliest second ones; how many were tried."""
