@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from features.store import FeatureStore
 from rules.decide import decide
 from rules.reasons import ReasonCode
 from rules.suppress import checked_reader, suppress
@@ -29,7 +30,7 @@ from serving.http.messages import (
 from serving.ledger.book import claim, contacts_table, micros
 from serving.ledger.seed import assign_units
 from serving.lists import batch as driver
-from serving.lists.batch import chunks, decide_all, read_inputs, send_windows
+from serving.lists.batch import Decided, chunks, decide_all, read_inputs, send_windows
 from serving.lists.limits import Limit
 from serving.lists.plan import make_plan, reserve_plan
 from serving.office import Office
@@ -226,6 +227,25 @@ def test_p15_the_size_of_the_chunks_does_not_change_the_answer(
         part = decide_all(read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",)), SCARCE)
         assert part.decisions.combine_chunks().equals(whole.decisions.combine_chunks())
         assert part.cleared.allocation.price.tolist() == whole.cleared.allocation.price.tolist()
+
+
+def test_p15_shuffled_rows_give_the_same_list(lively: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The features come in another order; without the sorting by unit and customer in `read_inputs` this fails."""
+
+    def decided() -> Decided:
+        return decide_all(read_inputs(lively.engine, lively.ledger, clock.now, ("all_year",)), SCARCE)
+
+    first = decided()
+    overlay = FeatureStore.overlay
+
+    def shuffled(*args: Any) -> pa.Table:
+        table = overlay(*args)
+        return table.take(pa.array(np.random.default_rng(4).permutation(len(table))))
+
+    monkeypatch.setattr(FeatureStore, "overlay", shuffled)
+    again = decided()
+    assert again.decisions.combine_chunks().equals(first.decisions.combine_chunks())
+    assert again.cleared.allocation.price.tolist() == first.cleared.allocation.price.tolist()
 
 
 def test_p15_the_first_questions_of_a_fresh_engine_may_come_at_once(bank: Path, clock: Clock) -> None:
