@@ -37,6 +37,7 @@ class Sealer:
         self._ledger, self._keyring, self._daily = ledger, keyring, daily
         self._every, self._stopped = every_seconds, threading.Event()
         self._thread: threading.Thread | None = None
+        self._waiting = False
 
     def start(self) -> "Sealer":
         """Begin; itself."""
@@ -61,16 +62,18 @@ class Sealer:
     def _round(self, sweep: bool) -> None:
         try:
             with self._ledger.read() as connection:
-                if not sweep and not is_news(connection):
-                    return
-            task = self._ledger.write(
-                lambda c: seal(c, self._keyring, self._ledger.now_micros(), sweep=sweep), units=()
-            )
-            task.result()
+                is_due = sweep or is_news(connection)
+            if is_due:
+                now = self._ledger.now_micros
+                self._ledger.write(lambda c: seal(c, self._keyring, now(), sweep=sweep), units=()).result()
             if self._daily is not None:
                 self._daily()
         except Exception as error:  # noqa: BLE001  # a full disk now: the rows wait, the next round tries again
-            _log.warning("records wait for their seal: %s", type(error).__name__)
+            if not self._waiting:  # once, not each second of a long night
+                _log.warning("records wait for their seal: %s", type(error).__name__)
+            self._waiting = True
+        else:
+            self._waiting = False
 
 
 class DailyExport:

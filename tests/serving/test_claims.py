@@ -265,3 +265,25 @@ def ask_some(office: Office, n: int) -> list[str]:
         told_ = ask(office, f"C{number:07d}", channels=("sms",))
         found += [str(choice.contact_id) for choice in told_.choices]
     return found
+
+
+@pytest.mark.parametrize("method", ["decision", "why"])
+def test_p25_a_channel_key_reads_no_record_of_another_channels_contact(office: Office, method: str) -> None:
+    """Mutant: without the check any channel key read any record, inputs and all."""
+    one = ask(office)
+    own, other = one.channel, "call" if one.channel != "call" else "sms"
+    read = getattr(office, method)
+    assert read(one.decision_id, call(who=Principal(f"{own}-gate", Role.CHANNEL)))
+    with pytest.raises(Forbidden, match="its own channel only"):
+        read(one.decision_id, call(who=Principal(f"{other}-desk", Role.CHANNEL)))
+    for role in (Role.COMPLIANCE, Role.ADMIN):
+        assert read(one.decision_id, call(who=Principal("reader", role)))
+
+
+def test_p25_what_was_known_and_other_channels_cells_are_not_for_a_channel_key(office: Office) -> None:
+    silent = ask(office, "NOBODY").decision_id
+    one = ask(office)
+    key = call(who=Principal(f"{one.channel}-gate", Role.CHANNEL))
+    assert office.decision(one.decision_id, call()).inputs and office.decision(one.decision_id, key).inputs == {}
+    assert {cell.channel for cell in office.why(one.decision_id, key).cells} == {one.channel}
+    assert office.decision(silent, key).inputs == {}

@@ -11,10 +11,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from serving.ledger.book import Ledger, unit_of
+from serving.ledger.keyring import Keyring
 from serving.ledger.migrations import upgrade
 from serving.ledger.migrations.upgrade import bring_up_to_date
+from serving.ledger.records import find
 from serving.ledger.schema import HEAD, Statement, metadata
-from serving.ledger.writer import LedgerError
+from serving.ledger.seal import seal
+from serving.ledger.writer import SIMULATED, LedgerError
+from tests import sealed_ledger
 
 MIGRATIONS = upgrade.SCRIPTS
 MODULES = ("book", "lifecycle", "records", "idempotency", "keys", "events", "consents",
@@ -154,3 +159,40 @@ def test_strict_tables_refuse_a_text_where_an_instant_belongs(tmp_path: Path) ->
     _migrate(tmp_path / "nbo.db")
     with pytest.raises(Exception, match="cannot store TEXT value in INTEGER column"):
         _rows(tmp_path / "nbo.db", "INSERT INTO outcomes VALUES ('c', 'opened', 'noon', 1)")
+
+
+FILLED = """
+INSERT INTO units (customer_id, unit_id) VALUES ('C1', 'H1');
+INSERT INTO decisions (decision_id, customer_id, unit_id, as_of, inputs, result, reasons, terms, revisions, recorded_at, row_sha256, sealed)
+ VALUES ('d1', 'C1', 'H1', 17, {blob}, {blob}, '[]', 'ab', '{{}}', 18, '00', NULL);
+INSERT INTO consents (consent_id, customer_id, purpose, channel, state, at, received_at) VALUES ('s1', 'C1', 'marketing', 'sms', 'granted', 1, 2)
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_filled_ledger_of_the_first_release_is_migrated_and_sealed(tmp_path: Path, database: str) -> None:
+    """0001 -> today, with rows: nothing is lost, and what was recorded before there were seals is sealed."""
+    server = sealed_ledger._server() if database == "postgresql" else sealed_ledger._file(tmp_path / "nbo.db")
+    with server as url:
+        engine = create_engine(url, connect_args={"isolation_level": None} if database == "sqlite" else {})
+        if database == "sqlite":
+            event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+        first = tmp_path / "first"
+        (first / "versions").mkdir(parents=True)
+        for name in ("env.py", "versions/0001_first_tables.py"):
+            (first / name).write_text((MIGRATIONS / name).read_text())
+        bring_up_to_date(engine, first, "0001")
+        with engine.begin() as connection:
+            for statement in FILLED.format(blob="X'7b7d'" if database == "sqlite" else "'\\x7b7d'").strip().split(";"):
+                connection.exec_driver_sql(statement)
+        bring_up_to_date(engine)
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        engine.dispose()
+        with Ledger.open(url, lambda: sealed_ledger.NOW, b"s", bounds=SIMULATED) as ledger:
+            keyring = Keyring(tmp_path / "keyring.json", b"s" * 32)
+            made = ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), sweep=True)).result(30)
+            assert made is not None and made.leaves == 2
+            with ledger.read() as connection:
+                row = find(connection, "d1")
+                assert row is not None and row.inputs == b"{}" and unit_of(connection, ["C1"]) == {"C1": "H1"}
