@@ -409,7 +409,7 @@ def test_opening_and_reading_do_not_wait_for_somebody_who_writes(path: Path) -> 
     _open(path).close()
     with sqlite3.connect(path, isolation_level=None) as raw:
         raw.execute("BEGIN IMMEDIATE")
-        raw.execute("INSERT INTO units VALUES ('C1', 'H1')")
+        raw.execute("INSERT INTO units (customer_id, unit_id) VALUES ('C1', 'H1')")
         with _open(path) as ledger, ledger.read() as connection:
             assert unit_of(connection, ["C1"]) == {"C1": "C1"}
         raw.execute("COMMIT")

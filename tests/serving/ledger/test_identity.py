@@ -113,7 +113,7 @@ def slow(base: dict[str, str], links: set[tuple[str, str]]) -> tuple[dict[str, s
 IDS = "ABCDEF"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries({c: st.sampled_from(["H1", "H2", c]) for c in IDS}),
     st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS), st.booleans()), max_size=8),
