@@ -262,12 +262,12 @@ def _persist_expiry(naive: Naive, customers: list[str]) -> None:
                 c.state, c.why = "closed", "expired"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_p01_p03_p11_p12_p20_p30_the_ledger_does_what_the_naive_one_does(tmp_path: Path, seed: int) -> None:
     simulate(f"sqlite:///{tmp_path / 'nbo.db'}", seed, 250)
 
 
-@pytest.mark.parametrize("seed", range(100, 102))
+@pytest.mark.parametrize("seed", range(100, 101))
 def test_p01_p03_the_ledger_on_postgresql_does_what_the_naive_one_does(seed: int) -> None:
     with database() as url:
         simulate(url, seed, 250)

@@ -245,8 +245,8 @@ def _kills(
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_p02_p03_p04_kills_over_the_road_of_every_route(tmp_path: Path, warm: Engine, kind: str) -> None:
-    """The short form: every 61st place before or after a statement; then all is asked again under the same keys."""
-    number, differing, bad = _kills(tmp_path, warm, kind, 61)
+    """The short form: every 97th place before or after a statement; then all is asked again under the same keys."""
+    number, differing, bad = _kills(tmp_path, warm, kind, 97)
     assert number > 200 and differing == 0 and bad == []
 
 
