@@ -178,6 +178,7 @@ def _story(home: Home, listed: PlanAnswer) -> list[StoryStep]:
 
 
 CALLER = Principal("app-demo", Role.CHANNEL)
+OFFICER = Principal("compliance-demo", Role.COMPLIANCE)  # sees every channel
 
 
 def _tell(home: Home, at: datetime, told: tuple[EventKind, int, int]) -> None:
@@ -197,7 +198,7 @@ def _ask(home: Home, at: datetime) -> tuple[str, str]:
         answer = DecisionResponse.model_validate_json(
             office.decide(DecisionRequest(customer_id=HERO), call).result().body
         )
-        cells = office.why(answer.decision_id, call).cells
+        cells = office.why(answer.decision_id, Call(OFFICER, "GET /v1/decisions/{decision_id}/why")).cells
     closed = sorted(
         {
             reason

@@ -247,8 +247,10 @@ def test_p22_a_bad_row_is_quarantined_and_counted_and_the_rest_goes_through(
         out_.write(table(file.removesuffix(".csv"), row).splitlines()[1] + "\n")
     code, out, _ = run("--home", bank, "import", "tables", source, "--json")
     told = one_object(out)
-    assert code == 0 and told["rejected"] == 1 and len(told["lines"]) == 1
-    [line] = told["lines"]
+    assert code == 0 and told["rejected"] == 1
+    [line] = [
+        line for line in told["lines"] if "quarantined" in line
+    ]  # the others say how unlike the last import it is
     assert reason in line and file in line and "1" in line, line
     name = file.removesuffix(".csv")
     report = told["report"]["tables"][name]

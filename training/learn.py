@@ -1,7 +1,8 @@
 """Learn one part of a bundle: candidates side by side, the better one served.
 
 TRAIN fits, TUNE stops, CALIBRATE fits the probabilities; TUNE and CALIBRATE together (positives
-are few) choose between LightGBM and its baselines; TEST only measures. For serving, what was chosen is
+are few) choose between LightGBM and its baselines; TEST measures, and may take the choice back: what it
+does not surely show to rank gives way to the next simpler candidate. For serving, what was chosen is
 then fitted once more on all ripe rows, the latest included, with the settings, the number of trees and
 the calibration of the model that was measured: the figures of a run are of that one.
 """
@@ -13,7 +14,7 @@ import numpy as np
 from training.bundle import PartNote
 from training.calibration import Calibrator, fit_calibrator
 from training.dataset import Dataset, Slice
-from training.evaluate import Metrics, auc, evaluate
+from training.evaluate import Metrics, auc, auc_interval, evaluate, gain_interval
 from training.logistic import RECENCY_FREQUENCY, fit_logistic
 from training.scorer import (
     BoosterScorer,
@@ -67,10 +68,37 @@ def learn_part(data: Dataset, parameters: Parameters, seed: int, *, refit: bool 
     areas = {name: auc(trial.label, p, trial.weight) for name, p in scores.items()}
     # The order of the dictionary is from simple to rich, and max keeps the first of equals.
     order = {name: (areas[name] or 0.0) if any(areas.values()) else float(name == "logistic") for name in candidates}
-    served = max(order, key=lambda name: order[name])
-    note = _note(data, served, candidates[served], positives, seed)
+    chosen = max(order, key=lambda name: order[name])
+    candidates["constant"] = _rate(data)
+    served, why = _held(data, candidates, chosen, seed)
+    note = _note(data, served, candidates[served], positives, seed).model_copy(update={"note": why})
     scorer = _refitted(data, candidates[served], parameters, seed, served) if refit else candidates[served]
     return Learned(served, scorer, candidates, note)
+
+
+def _held(data: Dataset, candidates: dict[str, Candidate], chosen: str, seed: int) -> tuple[str, str]:
+    """The chosen candidate if TEST bears it out, else the next simpler one, and the sentence why.
+
+    It must surely rank better than chance, and LightGBM must not surely rank worse than the logistic
+    model (95 % intervals over customers). The ladder only leads down, to the rate for everybody; where TEST
+    holds one class nothing can be said, and the gate decides.
+    """
+    test, why = data.slice(Slice.TEST), ""
+    for name in (chosen, *(n for n in ("logistic", "constant") if n != chosen)):
+        if name == "constant" or not 0 < test.label.sum() < len(test.label):
+            return name, why
+        p = candidates[name].predict(test.matrix)
+        own = auc_interval(test.label, p, test.owners, seed, test.weight)
+        if not (own.low or 0.0) > 0.5:
+            why = f"{name} does not surely rank better than chance on the latest slice"
+            continue
+        simpler = candidates["logistic"].predict(test.matrix)
+        gain = gain_interval(test.label, p, simpler, test.owners, seed, test.weight)
+        if name == "lightgbm" and gain.high is not None and gain.high < 0:
+            why = f"{name} surely ranks worse than logistic on the latest slice"
+            continue
+        return name, why
+    return "constant", why
 
 
 def _refitted(data: Dataset, chosen: Candidate, parameters: Parameters, seed: int, served: str) -> Candidate:
@@ -116,18 +144,20 @@ def _calibrated(data: Dataset, scorer: BoosterScorer | LogisticScorer) -> Candid
 
 
 def _constant(data: Dataset, positives: int) -> Learned:
+    scorer = _rate(data)
+    note = _note(data, "constant", scorer, positives, 0).model_copy(update={"note": scorer.model.why})
+    return Learned("constant", scorer, {"constant": scorer}, note)
+
+
+def _rate(data: Dataset) -> ConstantScorer:
+    """The rate before TEST for everybody."""
     seen = data.slice(Slice.TRAIN, Slice.TUNE, Slice.CALIBRATE)
     seen = seen if len(seen.label) else data
     label = seen.label
-    p = round(float(np.average(label, weights=seen.weight)), 6)
-    n = int(label.sum())
-    found = (
-        "no positives" if n == 0 else "only positives" if n == len(label) else f"{positives} positives to learn from"
-    )
+    p, n = round(float(np.average(label, weights=seen.weight)), 6), int(label.sum())
+    found = "no positives" if n == 0 else "only positives" if n == len(label) else f"{n} positives to learn from"
     why = f"{found} in {len(label)} rows: everybody gets the rate {p:g}"
-    scorer = ConstantScorer(data.names, ConstantModel(p=p, why=why))
-    note = _note(data, "constant", scorer, positives, 0).model_copy(update={"note": why})
-    return Learned("constant", scorer, {"constant": scorer}, note)
+    return ConstantScorer(data.names, ConstantModel(p=p, why=why))
 
 
 def _note(data: Dataset, served: str, scorer: Candidate, positives: int, seed: int) -> PartNote:

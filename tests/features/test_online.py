@@ -22,7 +22,7 @@ CHANNELS = ("all", "sms", "email", "call")
 def ledger() -> sa.Connection:
     connection = sa.create_engine("sqlite://").connect()
     for table in ("events (event_id, customer_id, kind, amount_minor, currency, balance_after_minor, booked_at,"
-                  " recorded_at, received_at)",
+                  " recorded_at, received_at, transaction_id)",
                   "consents (consent_id, customer_id, purpose, channel, state, source, wording, at, received_at)"):  # fmt: skip
         connection.execute(sa.text(f"CREATE TABLE {table}"))
     return connection

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import nbo
 from serving.decisionlog import chances, export_log
 from serving.ledger.book import micros
 from serving.ledger.outcomes import accept
+from serving.ledger.records import find
 from serving.ledger.schema import decisions
 from serving.office import Office
 from tests.home import Clock, ask, copied, office_at
@@ -74,11 +76,13 @@ def test_young_decisions_have_no_reward(decided: tuple[Office, Clock]) -> None:
 def test_a_record_that_says_another_probability_is_left_out(decided: tuple[Office, Clock], tmp_path: Path) -> None:
     """The mutant: a log whose p_chosen is not what the engine drew with."""
     office, clock = decided
+    vault = office.engine.vault
     with office.ledger._writing.connect() as connection:
-        text = connection.exec_driver_sql("SELECT decision_id, result FROM decisions WHERE reasons = '[]'").fetchall()
-        name, result = text[0]
-        wrong = result.decode().replace('"p_chosen":1.0', '"p_chosen":0.5').replace('"p_chosen":0.9', '"p_chosen":0.5')
-        connection.execute(decisions.update().where(decisions.c.decision_id == name).values(result=wrong.encode()))
+        [name] = connection.exec_driver_sql("SELECT decision_id FROM decisions WHERE reasons = '[]' LIMIT 1").fetchone()
+        row = vault.opened(connection, find(connection, name))
+        wrong = row.result.replace(b'"p_chosen":1.0', b'"p_chosen":0.5').replace(b'"p_chosen":0.9', b'"p_chosen":0.5')
+        result = vault.closed(connection, replace(row, result=wrong)).result
+        connection.execute(decisions.update().where(decisions.c.decision_id == name).values(result=result))
         found = export_log(office.engine, connection, 0, micros(clock.now))
         connection.rollback()
     assert found.left_out["the recorded probability does not come out again"] == 1

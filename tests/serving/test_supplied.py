@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import nbo
 from features.home import Home
-from rules.arbitrate import matrix
+from rules.worth import matrix
 from serving.engine import Engine
 from serving.lists.batch import chunks, read_inputs
 from serving.office import open_ledger

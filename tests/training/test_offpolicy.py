@@ -16,12 +16,12 @@ def sample(seed: int, n_units: int = 700, per_unit: int = 3) -> Sample:
     return Sample(log["unit"], log["reward"], log["p_log"], log["p_policy"], log["q_chosen"], log["q_policy"])
 
 
-def coverage(seeds: range, change: Change = lambda s: s) -> dict[str, float]:
+def coverage(seeds: range, change: Change = lambda s: s, n_units: int = 700) -> dict[str, float]:
     """Share of simulations whose interval covers the truth, by method; a refused one covers nothing."""
     hits = dict.fromkeys(("ips", "snips", "dr"), 0)
     for seed in seeds:
         try:
-            values = value_of(change(sample(seed))).values
+            values = value_of(change(sample(seed, n_units))).values
         except SupportError:
             continue
         for name, found in values.items():
@@ -80,9 +80,9 @@ def test_wrong_probabilities_are_caught(wrong: Change) -> None:
 
 
 def test_a_log_said_to_be_uniform_does_not_cover() -> None:
-    """A mutant whose weights happen to average 1: the coverage test catches it, and the table's own check does."""
+    """A mutant whose weights happen to average 1: in longer logs its bias shows, and the table's own check sees it."""
     uniform: Change = lambda s: replace(s, p_log=np.full_like(s.p_log, 0.25))
-    assert coverage(range(40), uniform)["ips"] < 0.5
+    assert coverage(range(40), uniform, 14_000)["ips"] < 0.5 < 0.9 < coverage(range(40), n_units=14_000)["ips"]
 
 
 def test_too_few_effective_decisions() -> None:

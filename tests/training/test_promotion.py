@@ -116,15 +116,17 @@ def test_p23_rollback_of_value_brings_the_former_tiers_back(new_home: Callable[[
         sha = write_tiers(home.models, tier_table(people, np.asarray(contribution) * 1e5, ValueModel(), END))
         parts: dict[str, Part] = {"value": ValueFormula(("purchase_sum_365d",), ValueModel())}
         manifest = small_manifest("value", parts, metrics={}).model_copy(update={"dataset": sha})
-        registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(2, 1)), {"turn": number}, {})
+        registry.log(
+            write_bundle(home.path / "drafts", manifest, parts, draw_matrix(2, 2)[:, :1]), {"turn": number}, {}
+        )
     tiers: list[list[str | None]] = []
     for step in (lambda: promote(home, "value", "1", registry), lambda: promote(home, "value", "2", registry),
                  lambda: rollback(home, "value", registry)):  # fmt: skip
         step()
         models = Models.load(home.models)
         tiers.append([models.tier(who) for who in ("A", "B", "C", "stranger")])
-    assert tiers[0] == tiers[2] == ["base", "high", "top", None]
-    assert tiers[1] == ["top", "high", "base", None]
+    assert tiers[0] == tiers[2] == ["base", "middle", "top", None]
+    assert tiers[1] == ["top", "middle", "base", None]
 
 
 def test_p07_tiers_that_are_damaged_are_null_and_silence_nothing(live: Path) -> None:
