@@ -5,6 +5,7 @@ decision reads. So the row is written as the body of an Arrow IPC message whose 
 changes, and Arrow makes the whole batch of it in one call.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,12 +133,34 @@ class OneRow:
         batch = ipc.read_record_batch(pa.py_buffer(self._head + body), self._schema)
         return pa.Table.from_batches([batch])
 
+    @property
+    def vector_names(self) -> list[str]:
+        """What stands in `vector`: numbers, then flags."""
+        return [*self.numbers, *self.flags]
+
+    def vector(self, row: Row) -> npt.NDArray[np.float64]:
+        """Numbers and flags of a row, (n,): flags 0 and 1, NaN null."""
+        n_numbers = len(self.numbers)
+        found = np.empty(n_numbers + len(self.flags))
+        found[:n_numbers] = row.numbers[:n_numbers]
+        found[n_numbers:] = _FLAGS[row.flags]
+        return found
+
+    def read(self, table: pa.Table, place: int) -> Row:
+        """One row of a table of the schema, as plain values; `table` says the same the other way."""
+        numbers = [math.nan if (v := table.column(name)[place].as_py()) is None else v for name in self.numbers]
+        flags = [2 if (v := table.column(name)[place].as_py()) is None else int(v) for name in self.flags]
+        return Row(numbers, np.array(flags, np.int8), [table.column(name)[place].as_py() for name in self.texts])
+
     @staticmethod
     def fits(row: Row) -> bool:
         """Whether every text of the row has room in the message."""
         return all(
             text is None or len(text) <= TEXT_BYTES // 4 or len(text.encode()) <= TEXT_BYTES for text in row.texts
         )
+
+
+_FLAGS = np.array([0.0, 1.0, np.nan])
 
 
 def _block(text: str, known: dict[str, bytes] = {}) -> bytes:  # noqa: B006  # a memory

@@ -10,12 +10,12 @@ import polars as pl
 import pyarrow as pa
 import sqlalchemy
 
-from features.base import Base, OneRow
+from features.base import Base, OneRow, Row
 from features.build import Builder
 from features.carried import CARRIED
 from features.compute import VIEWS, finished, passes
 from features.feed import Progress
-from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, read_heard
+from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, ConsentRow, EventRow, read_heard
 from features.home import Home
 from features.online import Online
 from features.overlay import overlaid
@@ -58,7 +58,7 @@ class FeatureStore:
                 pa.field("as_of", INSTANT)]  # fmt: skip
         return pa.schema([*keys, *(feature.field for feature in self.declared)])
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """Hash of the declared features with all their metadata."""
         return hashlib.sha256(self.schema.serialize().to_pybytes()).hexdigest()
@@ -128,49 +128,71 @@ class FeatureStore:
         Raises:
             StoreError: There is no snapshot at or before `at`.
         """
+        snapshot = self._readable(base, at)
+        events, consents = self._heard(snapshot, customer_ids, at, connection)
+        if len(customer_ids) <= FEW:
+            rows = self._rolled(snapshot, customer_ids, at, events, consents)
+            if all(map(OneRow.fits, rows)):
+                tables = [self.one_row.table(row, _micros(at)) for row in rows]
+                return pa.concat_tables(tables) if tables else self.schema.empty_table()
+        heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
+        words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
+        return self._overlay(snapshot.rows(customer_ids), at, heard, words)
+
+    def latest_row(self, customer_id: str, at: datetime, connection: sqlalchemy.Connection | None) -> Row | None:
+        """What `latest` says of one customer, as plain values in the order of `one_row`; None: not in the base.
+
+        `as_of` is not among them: it is `at`.
+        """
+        snapshot, one = self._readable(None, at), (customer_id,)
+        rows = self._rolled(snapshot, one, at, *self._heard(snapshot, one, at, connection))
+        return rows[0] if rows else None
+
+    def _readable(self, base: Snapshot | None, at: datetime) -> Snapshot:
         snapshot = base or self.newest(at)
         if snapshot is None:
             raise StoreError(f"`{self._home.features}` holds no snapshot; run nbo features build")
         if fault := self.fault(snapshot):
             raise StoreError(fault)
-        moment, since = _micros(at), _micros(snapshot.as_of)
-        events, consents = read_heard(
-            connection, customer_ids, since, self._online.reach(since), moment
-        ) if customer_ids else ([], [])  # fmt: skip
-        if len(customer_ids) <= FEW:
-            rows, tables = self._base(snapshot), list[pa.Table]()
-            for customer in customer_ids:
-                place = rows.find(customer)
-                if place is None:
-                    continue
-                row = rows.read(place)
-                if not OneRow.fits(row):
-                    break
-                mine = events if len(customer_ids) == 1 else [e for e in events if e[1] == customer]
-                said = consents if len(customer_ids) == 1 else [c for c in consents if c[0] == customer]
-                self._online.roll(row, place, rows, since, moment, mine, said)
-                tables.append(self._one_row.table(row, moment))
-            else:
-                return (
-                    tables[0] if len(tables) == 1 else pa.concat_tables(tables) if tables else self.schema.empty_table()
-                )
-        heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
-        words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
-        return self._overlay(snapshot.rows(customer_ids), at, heard, words)
+        return snapshot
+
+    def _heard(self, snapshot: Snapshot, customer_ids: Sequence[str], at: datetime,
+               connection: sqlalchemy.Connection | None) -> tuple[list[EventRow], list[ConsentRow]]:  # fmt: skip
+        if not customer_ids:
+            return [], []
+        since = _micros(snapshot.as_of)
+        return read_heard(connection, customer_ids, since, self._online.reach(since), _micros(at))
+
+    def _rolled(self, snapshot: Snapshot, customer_ids: Sequence[str], at: datetime, events: Sequence[EventRow],
+                consents: Sequence[ConsentRow]) -> list[Row]:  # fmt: skip
+        """The rows of those the base holds, one by one brought up to `at`."""
+        base, moment, since = self._base(snapshot), _micros(at), _micros(snapshot.as_of)
+        rows: list[Row] = []
+        for customer in customer_ids:
+            place = base.find(customer)
+            if place is None:
+                continue
+            row, one = base.read(place), len(customer_ids) == 1
+            mine = events if one else [e for e in events if e[1] == customer]
+            said = consents if one else [c for c in consents if c[0] == customer]
+            self._online.roll(row, place, base, since, moment, mine, said)
+            rows.append(row)
+        return rows
 
     def _base(self, snapshot: Snapshot) -> Base:
         if self._read is None or self._read[0] is not snapshot:
-            one = self._one_row
+            one = self.one_row
             self._read = snapshot, Base(snapshot.table, self._online.numbers, one.flags, one.texts)
         return self._read[1]
 
     @cached_property
-    def _one_row(self) -> OneRow:
+    def one_row(self) -> OneRow:
+        """The order of the values of `latest_row`, and the table they make."""
         return OneRow(self.schema)
 
     @cached_property
     def _online(self) -> Online:
-        return Online(self._one_row, self._source)
+        return Online(self.one_row, self._source)
 
     def fault(self, snapshot: Snapshot) -> str | None:
         """Why a snapshot cannot be read with today's views, one line; None: it can."""

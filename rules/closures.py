@@ -133,6 +133,16 @@ class Plain:
         self._domains = [(f.name, frozenset(d)) for f in rest if pa.types.is_string(f.type) and (d := domain_of(f))]
         self._names = [*self.floats, *self.others]
 
+    def one(self, values: Mapping[str, Any]) -> Plainly:
+        """The plain row of one customer from his values by name, NaN or None where not known."""
+        row = {name: None if (v := values[name]) != v else v for name in self._names}
+        for name in self._whole:
+            row[name] = None if row[name] is None else float(row[name])
+        for name, domain in self._domains:
+            if row[name] not in domain:
+                row[name] = None
+        return row
+
     def rows(self, columns: Mapping[str, pa.Array], n: int) -> list[Plainly]:
         """Plain rows of columns of n values; what `Reader.rows` says of a batch of them."""
         floats = [columns[name].to_pylist() for name in self.floats]

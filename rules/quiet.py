@@ -7,7 +7,7 @@ need no special case. A rule for some weekdays only ("no calls on Sunday") is qu
 
 from collections import defaultdict
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -103,6 +103,16 @@ def clock_state(zones: pa.Array, instants: pa.Array, holidays: frozenset[date] =
         "local_weekday": pa.array((day + EPOCH_WEEKDAY - 1) % 7 + 1.0, mask=unknown),
         "is_holiday": pa.array(off, mask=unknown),
     }
+
+
+@lru_cache(maxsize=4096)
+def clock_at(
+    zone: str | None, minute: int, holidays: frozenset[date] = frozenset()
+) -> dict[str, date | float | bool | None]:
+    """What `clock_state` says of one instant, given as the minute since 1970 in UTC; not to be written to."""
+    instants = pa.array([minute * MINUTE_MICROS]).cast(pa.timestamp("us", "UTC"))
+    told = clock_state(pa.array([zone], pa.string()), instants, holidays)
+    return {name: column[0].as_py() for name, column in told.items()}
 
 
 def _local_minutes(minutes: np.ndarray, zone: ZoneInfo) -> np.ndarray:

@@ -5,7 +5,7 @@ is UNKNOWN closes them for its layer's `..._unknown`. Two ways to the same bits:
 rows, masks for many (a test ties them).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from rules.closures import Reader, Row
 from rules.draws import share_of
 from rules.errors import SchemaError
 from rules.masks import ALL_BITS, Bits, Masks, packed, unpacked
-from rules.program import DIRECTIONS
+from rules.program import DIRECTIONS, Program
 from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.terms import Terms
 from rules.types import CUSTOMERS
@@ -114,27 +114,40 @@ def row_facts(part: pa.RecordBatch, terms: Terms) -> list[RowFact]:
 
 
 def _few(customers: pa.RecordBatch, terms: Terms, plain: Sequence[Row], found: Suppressed) -> None:
-    program, facts = terms.program, row_facts(customers, terms)
+    facts, width = row_facts(customers, terms), found.packed.shape[1]
     for place, (row, direction) in enumerate(zip(plain, customers.column("direction").to_pylist(), strict=True)):
-        if (conditions := program.closures.get(direction)) is None:
-            continue
-        by_rank: dict[int, int] = {}
-        for condition, reason, unknown, cells in conditions:
-            truth = condition(row)
-            if truth is not False:
-                rank = reason if truth else unknown
-                by_rank[rank] = by_rank.get(rank, 0) | cells
-        for rank, cells, rows in facts:
-            if rows[place]:
-                by_rank[rank] = by_rank.get(rank, 0) | cells
-        shut, seen = 0, 0
-        for rank in sorted(by_rank):
-            if shut != program.full and (shut | by_rank[rank]) == program.full:
-                found.decisive[place] = rank
-            shut |= by_rank[rank]
-            seen |= 1 << rank
-        found.reasons[place] = seen
-        found.packed[place] = np.frombuffer((program.full ^ shut).to_bytes(found.packed.shape[1], "little"), np.uint8)
+        closed = closed_row(terms.program, row, direction, [(f.rank, f.cells) for f in facts if f.rows[place]])
+        found.packed[place] = np.frombuffer(closed.open.to_bytes(width, "little"), np.uint8)
+        found.reasons[place], found.decisive[place] = closed.reasons, closed.decisive
+
+
+class ClosedRow(NamedTuple):
+    """What `Suppressed` says of one customer: open cells and reasons as bit sets, the decisive rank or -1."""
+
+    open: int
+    reasons: int
+    decisive: int
+
+
+def closed_row(program: Program, row: Row, direction: str, facts: Iterable[tuple[int, int]]) -> ClosedRow:
+    """Close the cells of one customer by the rules of his direction and by facts: (rank, cells)."""
+    if (conditions := program.closures.get(direction)) is None:
+        return ClosedRow(0, 0, -1)  # neither outbound nor inbound: all closed, and no rule says why
+    by_rank: dict[int, int] = {}
+    for condition, reason, unknown, cells in conditions:
+        truth = condition(row)
+        if truth is not False:
+            rank = reason if truth else unknown
+            by_rank[rank] = by_rank.get(rank, 0) | cells
+    for rank, cells in facts:
+        by_rank[rank] = by_rank.get(rank, 0) | cells
+    full, shut, seen, decisive = program.full, 0, 0, -1
+    for rank in sorted(by_rank):
+        if shut != full and (shut | by_rank[rank]) == full:
+            decisive = rank
+        shut |= by_rank[rank]
+        seen |= 1 << rank
+    return ClosedRow(full ^ shut, seen, decisive)
 
 
 Where = slice | np.ndarray | None  # of the cells; None: all

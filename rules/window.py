@@ -44,6 +44,12 @@ def cut_windows(terms: Terms, zones: pa.Array, cell: np.ndarray, after: np.ndarr
     return found
 
 
+def cut_window(terms: Terms, zone: str | None, cell: int, after: int, before: int) -> int:
+    """What `cut_windows` says of one contact."""
+    kind = terms.program.clock_kind[cell]
+    return before if kind < 0 else _ends(terms, zone, kind, after, before)
+
+
 def _ends(terms: Terms, zone: str | None, kind: int, after: int, before: int) -> int:
     if zone is None:
         return before
@@ -73,4 +79,4 @@ def _edges(zone: str, day: int, conditions: tuple[Node, ...], holidays: frozense
     return tuple(sorted(found))
 
 
-__all__ = ["cut_windows"]
+__all__ = ["cut_window", "cut_windows"]

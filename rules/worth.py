@@ -8,6 +8,9 @@
 Every step is one float64 operation in this order, so that one row and a million give equal bits.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 
@@ -27,29 +30,65 @@ def matrix(scores: pa.RecordBatch, name: str) -> np.ndarray:
     return table
 
 
+class Scored(NamedTuple):
+    """SCORES of some customers as numbers, NaN where null: lists (n, n_offers) or (n, n_channels), singles (n,)."""
+
+    p_interest: np.ndarray
+    p_organic: np.ndarray
+    p_reach: np.ndarray
+    p_harm: np.ndarray
+    p_churn: np.ndarray
+    lifetime_value_minor: np.ndarray
+
+
 def all_cells(scores: pa.RecordBatch, terms: Terms, rows: np.ndarray) -> np.ndarray:
     """(n_rows, n_cells) float64, rounded; NaN where a score the value needs is null."""
-    offers, channels = terms.catalogue.offers, terms.catalogue.channels
-    lifetime, churn = (numbers(scores.column(name))[rows] for name in ("lifetime_value_minor", "p_churn"))
-    margin = np.repeat([float(o.margin_minor) for o in offers], len(channels))
-    cost = np.tile([float(c.cost_minor) for c in channels], len(offers))
+    lists = (matrix(scores, name)[rows] for name in Scored._fields[:4])
+    singles = (numbers(scores.column(name))[rows] for name in Scored._fields[4:])
+    return worth_of(Scored(*lists, *singles), terms)
+
+
+def worth_of(scored: Scored, terms: Terms) -> np.ndarray:
+    """(n, n_cells) float64, rounded; NaN where a score the value needs is null."""
+    of = _constants(terms)
+    lifetime = scored.lifetime_value_minor[:, None]
     with np.errstate(invalid="ignore", over="ignore"):
-        reach = np.tile(matrix(scores, "p_reach")[rows], (1, len(offers)))
-        accept = np.repeat(matrix(scores, "p_interest")[rows], len(channels), axis=1)
+        reach = scored.p_reach[:, of.channel]
+        accept = scored.p_interest[:, of.offer]
         accept *= reach
-        value = np.repeat(matrix(scores, "p_organic")[rows], len(channels), axis=1)
+        value = scored.p_organic[:, of.offer]
         value *= reach
         np.subtract(accept, value, out=value)
-        value *= margin
-        value -= cost
-        value -= np.tile(matrix(scores, "p_harm")[rows] * lifetime[:, None], (1, len(offers)))
-        for place, offer in enumerate(offers):
-            if offer.save_rate is not None:
-                cells = slice(place * len(channels), (place + 1) * len(channels))
-                value[:, cells] += accept[:, cells] * (churn * lifetime * offer.save_rate)[:, None]
-        if any(o.lever != 1.0 for o in offers):
-            value *= np.repeat([o.lever for o in offers], len(channels))
+        value *= of.margin
+        value -= of.cost
+        value -= (scored.p_harm * lifetime)[:, of.channel]
+        for cells, save_rate in of.saves:
+            value[:, cells] += accept[:, cells] * (scored.p_churn[:, None] * lifetime * save_rate)
+        if of.lever is not None:
+            value *= of.lever
     return rounded(value)
+
+
+class _Constants(NamedTuple):
+    """What the catalogue says of each cell, (n_cells,). saves: the cells of each retention offer, and its save rate."""
+
+    offer: np.ndarray
+    channel: np.ndarray
+    margin: np.ndarray
+    cost: np.ndarray
+    saves: tuple[tuple[slice, float], ...]
+    lever: np.ndarray | None
+
+
+@lru_cache(maxsize=32)
+def _constants(terms: Terms) -> _Constants:
+    offers, channels = terms.catalogue.offers, terms.catalogue.channels
+    offer, channel = np.divmod(np.arange(terms.catalogue.n_cells), len(channels))
+    saves = tuple((slice(place * len(channels), (place + 1) * len(channels)), each.save_rate)
+                  for place, each in enumerate(offers) if each.save_rate is not None)  # fmt: skip
+    lever = np.repeat([o.lever for o in offers], len(channels)) if any(o.lever != 1.0 for o in offers) else None
+    return _Constants(offer, channel, np.array([float(o.margin_minor) for o in offers])[offer],
+                      np.array([float(c.cost_minor) for c in channels])[channel], saves, lever)  # fmt: skip
 
 
 def rounded(value: np.ndarray) -> np.ndarray:
@@ -102,4 +141,4 @@ class CellByCell:
         return np.rint(value, out=value) if self.tame else rounded(value)
 
 
-__all__ = ["BEYOND", "CellByCell", "all_cells", "matrix", "rounded"]
+__all__ = ["BEYOND", "CellByCell", "Scored", "all_cells", "matrix", "rounded", "worth_of"]

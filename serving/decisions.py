@@ -6,28 +6,27 @@ same key can never make a second contact.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sqlalchemy.engine import Connection
 
-from rules.arbitrate import Values, cell_values
-from rules.decide import decide
+from rules.alone import DecidedAlone, decide_alone, ranked
 from rules.reasons import ReasonCode
-from rules.suppress import suppress
 from rules.terms import Terms
-from rules.types import CUSTOMERS
+from rules.worth import Scored
 from serving.engine import Engine
 from serving.http.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
 from serving.ledger.book import ContactRow, claim, micros, reserve
 from serving.ledger.lifecycle import State, expire_unit
 from serving.ledger.records import DecisionRow, record
 from serving.ledger.switches import paused
-from serving.rows import OUTBOUND_VALID, Asked, online_rows
+from serving.plainrow import online_row
+from serving.rows import OUTBOUND_VALID, Asked
+from training.score import SINGLES
 
 INBOUND_VALID = timedelta(minutes=30)
 
@@ -52,26 +51,25 @@ def decide_one(
     terms = engine.terms(at, paused(connection))
     problems = engine.problems(at)
     asked = Asked(request.customer_id, request.direction.value, request.channels)
-    known = online_rows(engine, terms, connection, [asked], at)
+    known = online_row(engine, terms, connection, asked, at)
     if known is None:
         answer = _silence(engine, request, decision_id, at, terms, bool(problems))
         return Decided(answer, None, b"{}", terms)
-    customers, rows = known
-    kept: list[pa.RecordBatch] = []
+    kept: list[Scored] = []
 
-    def score(rows: pa.RecordBatch, open_: np.ndarray) -> pa.RecordBatch:
-        kept.append(engine.score(rows, open_, degraded=bool(problems)))
+    def score(open_: np.ndarray) -> Scored:
+        kept.append(engine.score_one(known.who.unit_id, known.features, open_, degraded=bool(problems)))
         return kept[0]
 
-    row = decide(customers, terms, score, rows).to_pylist()[0]
-    choices = _choices(engine, terms, customers, kept[0], row, request.top)
+    found = decide_alone(known.who, terms, score)
+    choices, row = _choices(engine, terms, kept[0], found, request.top), found.decision
     answer = DecisionResponse(
         decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),
         offer_id=choices[0].offer_id if choices else None, channel=choices[0].channel if choices else None,
         reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
         tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms), assumptions=engine.assumptions, degraded=bool(problems),
         expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
-    return Decided(answer, row, stored_inputs(terms, customers, kept[0]), terms)
+    return Decided(answer, row, stored_inputs(known.inputs, kept[0], degraded=bool(problems)), terms)
 
 
 def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> DecisionResponse:
@@ -110,11 +108,14 @@ def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
     return "d" + hashlib.sha256(json.dumps([principal, route, key, place]).encode()).hexdigest()[:31]
 
 
-def stored_inputs(terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch) -> bytes:
+def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool) -> bytes:
     """What decide read of one customer, as canonical JSON: CUSTOMERS and state columns, and SCORES."""
-    names = [*CUSTOMERS.names, *terms.state_schema.names]
-    row = {name: _plain(customers.column(name)[0].as_py()) for name in names}
-    return canonical({"customers": row, "scores": scores.to_pylist()[0]})
+    scores: dict[str, Any] = dict.fromkeys(Scored._fields)
+    if not degraded:
+        for name, part in zip(Scored._fields, scored, strict=True):
+            known = [None if v != v else v for v in part.reshape(-1).tolist()]  # noqa: PLR0124  # NaN is null
+            scores[name] = known[0] if name in SINGLES else known
+    return canonical({"customers": inputs, "scores": scores})
 
 
 def canonical(value: Any) -> bytes:
@@ -134,30 +135,24 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _choices(
-    engine: Engine, terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch, row: dict[str, Any], top: int
-) -> list[Choice]:
+def _choices(engine: Engine, terms: Terms, scored: Scored, found: DecidedAlone, top: int) -> list[Choice]:
+    row = found.decision
     if row["offer_id"] is None:
         return []
-    n_channels, values = len(terms.catalogue.channels), cell_values(scores, terms)
-    chosen = [terms.catalogue.cell(row["offer_id"], row["channel"])]
+    n_channels, cell = len(terms.catalogue.channels), terms.catalogue.cell(row["offer_id"], row["channel"])
+    chosen = [(cell, row["expected_value_minor"])]
     if top > 1:  # one choice was decided already; ranking the others costs as much again
-        for cell in _ranked(terms, customers, values):
-            if len(chosen) < top and cell // n_channels not in {c // n_channels for c in chosen}:
-                chosen.append(cell)  # one choice per offer: the same thing twice is no choice
-    return [_choice(engine, terms, scores, cell, int(values.minor[0, cell]), row) for cell in chosen]
+        for cell, value in ranked(found, terms):
+            if len(chosen) < top and cell // n_channels not in {c // n_channels for c, _ in chosen}:
+                chosen.append((cell, value))  # one choice per offer: the same thing twice is no choice
+    return [_choice(engine, terms, scored, cell, value, row) for cell, value in chosen]
 
 
-def _ranked(terms: Terms, customers: pa.RecordBatch, values: Values) -> list[int]:
-    good = np.flatnonzero(suppress(customers, terms).open[0] & values.known[0] & (values.minor[0] > 0))
-    return sorted(good.tolist(), key=lambda cell: (-int(values.minor[0, cell]), cell))
-
-
-def _choice(engine: Engine, terms: Terms, scores: pa.RecordBatch, cell: int, value: int, row: dict[str, Any]) -> Choice:
+def _choice(engine: Engine, terms: Terms, scored: Scored, cell: int, value: int, row: dict[str, Any]) -> Choice:
     place, where = divmod(cell, len(terms.catalogue.channels))
     offer, channel = terms.catalogue.offers[place], terms.catalogue.channels[where]
-    interest, reach = scores.column("p_interest")[0].as_py()[place], scores.column("p_reach")[0].as_py()[where]
-    return Choice(contact_id=None, offer_id=offer.id, channel=channel.id, treatment=terms.catalogue.treatment(offer.id, channel.id),
+    interest, reach = float(scored.p_interest[0, place]), float(scored.p_reach[0, where])
+    return Choice(contact_id=None, offer_id=offer.id, channel=channel.id, treatment=terms.treatments[cell],
                   send_after=row["send_after"], send_before=row["send_before"], expected_value_minor=value,
                   p_accept=interest * reach, why=why_words(engine, offer.title, interest, reach, value))  # fmt: skip
 

@@ -13,17 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.base import Row
 from features.home import Home
 from features.store import FeatureStore, Snapshot
 from rules.catalogue import Catalogue, load_catalogue
 from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
 from rules.types import scores_schema
+from rules.worth import Scored
 from serving.campaign import Campaign, CampaignError, load_campaigns
 from serving.ledger.keyring import Keyring
 from serving.ledger.vault import Vault
 from training.challenger import Duel, read_challenges
+from training.encode import RowEncoder
 from training.errors import BundleError
+from training.inputs import RowInputs, row_encoders
 from training.score import Models
 from training.supplied import NOTHING_SUPPLIED, Supplied
 
@@ -144,6 +148,37 @@ class Engine:
         families = [o.family for o in self.catalogue.offers]
         scores = (self.duel or self.models).score(customers, open_, offers, families, channels)
         return self.supplied.over(scores, customers, families)
+
+    def score_one(self, unit: str, row: Row, open_: np.ndarray, degraded: bool = False) -> Scored:
+        """What `score` says of one customer of that unit, as numbers. row: as FeatureStore.latest_row gives it."""
+        offers, families, channels = self._items
+        if degraded:
+            wide = ((1, len(offers)), (1, len(offers)), (1, len(channels)), (1, len(channels)), (1,), (1,))
+            return Scored(*(np.full(shape, np.nan) for shape in wide))
+        inputs = RowInputs(self._encoders, self.store.one_row.vector(row), row.texts)
+        if self.duel is not None:
+            found = self.duel.scored(inputs, unit, open_, offers, families, channels)
+        else:
+            found = self.models.scored(inputs, open_, offers, families, channels)
+        if self.supplied.tables:
+            customer = row.texts[self.store.one_row.texts.index("customer_id")] or ""
+            found["p_interest"] = self.supplied.over_one(found["p_interest"], customer, families)
+        return Scored(**found)
+
+    @cached_property
+    def _items(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Offers, their families, channels, in the catalogue's order."""
+        offers = self.catalogue.offers
+        return (
+            tuple(o.id for o in offers),
+            tuple(o.family for o in offers),
+            tuple(c.id for c in self.catalogue.channels),
+        )
+
+    @cached_property
+    def _encoders(self) -> dict[str, RowEncoder]:
+        one, rival = self.store.one_row, self.duel.challengers.bundles.values() if self.duel else ()
+        return row_encoders([*self.models.bundles.values(), *rival], one.vector_names, one.texts)
 
     def revisions(self, at: datetime, terms: Terms) -> dict[str, str]:
         """What decides: terms, policy, catalogue, snapshot and each model -> revision."""

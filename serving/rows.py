@@ -60,7 +60,7 @@ def online_rows(
     everyone = names + [other for others in aliases.values() for other in others if other not in names]
     features = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
     said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone))
-    features = _with_objections(features, said)
+    features = with_objections(features, said)
     if aliases:
         persons = [(name, *others) for name, others in aliases.items()]
         features = shared(features, persons, certain_groups(connection, everyone))
@@ -71,14 +71,16 @@ def online_rows(
         return None
     units = unit_of(connection, [a.customer_id for a in asked])
     window = (micros(at), micros(at))
-    state = _online_state(engine, terms, connection, asked, units, aliases, (window[0], micros(at + OUTBOUND_VALID)))
+    states = ledger_state(engine, terms, connection, asked, units, aliases, (window[0], micros(at + OUTBOUND_VALID)))
+    fields = terms.policy.state_fields(engine.catalogue)
+    state = {f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if f.name in states[0]}
     outbound = [a.direction == "outbound" for a in asked]
     instants = pa.array([at] * len(asked), INSTANT)
     fixed = {
         "customer_id": pa.array([a.customer_id for a in asked], pa.string()),
         "unit_id": pa.array([units[a.customer_id] for a in asked], pa.string()), "as_of": instants,
         "direction": pa.array([a.direction for a in asked], pa.string()),
-        "channels": pa.array([_bits(engine, a.channels) for a in asked], pa.uint64()),
+        "channels": pa.array([channel_bits(engine, a.channels) for a in asked], pa.uint64()),
         "send_after": pa.array([at if out else None for out in outbound], INSTANT),
         "send_before": pa.array([at + OUTBOUND_VALID if out else None for out in outbound], INSTANT),
     }  # fmt: skip
@@ -97,7 +99,7 @@ def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa
     words = ledger["consents"].filter(pc.less_equal(ledger["consents"].column("at"), micros(at)))
     words = words.filter(pc.equal(words.column("purpose"), "profiling")).select(WORD)
     person = ledger["persons"]
-    features = _with_objections(features, zip(*(column.to_pylist() for column in words.columns), strict=True), person)
+    features = with_objections(features, zip(*(column.to_pylist() for column in words.columns), strict=True), person)
     who = pa.table({"customer_id": as_persons(features.column("customer_id"), person), "unit_id": features.column("unit_id"),
                     "send_after": send_after, "send_before": send_before})  # fmt: skip
     contacts, outcomes, suppressions = (
@@ -138,8 +140,9 @@ def _schema(engine: Engine, terms: Terms) -> pa.Schema:
     return pa.schema([fields[name] for name in names])
 
 
-def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
-                  aliases: dict[str, tuple[str, ...]], window: tuple[int, int]) -> dict[str, pa.Array]:  # fmt: skip
+def ledger_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
+                  aliases: dict[str, tuple[str, ...]], window: tuple[int, int]) -> list[dict[str, float]]:  # fmt: skip
+    """The ledger's state columns of each of those asked for."""
     since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
     contacts: dict[str, list[ContactFact]] = defaultdict(list)
     for row in contacts_of_units(connection, names, since):
@@ -164,10 +167,7 @@ def _online_state(engine: Engine, terms: Terms, connection: Connection, asked: S
         span = window if a.direction == "outbound" else (window[0], window[0])
         states.append(customer_state(terms.policy, engine.catalogue, a.customer_id, span, own,
                                      [fact for one in ids for fact in answers[one]], [fact for one in ids for fact in stretches[one]]))  # fmt: skip
-    fields = terms.policy.state_fields(engine.catalogue)
-    return {
-        f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if states and f.name in states[0]
-    }
+    return states
 
 
 def as_persons(customers: pa.ChunkedArray, persons: pa.Table) -> pa.ChunkedArray:
@@ -186,18 +186,14 @@ def _of_persons(table: pa.Table, persons: pa.Table) -> pa.Table:
 WORD = ["customer_id", "purpose", "channel", "state", "at"]
 
 
-def _with_objections(
+def with_objections(
     features: pa.Table, said: Iterable[tuple[str, str, str, str, int]], persons: pa.Table | None = None
 ) -> pa.Table:
     """The features, `no_profiling` for those whose last word on profiling, on any channel, was no.
 
     persons: customer_id, person_id of those with other ids, who object for all of them.
     """
-    last: dict[tuple[str, str], str] = {}
-    for customer, purpose, channel, state, _ in sorted(said, key=lambda word: word[-1]):
-        if purpose == "profiling":
-            last[customer, channel] = state
-    objectors = sorted({customer for (customer, _), state in last.items() if state != "granted"})
+    objectors = objectors_among(said)
     place = features.schema.get_field_index("no_profiling")
     if not objectors or place < 0:
         return features
@@ -208,7 +204,17 @@ def _with_objections(
     return features.set_column(place, features.schema.field(place), pc.if_else(objects, True, features.column(place)))
 
 
-def _bits(engine: Engine, channels: tuple[str, ...] | None) -> int | None:
+def objectors_among(said: Iterable[tuple[str, str, str, str, int]]) -> list[str]:
+    """Whose last word on profiling, on any channel, was no."""
+    last: dict[tuple[str, str], str] = {}
+    for customer, purpose, channel, state, _ in sorted(said, key=lambda word: word[-1]):
+        if purpose == "profiling":
+            last[customer, channel] = state
+    return sorted({customer for (customer, _), state in last.items() if state != "granted"})
+
+
+def channel_bits(engine: Engine, channels: tuple[str, ...] | None) -> int | None:
+    """The channels as CUSTOMERS has them, one bit each."""
     if channels is None:
         return None
     return int(np.bitwise_or.reduce([np.uint64(1 << engine.catalogue.channel_index[c]) for c in channels]))

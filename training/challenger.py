@@ -19,7 +19,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.bundle import read_bundle
+from training.encode import Matrix
 from training.errors import BundleError
+from training.inputs import Inputs
 from training.score import Models
 
 _WORD = 2.0**64
@@ -83,6 +85,17 @@ class Duel:
             for column in _COLUMNS[name]:
                 columns[column] = pa.concat_arrays([scores.column(column), rival.column(column)]).take(rows)
         return pa.RecordBatch.from_arrays([columns[name] for name in scores.schema.names], schema=scores.schema)
+
+    def scored(self, inputs: Inputs, unit: str, open: npt.NDArray[np.bool_], offers: Sequence[str],
+               families: Sequence[str], channels: Sequence[str]) -> dict[str, Matrix]:  # fmt: skip
+        """What `score` says of one customer of that unit, as numbers; see Models.scored."""
+        scores = self.champions.scored(inputs, open, offers, families, channels)
+        mine = [name for name, challenge in self.challenges.items()
+                if in_challenge(self.secret, name, challenge.season, [unit], challenge.share)[0]]  # fmt: skip
+        if mine:
+            rival = self.challengers.scored(inputs, open, offers, families, channels)
+            scores |= {column: rival[column] for name in mine for column in _COLUMNS[name]}
+        return scores
 
 
 def read_challenges(models: Path) -> dict[str, Challenge]:

@@ -67,6 +67,37 @@ def encode(table: pa.Table | pa.RecordBatch, features: Sequence[Feature]) -> Mat
     return matrix
 
 
+class RowEncoder:
+    """Fills the matrix of one customer from plain values in an order known beforehand; says what `encode` says."""
+
+    def __init__(self, features: Sequence[Feature], numbers: Sequence[str], texts: Sequence[str]) -> None:
+        """numbers, texts: names of the values that `matrix` is given; ScoreError where a feature is not among them."""
+        number_at, text_at = ({name: place for place, name in enumerate(names)} for names in (numbers, texts))
+        into, taken = list[int](), list[int]()
+        self._codes: list[tuple[int, int, dict[str | None, float]]] = []
+        self._width = len(features)
+        for place, feature in enumerate(features):
+            among = text_at if feature.kind == "enum" else number_at
+            if feature.name not in among:
+                raise ScoreError(f"column `{feature.name}` is missing; build the features again or retrain")
+            if feature.kind == "enum":
+                codes: dict[str | None, float] = {value: float(code) for code, value in enumerate(feature.domain)}
+                self._codes.append((place, among[feature.name], codes))
+            else:
+                into.append(place)
+                taken.append(among[feature.name])
+        self._into, self._taken = np.array(into, np.intp), np.array(taken, np.intp)
+
+    def matrix(self, numbers: Matrix, texts: Sequence[str | None]) -> Matrix:
+        """(1, n_features) float64. numbers: flags among them as 0 and 1, NaN where null."""
+        row = np.full(self._width, np.nan)
+        row[self._into] = numbers[self._taken]
+        for place, source, codes in self._codes:
+            row[place] = codes.get(texts[source], np.nan)
+        row[~np.isfinite(row)] = np.nan
+        return row[None]
+
+
 def categorical_places(features: Sequence[Feature]) -> list[int]:
     """Which columns of the matrix hold codes and not quantities."""
     return [place for place, feature in enumerate(features) if feature.kind == "enum"]

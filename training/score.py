@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from training.bundle import POOLED, Bundle, Part, load_bundle, verify_bundle
-from training.encode import Matrix, encode
+from training.encode import Matrix
 from training.errors import BundleError, ScoreError
+from training.inputs import BatchInputs, Inputs
 from training.probe import ensure_probed
 from training.scorer import BoosterScorer
 from training.tiers import Tiers
@@ -25,6 +26,8 @@ from training.tiers import Tiers
 NAMES = ("interest", "reach", "harm", "churn", "value")
 OPTIONAL = ("organic",)  # may be missing: then NO_HOLDOUT is said, and nothing is silenced
 ALL_NAMES = (*NAMES, *OPTIONAL)
+LISTS = ("p_interest", "p_organic", "p_reach", "p_harm")  # of SCORES, one number an offer or channel
+SINGLES = ("p_churn", "lifetime_value_minor")
 NO_HOLDOUT = "no randomised holdout to learn from: what customers do unasked (p_organic) counts as 0"
 FROM_HOLDOUT = "what customers do unasked (p_organic) is learned from those drawn never to be contacted"
 
@@ -98,54 +101,77 @@ class Models:
         Raises:
             ScoreError: A feature column is missing or `open` has another shape.
         """
-        n, cells = customers.num_rows, len(offers) * len(channels)
+        found = self.scored(BatchInputs(customers), open, offers, families, channels)
+        columns: list[Any] = [*(_lists(found[name]) for name in LISTS), *(_nullable(found[name]) for name in SINGLES)]
+        return pa.RecordBatch.from_arrays(columns, schema=_schema(len(offers), len(channels)))
+
+    def scored(self, inputs: Inputs, open: npt.NDArray[np.bool_], offers: Sequence[str], families: Sequence[str],
+               channels: Sequence[str]) -> dict[str, Matrix]:  # fmt: skip
+        """What `score` says as numbers: column of SCORES -> (n, k) or (n,) float64, NaN where it is null."""
+        n, cells = inputs.n, len(offers) * len(channels)
         if open.shape != (n, cells) or len(families) != len(offers):
             raise ScoreError(f"open cells are {open.shape}, expected {(n, cells)}; pass the catalogue's order")
         grid = open.reshape(n, len(offers), len(channels))
-        inputs = _Inputs(customers)
-        on_offer, on_channel = (
-            np.logical_or.reduce(grid, axis=2),
-            np.logical_or.reduce(grid, axis=1),
-        )
-        interest = self._listed("interest", inputs, offers, on_offer)
-        columns: list[Any] = [
-            _lists(interest), _lists(self._organic(inputs, offers, on_offer)),
-            _lists(self._listed("reach", inputs, channels, on_channel)),
-            _lists(self._listed("harm", inputs, channels, on_channel)),
-            _nullable(self._single("churn", inputs)), _nullable(self._single("value", inputs)),
-        ]  # fmt: skip
-        return pa.RecordBatch.from_arrays(columns, schema=_schema(len(offers), len(channels)))
+        on_offer, on_channel = np.logical_or.reduce(grid, axis=2), np.logical_or.reduce(grid, axis=1)
+        return {
+            "p_interest": self._listed("interest", inputs, offers, on_offer),
+            "p_organic": self._organic(inputs, offers, on_offer),
+            "p_reach": self._listed("reach", inputs, channels, on_channel),
+            "p_harm": self._listed("harm", inputs, channels, on_channel),
+            "p_churn": self._single("churn", inputs), "lifetime_value_minor": self._single("value", inputs),
+        }  # fmt: skip
 
-    def _listed(self, name: str, inputs: "_Inputs", items: Sequence[str],
-                wanted: npt.NDArray[np.bool_]) -> Matrix:  # fmt: skip
+    def _listed(self, name: str, inputs: Inputs, items: Sequence[str], wanted: npt.NDArray[np.bool_]) -> Matrix:
         scores = np.full(wanted.shape, np.nan)
         bundle = self.bundles.get(name)
-        if bundle is None:
+        if bundle is None or not wanted.any():
             return scores
-        matrix = inputs.matrix(bundle)
-        pooled = [place for place, item in enumerate(items) if item not in bundle.parts]
-        for place in sorted(set(range(len(items))) - set(pooled)):
+        matrix, (own, pooled, codes) = inputs.matrix(bundle), self._places(bundle, tuple(items))
+        for place in own:
             rows = np.flatnonzero(wanted[:, place])
-            scores[rows, place] = _part(bundle, items[place]).predict(_taken(matrix, rows))
+            if len(rows):
+                scores[rows, place] = _part(bundle, items[place]).predict(_taken(matrix, rows))
         # One call for all pooled items: online, a call costs more than its rows.
         rows, places = np.nonzero(wanted[:, pooled])
         if len(rows):
-            codes = context_codes(bundle, [items[place] for place in pooled])[places]
-            scores[rows, np.asarray(pooled)[places]] = predict_pooled(bundle, matrix[rows], codes)
+            scores[rows, pooled[places]] = predict_pooled(bundle, matrix[rows], codes[places])
         return scores
 
-    def _organic(self, inputs: "_Inputs", offers: Sequence[str], wanted: npt.NDArray[np.bool_]) -> Matrix:
+    def _places(self, bundle: Bundle, items: tuple[str, ...]) -> "_Places":
+        """Where the items stand that have a part of their own, where those without, and the codes of these."""
+        key = bundle.sha256, items
+        if (found := self._known_places.get(key)) is None:
+            own = [place for place, item in enumerate(items) if item in bundle.parts]
+            pooled = np.array([place for place, item in enumerate(items) if item not in bundle.parts], np.intp)
+            found = own, pooled, context_codes(bundle, [items[place] for place in pooled])
+            self._known_places[key] = found
+        return found
+
+    @cached_property
+    def _known_places(self) -> dict[tuple[str, tuple[str, ...]], "_Places"]:
+        return {}
+
+    def _organic(self, inputs: Inputs, offers: Sequence[str], wanted: npt.NDArray[np.bool_]) -> Matrix:
         """0 without a model, and for offers that nobody can take unasked."""
         bundle = self.bundles.get("organic")
         if bundle is None:
             return np.zeros(wanted.shape)
-        known = ~np.isnan(context_codes(bundle, offers))
+        known = self._learned(bundle, tuple(offers))
         return np.nan_to_num(self._listed("organic", inputs, offers, wanted & known))
 
-    def _single(self, name: str, inputs: "_Inputs") -> Matrix:
+    def _learned(self, bundle: Bundle, offers: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+        if (found := self._known_offers.get((bundle.sha256, offers))) is None:
+            found = self._known_offers[bundle.sha256, offers] = ~np.isnan(context_codes(bundle, offers))
+        return found
+
+    @cached_property
+    def _known_offers(self) -> dict[tuple[str, tuple[str, ...]], npt.NDArray[np.bool_]]:
+        return {}
+
+    def _single(self, name: str, inputs: Inputs) -> Matrix:
         bundle = self.bundles.get(name)
         if bundle is None:
-            return np.full(inputs.customers.num_rows, np.nan)
+            return np.full(inputs.n, np.nan)
         return _part(bundle, name).predict(inputs.matrix(bundle))
 
 
@@ -166,6 +192,9 @@ def _part(bundle: Bundle, name: str) -> Part:
     if name not in bundle.parts:
         raise BundleError(f"bundle `{bundle.name}` has no part `{name}`; train and promote it again")
     return bundle.parts[name]
+
+
+_Places: TypeAlias = tuple[list[int], npt.NDArray[np.intp], Matrix]
 
 
 def _taken(matrix: Matrix, rows: npt.NDArray[np.intp]) -> Matrix:
@@ -189,20 +218,6 @@ def _plain(sha: object) -> str:
     if not isinstance(sha, str) or len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
         raise ValueError("not a sha256")
     return sha
-
-
-class _Inputs:
-    """One matrix per feature list, made once however many bundles share it."""
-
-    def __init__(self, customers: pa.RecordBatch | pa.Table) -> None:
-        self.customers = customers
-        self._made: dict[str, Matrix] = {}
-
-    def matrix(self, bundle: Bundle) -> Matrix:
-        made = self._made.get(bundle.inputs)
-        if made is None:
-            made = self._made[bundle.inputs] = encode(self.customers, bundle.manifest.features)
-        return made
 
 
 def _schema(n_offers: int, n_channels: int) -> pa.Schema:

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from training.encode import Matrix
 from training.errors import BundleError
 from training.scorer import rounded
 
@@ -82,6 +83,15 @@ class Supplied:
         made = pa.FixedSizeListArray.from_arrays(flat, wide)
         columns = [made if number == place else other for number, other in enumerate(scores.columns)]
         return pa.RecordBatch.from_arrays(columns, schema=scores.schema)
+
+    def over_one(self, p_interest: Matrix, customer_id: str, families: Sequence[str]) -> Matrix:
+        """What `over` says of one customer: (1, n_offers), NaN where null."""
+        p = p_interest.copy()
+        for family, table in self.tables.items():
+            mine = [offer for offer, of in enumerate(families) if of == family]
+            found = table.filter(pl.col("customer_id") == customer_id)["score"].to_numpy()
+            p[:, mine] = np.where(np.isnan(p[:, mine]), np.nan, found[0] if len(found) else np.nan)
+        return p
 
     @cached_property
     def _dated(self) -> dict[str, tuple[datetime, datetime]]:

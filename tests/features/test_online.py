@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from features.base import TEXT_BYTES
+from features.base import TEXT_BYTES, Row
 from features.intake import import_tables
 from features.store import FeatureStore, StoreError
 from features.tables import TRANSACTION_KINDS
@@ -90,7 +90,22 @@ def test_one_by_one_equals_all_at_once(tmp_path: Path, seed: int) -> None:
         for name in many.column_names:
             assert one_by_one[name].to_pylist() == many[name].to_pylist(), (name, hours)
         one_by_one.validate(full=True)
+        rows = [row for customer in ids if (row := store.latest_row(customer, at, connection)) is not None]
+        assert len(rows) == many.num_rows
+        for place, row in enumerate(rows):  # the plain row, and one read back from a table
+            assert plainly(store, row) == plainly(store, store.one_row.read(many, place))
+            assert plainly(store, row) == {
+                name: many[name][place].as_py() for name in many.column_names if name != "as_of"
+            }
         assert one_by_one["age_years"].null_count == many["age_years"].null_count > 0
+
+
+def plainly(store: FeatureStore, row: Row) -> dict[str, Any]:
+    one = store.one_row
+    numbers = {n: None if v != v else v for n, v in zip(one.numbers, row.numbers)}  # noqa: B905  # parts follow
+    flags = {n: None if v > 1 else bool(v) for n, v in zip(one.flags, row.flags, strict=True)}
+    every = numbers | flags | dict(zip(one.texts, row.texts, strict=True))
+    return {name: every[name] for name in store.schema.names if name != "as_of"}
 
 
 def withdrawal(tables: Tables, booked: datetime) -> dict[str, Any]:
