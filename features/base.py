@@ -30,6 +30,30 @@ class Row:
     texts: list[str | None]
 
 
+class SortedIds:
+    """A column of ids, found by bisection in Arrow's own memory. INVARIANT: sorted by their bytes."""
+
+    def __init__(self, column: "pa.ChunkedArray[Any]") -> None:
+        ids = _only_chunk(column.cast(pa.string()))  # polars writes large ones, whose offsets are wider
+        self._offsets = memoryview(ids.buffers()[1]).cast("i") if len(ids) else memoryview(b"")
+        self._bytes = memoryview(ids.buffers()[2] or b"") if len(ids) else memoryview(b"")
+        self._n_rows = len(ids)
+
+    def find(self, customer_id: str) -> int | None:
+        """The place of an id; None where it is not among them."""
+        wanted, low, high = customer_id.encode(), 0, self._n_rows
+        offsets, data = self._offsets, self._bytes
+        while low < high:
+            middle = (low + high) >> 1
+            if bytes(data[offsets[middle] : offsets[middle + 1]]) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self._n_rows and bytes(data[offsets[low] : offsets[low + 1]]) == wanted:
+            return low
+        return None
+
+
 class Base:
     """The rows of one snapshot, found by customer. Arrow's memory is mapped, not copied."""
 
@@ -38,24 +62,12 @@ class Base:
         self._numbers = [_doubles(self._table.column(name)) for name in numbers]
         self._flags = _flag_codes(self._table, flags)
         self._texts = [_coded(self._table.column(name)) for name in texts]
-        ids = _only_chunk(self._table.column("customer_id"))
-        self._offsets = memoryview(ids.buffers()[1]).cast("i") if len(ids) else memoryview(b"")
-        self._bytes = memoryview(ids.buffers()[2] or b"") if len(ids) else memoryview(b"")
-        self.n_rows = len(ids)
+        self._ids = SortedIds(self._table.column("customer_id"))
+        self.n_rows = len(self._table)
 
     def find(self, customer_id: str) -> int | None:
         """The row of a customer; None where the snapshot does not hold him."""
-        wanted, low, high = customer_id.encode(), 0, self.n_rows
-        offsets, data = self._offsets, self._bytes
-        while low < high:  # INVARIANT: rows are sorted by the bytes of customer_id
-            middle = (low + high) >> 1
-            if bytes(data[offsets[middle] : offsets[middle + 1]]) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        if low < self.n_rows and bytes(data[offsets[low] : offsets[low + 1]]) == wanted:
-            return low
-        return None
+        return self._ids.find(customer_id)
 
     def read(self, row: int) -> Row:
         """The values of a row, in the order of the names given to the constructor."""

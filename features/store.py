@@ -139,12 +139,13 @@ class FeatureStore:
         words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
         return self._overlay(snapshot.rows(customer_ids), at, heard, words)
 
-    def latest_row(self, customer_id: str, at: datetime, connection: sqlalchemy.Connection | None) -> Row | None:
+    def latest_row(self, customer_id: str, at: datetime, connection: sqlalchemy.Connection | None,
+                   base: Snapshot | None = None) -> Row | None:  # fmt: skip
         """What `latest` says of one customer, as plain values in the order of `one_row`; None: not in the base.
 
         `as_of` is not among them: it is `at`.
         """
-        snapshot, one = self._readable(None, at), (customer_id,)
+        snapshot, one = self._readable(base, at), (customer_id,)
         rows = self._rolled(snapshot, one, at, *self._heard(snapshot, one, at, connection))
         return rows[0] if rows else None
 

@@ -49,16 +49,17 @@ def decide_one(
     A customer no snapshot knows is silence for `regulatory_unknown`: nobody can say he consented.
     """
     terms = engine.terms(at, paused(connection))
-    problems = engine.problems(at)
+    snapshot = engine.snapshot(at)
+    degraded = bool(engine.problems(at, snapshot))
     asked = Asked(request.customer_id, request.direction.value, request.channels)
-    known = online_row(engine, terms, connection, asked, at)
+    known = online_row(engine, terms, connection, asked, at, snapshot)
     if known is None:
-        answer = _silence(engine, request, decision_id, at, terms, bool(problems))
+        answer = _silence(engine, request, decision_id, at, terms, degraded)
         return Decided(answer, None, b"{}", terms)
     kept: list[Scored] = []
 
     def score(open_: np.ndarray) -> Scored:
-        kept.append(engine.score_one(known.who.unit_id, known.features, open_, degraded=bool(problems)))
+        kept.append(engine.score_one(known.who.unit_id, known.features, open_, degraded=degraded))
         return kept[0]
 
     found = decide_alone(known.who, terms, score)
@@ -67,9 +68,9 @@ def decide_one(
         decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),
         offer_id=choices[0].offer_id if choices else None, channel=choices[0].channel if choices else None,
         reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
-        tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms), assumptions=engine.assumptions, degraded=bool(problems),
+        tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms, snapshot), assumptions=engine.assumptions, degraded=degraded,
         expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
-    return Decided(answer, row, stored_inputs(known.inputs, kept[0], degraded=bool(problems)), terms)
+    return Decided(answer, row, stored_inputs(known.inputs, kept[0], degraded=degraded), terms)
 
 
 def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> DecisionResponse:

@@ -123,14 +123,14 @@ class Engine:
         newest = self.store.newest(at)
         return None if newest is None or self.store.fault(newest) else newest
 
-    def problems(self, at: datetime) -> tuple[str, ...]:
-        """Why marketing must stay silent, one line each; empty: nothing is wrong."""
+    def problems(self, at: datetime, snapshot: Snapshot | None = None) -> tuple[str, ...]:
+        """Why marketing must stay silent, one line each; empty: nothing is wrong. snapshot: that of `at`, if at hand."""
         missing = tuple(f"no live model `{name}`; train and promote it" for name in self.models.missing)
-        return (*(self.damaged or missing), *self.supplied.problems(at), *self.staleness(at))
+        return (*(self.damaged or missing), *self.supplied.problems(at), *self.staleness(at, snapshot))
 
-    def staleness(self, at: datetime) -> tuple[str, ...]:
+    def staleness(self, at: datetime, snapshot: Snapshot | None = None) -> tuple[str, ...]:
         """Why the features cannot be trusted at an instant, one line; empty: they can."""
-        snapshot, age = self.snapshot(at), timedelta(hours=self.home.settings.snapshot_max_age_hours)
+        snapshot, age = snapshot or self.snapshot(at), timedelta(hours=self.home.settings.snapshot_max_age_hours)
         if snapshot is None:
             newest = self.store.newest(at)
             fault = newest and self.store.fault(newest)
@@ -180,12 +180,23 @@ class Engine:
         one, rival = self.store.one_row, self.duel.challengers.bundles.values() if self.duel else ()
         return row_encoders([*self.models.bundles.values(), *rival], one.vector_names, one.texts)
 
-    def revisions(self, at: datetime, terms: Terms) -> dict[str, str]:
+    def revisions(self, at: datetime, terms: Terms, snapshot: Snapshot | None = None) -> dict[str, str]:
         """What decides: terms, policy, catalogue, snapshot and each model -> revision."""
-        snapshot = self.snapshot(at)
-        return {"terms": terms.revision, "policy": self.policy.revision, "catalogue": self.catalogue.revision,
-                "features": self.store.revision, "snapshot": snapshot.path.stem if snapshot else "none",
-                **{f"model_{name}": sha for name, sha in self.models.revisions.items()},
+        snapshot = snapshot or self.snapshot(at)
+        return {
+            "terms": terms.revision,
+            **self._fixed,
+            "snapshot": snapshot.path.stem if snapshot else "none",
+            **self._scoring,
+        }
+
+    @cached_property
+    def _fixed(self) -> dict[str, str]:
+        return {"policy": self.policy.revision, "catalogue": self.catalogue.revision, "features": self.store.revision}
+
+    @cached_property
+    def _scoring(self) -> dict[str, str]:
+        return {**{f"model_{name}": sha for name, sha in self.models.revisions.items()},
                 **(self.duel.revisions if self.duel else {}), **self.supplied.revisions}  # fmt: skip
 
     @cached_property

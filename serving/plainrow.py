@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from features.base import Row
 from features.identity import shared
+from features.snapshot import Snapshot
 from rules.alone import Alone
 from rules.quiet import CLOCK, MINUTE_MICROS, clock_at
 from rules.terms import Terms
@@ -43,15 +44,14 @@ class PlainCustomer(NamedTuple):
     features: Row
 
 
-def online_row(
-    engine: Engine, terms: Terms, connection: Connection, asked: Asked, at: datetime
-) -> PlainCustomer | None:
+def online_row(engine: Engine, terms: Terms, connection: Connection, asked: Asked, at: datetime,
+               snapshot: Snapshot | None = None) -> PlainCustomer | None:  # fmt: skip
     """What `online_rows` says of one customer, without Arrow; null where there is no snapshot, or nobody knows him."""
-    if engine.snapshot(at) is None:
+    if (snapshot := snapshot or engine.snapshot(at)) is None:
         return None
     name = asked.customer_id
     aliases = aliases_of(connection, [name])
-    features = _features_of(engine, connection, name, aliases.get(name, ()), at)
+    features = _features_of(engine, connection, name, aliases.get(name, ()), at, snapshot)
     if features is None:
         return None
     units = unit_of(connection, [name])
@@ -108,18 +108,17 @@ def _plan(engine: Engine, terms: Terms) -> _Plan:
     return _Plan(engine, terms)
 
 
-def _features_of(
-    engine: Engine, connection: Connection, name: str, others: tuple[str, ...], at: datetime
-) -> Row | None:
+def _features_of(engine: Engine, connection: Connection, name: str, others: tuple[str, ...], at: datetime,
+                 snapshot: Snapshot) -> Row | None:  # fmt: skip
     """His features as of the instant after, with what he said of profiling and shares with his other ids."""
     said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, (name, *others)))
     if not others:
-        row, objectors = engine.store.latest_row(name, at + INSTANT_AFTER, connection), objectors_among(said)
+        row, objectors = engine.store.latest_row(name, at + INSTANT_AFTER, connection, snapshot), objectors_among(said)
         if row is not None and objectors and "no_profiling" in engine.store.one_row.flags:
             row.flags[engine.store.one_row.flags.index("no_profiling")] = 1
         return row
     everyone = [name, *others]
-    features = with_objections(engine.store.latest(everyone, at + INSTANT_AFTER, connection), said)
+    features = with_objections(engine.store.latest(everyone, at + INSTANT_AFTER, connection, snapshot), said)
     features = shared(features, [everyone], certain_groups(connection, everyone))
     names = features.column("customer_id").to_pylist()
     return engine.store.one_row.read(features, names.index(name)) if name in names else None

@@ -5,6 +5,7 @@ Source: Zadrozny and Elkan, Transforming classifier scores into accurate multicl
 estimates (2002); Platt, Probabilistic outputs for support vector machines (1999).
 """
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -37,10 +38,14 @@ class Calibrator(BaseModel):
     def apply(self, raw: Matrix) -> Matrix:
         """Probabilities in [0, 1], (n,), in the order of the raw scores."""
         if self.kind == "isotonic":
-            return np.interp(raw, self.x, self.y)
+            return np.interp(raw, *self._knots)
         if self.kind == "platt":
             return 1.0 / (1.0 + np.exp(-(self.slope * _logit(raw) + self.intercept)))
         return np.clip(raw, 0.0, 1.0)
+
+    @cached_property
+    def _knots(self) -> tuple[Matrix, Matrix]:
+        return np.asarray(self.x), np.asarray(self.y)
 
 
 def fit_calibrator(raw: Matrix, label: Matrix, weight: Matrix | None = None) -> Calibrator:
@@ -68,5 +73,5 @@ def _platt(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:
 
 
 def _logit(p: Matrix) -> Matrix:
-    inside = np.clip(p, _EDGE, 1 - _EDGE)
+    inside = np.minimum(np.maximum(p, _EDGE), 1 - _EDGE)
     return np.log(inside / (1 - inside))

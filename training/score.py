@@ -157,7 +157,8 @@ class Models:
         if bundle is None:
             return np.zeros(wanted.shape)
         known = self._learned(bundle, tuple(offers))
-        return np.nan_to_num(self._listed("organic", inputs, offers, wanted & known))
+        found = self._listed("organic", inputs, offers, wanted & known)
+        return np.where(np.isnan(found), 0.0, found)
 
     def _learned(self, bundle: Bundle, offers: tuple[str, ...]) -> npt.NDArray[np.bool_]:
         if (found := self._known_offers.get((bundle.sha256, offers))) is None:
@@ -185,7 +186,7 @@ def predict_pooled(bundle: Bundle, matrix: Matrix, codes: Matrix) -> Matrix:
     """Scores of the pooled part, (n,): row i for the offer or channel codes[i]."""
     part = _part(bundle, POOLED)
     has_code = len(part.features) > matrix.shape[1]
-    return part.predict(np.column_stack([matrix, codes]) if has_code else matrix)
+    return part.predict(np.concatenate([matrix, codes[:, None]], axis=1) if has_code else matrix)
 
 
 def _part(bundle: Bundle, name: str) -> Part:

@@ -12,7 +12,6 @@ stay out of the registry.
 """
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from features.base import SortedIds
 from training.atomic import write_atomically
 from training.encode import Matrix
 from training.value import ValueModel
@@ -81,7 +81,7 @@ class Tiers:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
-        self._ids: Any = table.column("customer_id").combine_chunks()
+        self._ids = SortedIds(table.column("customer_id"))
         self._tier: Any = table.column("tier").combine_chunks()
 
     @classmethod
@@ -97,16 +97,12 @@ class Tiers:
 
     def of(self, customer_ids: Sequence[str]) -> list[str | None]:
         """Each customer's tier; null: none is made of him, or he joined later."""
-        return [self._tier[place].as_py() if place is not None else None for place in map(self._place, customer_ids)]
+        return [self._tier[place].as_py() if place is not None else None for place in map(self._ids.find, customer_ids)]
 
     def row(self, customer_id: str) -> dict[str, Any] | None:
         """All that is said of one customer, with its date and the sentence why."""
-        place = self._place(customer_id)
+        place = self._ids.find(customer_id)
         return None if place is None else self._table.slice(place, 1).to_pylist()[0]
-
-    def _place(self, customer_id: str) -> int | None:
-        place = bisect_left(range(len(self._ids)), customer_id, key=lambda i: self._ids[i].as_py())
-        return place if place < len(self._ids) and self._ids[place].as_py() == customer_id else None
 
 
 def _file(models: Path, sha: str) -> Path:

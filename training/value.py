@@ -81,10 +81,13 @@ class ValueFormula:
     def contribution(self, matrix: Matrix) -> Matrix:
         """What a customer brings in a year, minor units of base currency, (n,); NaN: nothing is known of him."""
         balance, purchases, fees = (self._column(matrix, name) for name in VALUE_FEATURES)
-        unknown = np.isnan(balance) & np.isnan(purchases) & np.isnan(fees)
-        earned = self.model.interest_margin * np.maximum(np.nan_to_num(balance), 0.0)
-        earned = earned + self.model.interchange * np.abs(np.nan_to_num(purchases))
-        return np.where(unknown, np.nan, earned + np.abs(np.nan_to_num(fees)))
+        dark = [np.isnan(part) for part in (balance, purchases, fees)]
+        balance, purchases, fees = (
+            np.where(gone, 0.0, part) for gone, part in zip(dark, (balance, purchases, fees), strict=True)
+        )
+        earned = self.model.interest_margin * np.maximum(balance, 0.0)
+        earned = earned + self.model.interchange * np.abs(purchases)
+        return np.where(dark[0] & dark[1] & dark[2], np.nan, earned + np.abs(fees))
 
     def _column(self, matrix: Matrix, name: str) -> Matrix:
         if name not in self.features:
