@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from training.encode import Feature, encode, model_features
+from training.encode import Feature, RowEncoder, encode, model_features
 from training.errors import ScoreError
 
 FEATURES = (Feature(name="balance", kind="number"), Feature(name="holds", kind="flag"),
@@ -28,6 +28,20 @@ def test_one_row_is_encoded_like_the_row_among_many() -> None:
     many = encode(table, FEATURES)
     alone = np.vstack([encode(table.slice(i, 1), FEATURES) for i in range(len(table))])
     np.testing.assert_array_equal(alone, many)
+
+
+def test_a_plain_row_is_encoded_like_the_row_of_a_table() -> None:
+    table = rows(10).append_column("rate", pa.array([np.inf, 2.5, np.nan, -1.0] * 10))
+    features = (*FEATURES, Feature(name="rate", kind="number"))
+    encoder = RowEncoder(features, ["rate", "holds", "other", "balance"], ["language", "kind"])
+    for place, row in enumerate(table.to_pylist()):
+        numbers = [
+            np.nan if row.get(name) is None else float(row[name]) for name in ("rate", "holds", "other", "balance")
+        ]
+        found = encoder.matrix(np.array(numbers), ["zh", row["kind"]])
+        np.testing.assert_array_equal(found, encode(table.slice(place, 1), features))
+    with pytest.raises(ScoreError, match=r"^column `kind` is missing; build the features again or retrain$"):
+        RowEncoder(features, ["rate", "holds", "balance"], [])
 
 
 def test_infinity_is_unknown() -> None:
