@@ -121,9 +121,7 @@ def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool) 
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces; instants as ISO texts, NaN refused."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
-    ).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def _result(answer: DecisionResponse, row: dict[str, Any] | None) -> dict[str, Any]:
@@ -134,6 +132,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+)
 
 
 def _choices(engine: Engine, terms: Terms, scored: Scored, found: DecidedAlone, top: int) -> list[Choice]:
