@@ -3,58 +3,34 @@
 import getpass
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel
-from sqlalchemy.engine import Connection
 
 from features.home import Home
 from serving.backup import back_up, restore
 from serving.claims import instant
+from serving.commands.audit_verify import checked, pruned_before
+from serving.commands.audit_verify import verify_ as verify_command
 from serving.engine import keyring_of
 from serving.ledger.book import Ledger
 from serving.ledger.erasure import Erased, erase, hold, own_data
-from serving.ledger.export import HEAD_FILE, RECORDS_FILE, check_days, export_days
+from serving.ledger.export import HEAD_FILE, RECORDS_FILE, export_days
 from serving.ledger.journal import Entered, entries
 from serving.ledger.retention import DAY_MICROS, announce, plan_prune, prune_some, read_retention
 from serving.ledger.vault import Vault
-from serving.ledger.verify import Finding, Verified, verify
-from serving.lists.manifest import check_list
 from serving.office import open_ledger, reading_ledger
 from serving.sealer import seal_all
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
-TAIL_SHOWN = 20
 
 
 class RecordsError(ValueError):
     """The command was given what does not fit; one line."""
-
-
-class Found(BaseModel):
-    """One thing that is not what was sealed. what: `seal`, a kind of row, `export` or `list`."""
-
-    what: str
-    which: str
-    problem: str
-
-
-class VerifyAnswer(BaseModel):
-    """`nbo audit verify --json`. tail: rows no seal covers yet; head: keep it elsewhere, it ends the chain."""
-
-    whole: bool
-    seals: int
-    rows: int
-    pruned: int
-    head: str | None
-    tail: list[tuple[str, str]]
-    findings: list[Found]
-    list_sealed_by: int | None
 
 
 class SealAnswer(BaseModel):
@@ -98,37 +74,7 @@ class BackupAnswer(BaseModel):
     seals: int | None
 
 
-@app.command("verify")
-def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--list", help="Check this list's files too.")] = None,
-            as_json: Json = False) -> None:  # fmt: skip
-    """Check every record against its seal, the chain, the HMACs and the exported days; exit 1 on a changed byte."""
-    home = Home.open(context.obj)
-    with reading_ledger(home) as ledger, ledger.read() as connection:
-        answer = checked(home, connection, run)
-    lines = [f"{f.what} {f.which}: {f.problem}" for f in answer.findings]
-    lines += [(f"{'whole' if answer.whole else 'NOT WHOLE'}: {answer.seals:,} seals over {answer.rows:,} rows"
-              f"{f', {answer.pruned:,} pruned' if answer.pruned else ''}; head {answer.head or 'none yet'}")]  # fmt: skip
-    lines += [f"not sealed yet: {len(answer.tail):,} rows"] if answer.tail else []
-    lines += [f"  {kind} {row}" for kind, row in answer.tail[:TAIL_SHOWN]]
-    _say(answer, lines, as_json)
-    if not answer.whole:
-        raise typer.Exit(1)
-
-
-def checked(home: Home, connection: Connection, run: str | None = None) -> VerifyAnswer:
-    """Everything `verify` looks at; reads only."""
-    keyring = keyring_of(home)
-    found: Verified = verify(connection, keyring)
-    findings: list[Finding] = [
-        *found.findings,
-        *check_days(connection, keyring, home.path / "ledger", _pruned(connection)),
-    ]
-    sealed_by = None
-    if run is not None:
-        wrong, sealed_by = check_list(connection, home.lists, run)
-        findings += wrong
-    return VerifyAnswer(whole=not findings, seals=found.seals, rows=found.rows, pruned=found.pruned, head=found.head,
-                        tail=list(found.tail), findings=[Found(**asdict(one)) for one in findings], list_sealed_by=sealed_by)  # fmt: skip
+app.command("verify")(verify_command)
 
 
 @app.command("seal")
@@ -208,7 +154,7 @@ def prune_(context: typer.Context, dry_run: Annotated[bool, typer.Option("--dry-
             while ledger.write(lambda connection: prune_some(connection, retention, now), units=()).result():
                 pass
         with ledger.read() as connection:
-            days = _prune_days(home, _pruned(connection))
+            days = _prune_days(home, pruned_before(connection))
     answer = PruneAnswer(rows=counts, days=days, pruned=True)
     _say(answer, [f"pruned from {name}: {count:,}" for name, count in counts.items()], as_json)
 
@@ -260,12 +206,6 @@ def _read_erased(path: Path) -> list[str]:
         return [str(row["customer_id"]) for row in json.loads(path.read_bytes())["erased"]]
     except (ValueError, KeyError, TypeError):
         raise RecordsError(f"`{path}` is not what nbo audit erased prints; make it again") from None
-
-
-def _pruned(connection: Connection) -> int:
-    """Decisions sealed before this instant may be gone."""
-    told = [int(entry.body["sealed_before"]["decision"]) for entry in entries(connection, Entered.PRUNE)]
-    return max(told, default=0)
 
 
 def _prune_days(home: Home, before: int) -> list[str]:

@@ -1,5 +1,6 @@
 """The records' commands end to end: seal, verify, a flipped byte, erase, back up while serving, restore, rotate."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -8,12 +9,15 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
 from features.home import Home
 from serving.commands import keys
 from serving.commands.audit import ShowAnswer, app
+from serving.commands.audit_verify import VerifyAnswer
 from serving.commands.lists import make_list
 from serving.commands.records import (
     BackupAnswer,
@@ -21,10 +25,10 @@ from serving.commands.records import (
     HoldAnswer,
     PruneAnswer,
     SealAnswer,
-    VerifyAnswer,
 )
 from serving.ledger.journal import Entered, entries
 from serving.lists.files import read_manifest
+from serving.lists.manifest import enter_manifest
 from serving.lists.volume import VolumeError, volume
 from serving.office import Office, open_ledger
 from serving.sealer import Sealer
@@ -177,6 +181,40 @@ def test_a_batch_run_is_one_sealed_manifest(bank: Path, clock: Clock) -> None:
         assert [(f.what, f.which) for f in found] == [("list", plan.run)] and name in found[0].problem
         (folder / name).write_bytes(before)
     assert "never entered" in verified(bank, "--list", "nothing").findings[0].problem
+
+
+@pytest.mark.parametrize("column", ["gross_minor", "cell"])
+def test_p16_a_forged_table_of_cells_is_found_by_the_independent_checker(bank: Path, column: str) -> None:
+    """Also where the forger enters a manifest that fits: hashes hold then, and the proof does not."""
+    run_id = make_list(Home.open(bank), ["all_year"], NOW).run
+    assert verified(bank, "--list", run_id).whole
+    folder = bank / "lists" / run_id
+    forge(folder / "cells.parquet", column)
+    assert [f.problem for f in verified(bank, "--list", run_id).findings] == ["cells.parquet is not what was written"]
+    digest = hashlib.sha256((folder / "cells.parquet").read_bytes()).hexdigest()
+    manifest = read_manifest(folder)
+    fits = manifest.model_copy(update={"files": manifest.files | {"cells.parquet": digest}})
+    (folder / "manifest.json").write_text(fits.model_dump_json(indent=2))
+    with open_ledger(Home.open(bank)) as ledger:
+        assert enter_manifest(ledger, folder, "the forger")
+    found = verified(bank, "--list", run_id)
+    assert not found.whole and all(f.problem.startswith("certificate: ") for f in found.findings)
+    (folder / "certificate.json").write_text("{}")
+    manifest = fits.model_copy(update={"files": fits.files | {"certificate.json": hashlib.sha256(b"{}").hexdigest()}})
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2))
+    with open_ledger(Home.open(bank)) as ledger:
+        assert enter_manifest(ledger, folder, "the forger")
+    assert "cannot be checked" in verified(bank, "--list", run_id).findings[0].problem
+
+
+def forge(path: Path, column: str) -> None:
+    """Of the listed cells make others: worth twice as much, or somebody else's."""
+    table = pq.read_table(path).combine_chunks()
+    values = table.column(column).combine_chunks()
+    flat = [2 * v if column == "gross_minor" else 0 for v in values.flatten().to_pylist()]
+    forged = pa.ListArray.from_arrays(values.offsets, pa.array(flat, values.type.value_type))
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, table.schema.field(place), forged.cast(values.type)), path)
 
 
 def test_a_list_three_times_the_usual_waits_for_a_confirmation(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
