@@ -43,7 +43,7 @@ from serving.http.messages import (
     SwitchRequest,
 )  # fmt: skip
 from serving.ledger import idempotency, records
-from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches
+from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
@@ -152,7 +152,7 @@ class Office:
         """Whether the ledger takes a write, and how fresh the data are."""
         found: tuple[str, ...] = ()
         try:
-            self.ledger.write(lambda _: None, touches=NOTHING).result(timeout=2)
+            self.ledger.write(_probe, touches=NOTHING).result(timeout=2)
         except (LedgerError, TimeoutError) as error:
             found = (str(error) or "the ledger is busy",)
         at = self._now()
@@ -297,13 +297,20 @@ class Office:
     def _decide(
         self, connection: Connection, now: int, request: DecisionRequest, call: Call, place: int
     ) -> DecisionResponse:
+        engine = self.engine  # read once: it may be swapped while this runs
         for channel in request.channels or ():
-            if channel not in self.engine.catalogue.channel_index:
-                known = ", ".join(self.engine.catalogue.channel_index)
+            if channel not in engine.catalogue.channel_index:
+                known = ", ".join(engine.catalogue.channel_index)
                 raise Unprocessable(f"`channels` names one that is not in the catalogue; there are: {known}")
         decision_id = decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
-        decided = decide_one(self.engine, connection, request, decision_id, instant(now))
-        return commit(self.engine, connection, decided, now)
+        decided = decide_one(engine, connection, request, decision_id, instant(now))
+        return commit(engine, connection, decided, now)
+
+
+def _probe(connection: Connection) -> None:
+    """Write a row: a PostgreSQL server that was made read-only, or is full, still begins transactions."""
+    if connection.dialect.name == "postgresql":  # SQLite's transaction began with a write
+        write_meta(connection, "probe", "")
 
 
 def _readable(engine: Engine, connection: Connection, decision_id: str, call: Call) -> DecisionRow:
