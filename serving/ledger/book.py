@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 
 from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, ServerClock, micros
 from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
+from serving.ledger.journal import Entered, enter
 from serving.ledger.lifecycle import (
     COUNTING,
     TRANSITIONS,
@@ -43,7 +44,7 @@ from serving.ledger.lifecycle import (
     reserve_many,
     sent,
 )
-from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, unit_of
+from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, hold_clock, unit_of
 from serving.ledger.migrations.upgrade import bring_up_to_date, revision
 from serving.ledger.schema import HEAD, Statement, is_listed, meta, units
 from serving.ledger.writer import Writer
@@ -51,6 +52,7 @@ from serving.ledger.writer import Writer
 T = TypeVar("T")
 
 _GET_META = Statement(select(meta.c.value).where(meta.c.name == bindparam("name")))
+MARKS = "(SELECT value FROM meta WHERE name = 'last_seen'), (SELECT value FROM meta WHERE name = 'clock_resets')"
 _SET_META = Statement(insert(meta), "ON CONFLICT (name) DO UPDATE SET value = excluded.value")
 
 
@@ -141,42 +143,50 @@ class Ledger:
         return self._clock.now()
 
     def reset_clock(self, principal: str, reason: str) -> int:
-        """Believe the clock as it stands now, on an operator's word, and keep a record of that."""
-        with self.read() as connection:
-            seen = read_meta(connection, "last_seen")
+        """Believe the clock as it stands now, on an operator's word, and enter that into the journal.
+
+        Every other process goes on from there with its next transaction.
+        """
         now = self._clock.reset()
-        record = {"from": seen and int(seen), "principal": principal, "reason": reason}
-        forced = Writer(self._writing)  # the usual one asks the clock first, and would refuse
+        forced = Writer(self._writing, lock=hold_clock)  # the usual one asks the clock first, and would refuse
         try:
-            forced.submit(lambda connection: _record_reset(connection, now, record)).result()
+            forced.submit(lambda connection: _record_reset(connection, now, principal, reason)).result()
         finally:
             forced.close()
         return now
+
+    def check_clock(self, connection: Connection) -> int:
+        """The ledger's time beside what was seen last; ClockError on a jump. Writes nothing."""
+        seen = read_meta(connection, "last_seen")
+        if seen is not None:
+            self._clock.remember(int(seen), int(read_meta(connection, "clock_resets") or 0))
+        return self._clock.now()
 
     def _see(self, connection: Connection) -> None:
         """Start of each writing transaction: what time it is, on paper."""
         if connection.dialect.name == "postgresql":
             self._see_with_others(connection)
             return
-        seen = read_meta(connection, "last_seen")
+        seen, resets = connection.connection.cursor().execute(f"SELECT {MARKS}").fetchone()
         if seen is not None:
-            self._clock.remember(int(seen))
+            self._clock.remember(int(seen), int(resets or 0))
         # Always written: a transaction that begins has shown that the disk takes it.
         write_meta(connection, "last_seen", str(self._clock.now()))
 
     def _see_with_others(self, connection: Connection) -> None:
         """The same beside other workers: one of them writes it each second, and nobody waits for that row."""
         cursor: Any = connection.connection.cursor()
-        cursor.execute(f"SELECT {SERVER_MICROS}, (SELECT value FROM meta WHERE name = 'last_seen')")
-        told, seen = cursor.fetchone()
+        cursor.execute(f"SELECT {SERVER_MICROS}, {MARKS}")
+        told, seen, resets = cursor.fetchone()
         if self._server is not None:
             self._server.told(told)
         if seen is not None:
-            self._clock.remember(int(seen))
+            self._clock.remember(int(seen), int(resets or 0))
         now = self._clock.now()
         if seen is None or now - int(seen) > 1_000_000:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (CLOCK,))
-            if cursor.fetchone()[0]:
+            # An operator may have reset the clock since `seen` was read: then that stands.
+            if cursor.fetchone()[0] and read_meta(connection, "clock_resets") == resets:
                 write_meta(connection, "last_seen", str(now))
 
 
@@ -205,9 +215,11 @@ def write_meta(connection: Connection, name: str, value: str) -> None:
     _SET_META.run(connection, name=name, value=value)
 
 
-def _record_reset(connection: Connection, now: int, record: dict[str, Any]) -> None:
+def _record_reset(connection: Connection, now: int, principal: str, reason: str) -> None:
+    seen, resets = read_meta(connection, "last_seen"), int(read_meta(connection, "clock_resets") or 0)
     write_meta(connection, "last_seen", str(now))
-    write_meta(connection, f"clock_reset_{now}", json.dumps(record, sort_keys=True))
+    write_meta(connection, "clock_resets", str(resets + 1))
+    enter(connection, Entered.CLOCK, None, principal, now, reason=reason, seen=seen and int(seen))
 
 
 def _address(url: str) -> URL:

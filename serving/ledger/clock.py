@@ -53,11 +53,17 @@ class LedgerClock:
         self._lock = threading.Lock()
         self._seen: int | None = None
         self._seen_steady: float | None = None  # null: what was seen, another process saw
+        self._resets: int | None = None
 
-    def remember(self, seen: int) -> None:
-        """Take over what the database saw last; another process may have written since."""
+    def remember(self, seen: int, resets: int = 0) -> None:
+        """Take over what the database saw last; another process may have written since.
+
+        resets: how often operators have reset the clock. One more than known: what was seen before is void.
+        """
         with self._lock:
-            if self._seen is None or seen > self._seen:
+            is_reset = self._resets is not None and resets > self._resets
+            self._resets = max(resets, self._resets or 0)
+            if is_reset or self._seen is None or seen > self._seen:
                 self._seen, self._seen_steady = seen, None
 
     def reset(self) -> int:

@@ -1,6 +1,6 @@
 """What operators and runs did to the ledger, append-only and sealed with the records.
 
-Erasures, legal holds, merges, prunes, rotated keys, guarded volumes and the manifests of lists: each
+Resets of the clock, erasures, legal holds, merges, prunes, rotated keys, guarded volumes and the manifests of lists: each
 is one entry in the transaction that did it.
 """
 
@@ -18,6 +18,7 @@ from serving.ledger.schema import journal
 class Entered(StrEnum):
     """What an entry tells of."""
 
+    CLOCK = "clock"
     ERASE = "erase"
     HOLD = "hold"
     LIST = "list"

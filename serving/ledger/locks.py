@@ -71,6 +71,12 @@ def hold(connection: Connection, touches: Touches | None) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(held) FROM unnest(%s::bigint[]) AS held", (numbers,))
 
 
+def hold_clock(connection: Connection, _: object = None) -> None:
+    """Wait until no worker is about to write what time it is, and let none until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (CLOCK,))
+
+
 def lock_numbers(of_units: Iterable[str], names: Iterable[str] = ()) -> list[int]:
     """The locks' numbers, ascending: sorted by number and not by name, for two names may share one."""
     texts = {*(f"unit\0{unit}" for unit in of_units), *(f"name\0{name}" for name in names)}

@@ -1,7 +1,6 @@
 """No cap is broken, nothing acknowledged is lost: the ledger under threads, kills and bad disks."""
 
 import itertools
-import json
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +9,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -27,10 +27,12 @@ from serving.ledger.book import (
     reserve,
     unit_of,
 )
+from serving.ledger.journal import Entered, entries
 from serving.ledger.lifecycle import COUNTING, ContactRow
 from serving.ledger.locks import Touches, hold
 from serving.ledger.seed import assign_units, seed
-from serving.ledger.writer import SIMULATED, ClockError, LedgerError
+from serving.ledger.writer import SIMULATED, ClockError, LedgerClock, LedgerError
+from tests.postgres import database
 
 T = TypeVar("T")
 NOW = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
@@ -476,12 +478,39 @@ def test_p20_operator_resets_the_clock_and_the_record_says_so(path: Path) -> Non
             ledger.write(_once("k2", "H2")).result(WAIT)
         assert ledger.reset_clock("anna", "the test bench ran a year ahead") == micros(back)
         assert ledger.write(_once("k2", "H2")).result(WAIT)
-    with sqlite3.connect(path) as raw:
-        name = f"clock_reset_{micros(back)}"
-        stored = raw.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
-    assert json.loads(stored) == {
-        "from": AT, "principal": "anna", "reason": "the test bench ran a year ahead",
-    }  # fmt: skip
+    with Ledger.open(f"sqlite:///{path}", lambda: back, b"secret") as ledger, ledger.read() as connection:
+        (entry,) = entries(connection, Entered.CLOCK)
+    assert (entry.principal, entry.at) == ("anna", micros(back))
+    assert entry.body == {"reason": "the test bench ran a year ahead", "seen": AT}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("is_mutant", [False, True])
+def test_p20_a_running_service_goes_on_after_a_reset_in_another_process(
+    path: Path, kind: str, is_mutant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock ran a year ahead, and is set right. The mutant: how often it was reset is not looked at."""
+    if is_mutant:
+        honest = LedgerClock.remember
+        monkeypatch.setattr(LedgerClock, "remember", lambda clock, seen, resets=0: honest(clock, seen))
+    with database() if kind == "postgresql" else nullcontext(f"sqlite:///{path}") as url:
+        now = [NOW + timedelta(days=365)]
+        with Ledger.open(url, lambda: now[0], b"secret") as service:
+            service.write(_once("k1", "H1")).result(WAIT)
+            now[0] = NOW
+            with pytest.raises(ClockError):
+                service.write(_once("k2", "H2")).result(WAIT)
+            with Ledger.open(url, lambda: NOW, b"secret") as other:
+                other.reset_clock("anna", "set right")
+            if is_mutant:
+                with pytest.raises(ClockError):
+                    service.write(_once("k3", "H3")).result(WAIT)
+                return
+            assert service.write(_once("k3", "H3")).result(WAIT)
+            assert service.now_micros() == micros(NOW)
+            now[0] = NOW - timedelta(minutes=1)
+            with pytest.raises(ClockError):  # the next jump is refused again
+                service.write(_once("k4", "H4")).result(WAIT)
 
 
 def test_simulated_clock_may_jump_ahead(path: Path) -> None:
