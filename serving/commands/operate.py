@@ -14,9 +14,10 @@ from features.home import Home
 from serving.http.door import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import switches
-from serving.ledger.book import Ledger
+from serving.ledger.book import Ledger, Touches
 from serving.ledger.keys import Principal, Role, who
 from serving.ledger.lifecycle import recall
+from serving.ledger.recalling import recall_campaign as recall_all
 from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
 
@@ -24,6 +25,7 @@ switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args
 recall_app = typer.Typer(help="Take back what is reserved but not yet claimed.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
+SWITCHES = Touches(names=("switches",))  # as the door holds them
 MAY_RESUME = (Role.MARKETING, Role.COMPLIANCE, Role.ADMIN)
 
 
@@ -53,13 +55,17 @@ def resume(context: typer.Context, scope: str, note: Note = "", as_json: Json = 
 @recall_app.command("customer")
 def recall_customer(context: typer.Context, customer: str, as_json: Json = False) -> None:
     """Take back everything reserved for one customer."""
-    _recall(context, lambda connection, now: recall(connection, now, customer_id=customer), as_json)
+    touches = Touches(customers=(customer,))
+    work: Callable[[Ledger], int] = lambda ledger: ledger.write(
+        lambda connection: recall(connection, ledger.now_micros(), customer_id=customer), touches=touches
+    ).result()
+    _recall(context, work, as_json)
 
 
 @recall_app.command("campaign")
 def recall_campaign(context: typer.Context, campaign: str, as_json: Json = False) -> None:
     """Take back everything reserved by one campaign."""
-    _recall(context, lambda connection, now: recall(connection, now, campaign_id=campaign), as_json)
+    _recall(context, lambda ledger: recall_all(ledger, campaign), as_json)
 
 
 def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
@@ -76,7 +82,7 @@ def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
             return done
 
         try:
-            answer = ledger.write(task).result()
+            answer = ledger.write(task, touches=SWITCHES).result()
         except DoorError as error:
             raise OperateError(error.message) from None
     lines = [
@@ -95,8 +101,8 @@ def _owner(connection: Connection, ledger: Ledger) -> Principal:
     return found
 
 
-def _recall(context: typer.Context, work: Callable[[Connection, int], int], as_json: bool) -> None:
+def _recall(context: typer.Context, work: Callable[[Ledger], int], as_json: bool) -> None:
     with open_ledger(Home.open(context.obj)) as ledger:
-        count = ledger.write(lambda connection: work(connection, ledger.now_micros())).result()
+        count = work(ledger)
     answer = RecallAnswer(recalled=count)
     sys.stdout.write((answer.model_dump_json() if as_json else f"{count} contacts taken back") + "\n")

@@ -1,4 +1,4 @@
-"""`nbo audit verify | seal | export | erase | hold | prune | backup | restore`: the records as a whole, and one customer's."""
+"""`nbo audit verify | clock | seal | export | erase | hold | prune | backup | restore`: the records as a whole, and one customer's."""
 
 import getpass
 import json
@@ -12,10 +12,11 @@ from pydantic import BaseModel
 from features.home import Home
 from serving.backup import back_up, restore
 from serving.claims import instant
+from serving.commands.audit_clock import clock
 from serving.commands.audit_verify import checked, pruned_before
 from serving.commands.audit_verify import verify_ as verify_command
 from serving.engine import keyring_of
-from serving.ledger.book import Ledger
+from serving.ledger.book import Ledger, Touches
 from serving.ledger.erasure import Erased, erase, hold, own_data
 from serving.ledger.export import HEAD_FILE, RECORDS_FILE, export_days
 from serving.ledger.journal import Entered, entries
@@ -75,6 +76,7 @@ class BackupAnswer(BaseModel):
 
 
 app.command("verify")(verify_command)
+app.command("clock")(clock)
 
 
 @app.command("seal")
@@ -109,7 +111,7 @@ def erase_(context: typer.Context, customer: str, reason: Reason, as_json: Json 
     _reasoned(reason)
     with open_ledger(Home.open(context.obj)) as ledger:
         task = lambda connection: erase(connection, customer, _operator(), reason, ledger.now_micros())
-        done: Erased = ledger.write(task).result()
+        done: Erased = ledger.write(task, touches=Touches(customers=(customer,))).result()
     answer = EraseAnswer(
         records=done.records, recalled=done.recalled, events=done.events, answers=done.answers, lists=list(done.lists)
     )
@@ -181,7 +183,7 @@ def restore_(directory: Path, home: Path,
             task = lambda connection, c=customer: erase(
                 connection, c, _operator(), "erased before the restore", ledger.now_micros()
             )
-            ledger.write(task).result()
+            ledger.write(task, touches=Touches(customers=(customer,))).result()
         with ledger.read() as connection:
             found = checked(opened, connection)
     answer = BackupAnswer(

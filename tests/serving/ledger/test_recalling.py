@@ -1,0 +1,88 @@
+"""Operators' commands and background jobs take what they touch, and never wait for busy workers."""
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLong
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from serving.commands import operate
+from serving.ledger import recalling
+from serving.ledger.book import NOTHING, Ledger, Touches, claim, reserve
+from serving.ledger.expiry import close_expired
+from serving.ledger.keyring import Keyring
+from serving.ledger.lifecycle import ContactRow, State, find
+from serving.ledger.locks import ALL
+from serving.ledger.recalling import recall_campaign
+from serving.sealer import seal_all
+from tests.postgres import database, plain
+from tests.serving.ledger.test_book import AT, NOW
+
+SECONDS = 20
+
+
+@pytest.fixture
+def url() -> Generator[str]:
+    with database() as found:
+        yield found
+
+
+def contact(name: str, campaign: str = "spring", **more: object) -> ContactRow:
+    return ContactRow(contact_id=name, customer_id=f"C{name}", unit_id=f"C{name}", channel="sms", decided_at=AT, send_after=AT,
+                      send_before=AT + 3_600_000_000, offer_id="card_gold", family="card", campaign_id=campaign, **more)  # fmt: skip
+
+
+def commands(ledger: Ledger, keyring: Keyring) -> dict[str, Callable[[], object]]:
+    """Everything that runs beside the workers, as the commands and jobs write it."""
+    return {
+        "switch": lambda: ledger.write(lambda _: None, touches=operate.SWITCHES).result(),
+        "recall a campaign": lambda: recall_campaign(ledger, "spring"),
+        "expiry": lambda: close_expired(ledger),
+        "seal": lambda: seal_all(ledger, keyring),
+        "one customer": lambda: ledger.write(lambda _: None, touches=Touches(customers=("C9",))).result(),
+    }
+
+
+@pytest.mark.parametrize("name", ["switch", "recall a campaign", "expiry", "seal", "one customer", "mutant"])
+def test_commands_and_jobs_do_not_wait_for_workers(url: str, tmp_path: Path, name: str) -> None:
+    """A worker's transaction stays open. The mutant says nothing of what it touches, and waits."""
+    with Ledger.open(url, lambda: NOW, b"secret") as ledger, psycopg.connect(plain(url)) as worker:
+        ledger.write(lambda c: reserve(c, contact("1")), touches=NOTHING).result(SECONDS)
+        worker.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ALL,))
+        todo = {
+            **commands(ledger, Keyring(tmp_path / "keyring.json", b"secret")),
+            "mutant": lambda: ledger.write(lambda _: None).result(),
+        }
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(todo[name])
+            if name == "mutant":
+                with pytest.raises(TooLong):
+                    running.result(1)
+                worker.rollback()
+            running.result(SECONDS)
+
+
+def test_a_recalled_campaign_goes_some_at_a_time_and_spares_what_is_claimed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that another worker holds in this moment: it is asked again when that one is done."""
+    monkeypatch.setattr(recalling, "CHUNK", 4)
+    with Ledger.open(url, lambda: NOW, b"secret") as ledger, psycopg.connect(plain(url)) as worker:
+        for n in range(10):
+            ledger.write(lambda c, n=n: reserve(c, contact(str(n)))).result(SECONDS)
+        ledger.write(lambda c: reserve(c, contact("other", "autumn"))).result(SECONDS)
+        ledger.write(lambda c: claim(c, "3", AT)).result(SECONDS)
+        worker.execute("SELECT 1 FROM contacts WHERE contact_id = '5' FOR UPDATE")
+        waited = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(
+                recall_campaign, ledger, "spring", "operator", lambda _: (waited.set(), worker.rollback())
+            )
+            assert running.result(SECONDS) == 9 and waited.is_set()
+        with ledger.read() as connection:
+            states = {name: find(connection, name) for name in ("3", "5", "other")}
+        assert {name: row and (row.state, row.recall_reason) for name, row in states.items()} == {
+            "3": (State.CLAIMED, None), "5": (State.CLOSED, "operator"), "other": (State.RESERVED, None)}  # fmt: skip
