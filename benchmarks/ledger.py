@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection
 
@@ -34,12 +34,23 @@ from serving.ledger.records import DecisionRow
 
 NOW = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 AT = micros(NOW)
-N, N_QUICK, N_ROUNDS = 6_000, 300, 5
+N, N_QUICK, N_ROUNDS = 6_000, 300, 3  # of 8 processes each: more rounds take more than five minutes
 GROUP, PER_UNIT = 64, 3
 SERVER = "postgresql://postgres@127.0.0.1:5432/{}"
 INPUTS = json.dumps({f"state_{n}": n * 0.5 for n in range(60)}).encode()
 ANSWER = json.dumps({"decision_id": "d" * 32, "choices": [{"offer_id": "card_gold", "why": ["x" * 200]}]}).encode()
 Latencies = list[float]
+Run = tuple[float, Latencies, float]  # seconds, waits, processor seconds of our side of the connection
+Rows = dict[str, tuple[int, int]]  # table -> rows, and a sum over what stands in them
+
+
+class Measured(NamedTuple):
+    """One run. rate: reservations a second; waits: seconds of each; cpu: processor seconds of each on our side."""
+
+    rate: float
+    waits: Latencies
+    cpu: float
+    rows: Rows
 
 
 def run(quick: bool) -> list[Table]:
@@ -68,22 +79,28 @@ def run(quick: bool) -> list[Table]:
     return [table]
 
 
-def _beside(table: Table, name: str, rounds: Sequence[tuple[tuple[float, Latencies], tuple[float, Latencies]]]) -> None:
-    ours, bare = (median(one[side][0] for one in rounds) for side in (0, 1))
-    waits, bare_waits = (sorted(wait for one in rounds for wait in one[side][1]) for side in (0, 1))
-    table.add(f"{name}: ours", ours, "1/s", note=_waited(waits))
-    table.add(f"{name}: the bare database", bare, "1/s", note=_waited(bare_waits))
+def _beside(table: Table, name: str, rounds: Sequence[tuple[Measured, Measured]]) -> None:
+    for one, other in rounds:
+        if one.rows != other.rows:
+            raise SystemExit(
+                f"{name}: ours left {one.rows}, the bare database {other.rows}; the two did not do the same"
+            )
+    ours, bare = (median(one[side].rate for one in rounds) for side in (0, 1))
+    cpu, bare_cpu = (median(one[side].cpu for one in rounds) for side in (0, 1))
+    waits, bare_waits = (sorted(wait for one in rounds for wait in one[side].waits) for side in (0, 1))
+    table.add(f"{name}: ours", ours, "1/s", note=_waited(waits, cpu))
+    table.add(f"{name}: the bare database", bare, "1/s", note=_waited(bare_waits, bare_cpu))
     table.add(
         f"{name}: bare over ours",
-        median(o[1][0] / o[0][0] for o in rounds),
+        median(o[1].rate / o[0].rate for o in rounds),
         "times",
         1 / 0.6,
         f"ours is {ours / bare:.2f} of it",
     )
 
 
-def _waited(waits: Latencies) -> str:
-    return f"p50 {waits[len(waits) // 2] * 1e3:.2f}, p99 {waits[len(waits) * 99 // 100] * 1e3:.1f}, worst {waits[-1] * 1e3:.1f} ms"
+def _waited(waits: Latencies, cpu: float) -> str:
+    return f"p50 {waits[len(waits) // 2] * 1e3:.2f}, p99 {waits[len(waits) * 99 // 100] * 1e3:.1f}, worst {waits[-1] * 1e3:.1f} ms; {cpu * 1e6:.0f} us of processor each"
 
 
 # ---- one reservation -----------------------------------------------------------------------------
@@ -142,13 +159,13 @@ def _ready(dialect: Any, worker: int, turn: int) -> list[tuple[str, tuple[Any, .
 # ---- two subjects --------------------------------------------------------------------------------
 
 
-def _ours(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies]:
+def _ours(url: str, worker: int, n: int, single: bool) -> Run:
     """(seconds, waits) of n reservations through the ledger; 64 callers' requests wait at once, or one."""
     waits: Latencies = []
     with Ledger.open(url, lambda: NOW, b"secret") as ledger:
         ledger.write(lambda _: None, units=()).result()
         _quiet()
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         if single:
             for turn in range(n):
                 began = time.perf_counter()
@@ -156,9 +173,9 @@ def _ours(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies
                 waits.append(time.perf_counter() - began)
         else:
             waits = _crowd(ledger, worker, n)
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - spent
     gc.unfreeze()
-    return seconds, waits
+    return seconds, waits, cpu
 
 
 def _submit(ledger: Ledger, worker: int, turn: int) -> "Future[int]":
@@ -187,7 +204,7 @@ def _crowd(ledger: Ledger, worker: int, n: int) -> Latencies:
     return waits
 
 
-def _bare(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies]:
+def _bare(url: str, worker: int, n: int, single: bool) -> Run:
     """The same statements on the driver, values ready, in transactions of 1, or of 64 with a savepoint each."""
     with Ledger.open(url, lambda: NOW, b"secret") as ledger, ledger.read() as connection:
         dialect = connection.dialect
@@ -203,7 +220,7 @@ def _bare(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies
         raw, begin = psycopg.connect(url.replace("+psycopg", ""), autocommit=True), "BEGIN"
     cursor, waits, size = raw.cursor(), [], 1 if single else GROUP
     _quiet()
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), time.process_time()
     for first in range(0, n, size):
         began = time.perf_counter()
         cursor.execute(begin)
@@ -218,10 +235,10 @@ def _bare(url: str, worker: int, n: int, single: bool) -> tuple[float, Latencies
                 cursor.execute("RELEASE SAVEPOINT request")
         cursor.execute("COMMIT")
         waits += [time.perf_counter() - began] * len(ready[first : first + size])
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - spent
     raw.close()
     gc.unfreeze()
-    return seconds, waits
+    return seconds, waits, cpu
 
 
 _starting: list[Any] = []
@@ -236,28 +253,37 @@ def _quiet() -> None:
 
 # ---- where they run ------------------------------------------------------------------------------
 
-Subject = Callable[[str, int, int, bool], tuple[float, Latencies]]
+Subject = Callable[[str, int, int, bool], Run]
 
 
-def _sqlite(subject: Subject, n: int, single: bool) -> tuple[float, Latencies]:
+SUMS = {"contacts": "send_before", "decisions": "length(inputs) + length(result)", "idempotency": "length(answer)"}
+
+
+def _left(execute: Callable[[str], Any]) -> Rows:
+    found: Rows = {}
+    for table, of in SUMS.items():
+        n, total = execute(f"SELECT count(*), coalesce(sum({of}), 0) FROM {table}").fetchone()
+        found[table] = int(n), int(total)
+    return found
+
+
+def _sqlite(subject: Subject, n: int, single: bool) -> Measured:
     folder = Path(tempfile.mkdtemp(prefix="nbo-bench-"))
     try:
         url = f"sqlite:///{folder / 'nbo.db'}"
-        seconds, waits = subject(url, 0, n, single)
+        seconds, waits, cpu = subject(url, 0, n, single)
         raw = sqlite3.connect(folder / "nbo.db")
-        _check(n, {name: raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in TABLES})
+        rows = _check(n, _left(raw.execute))
         raw.close()
-        return n / seconds, waits
+        return Measured(n / seconds, waits, cpu / n, rows)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-TABLES = ("contacts", "decisions", "idempotency")
-
-
-def _check(n: int, found: dict[str, int]) -> None:
-    if set(found.values()) != {n}:
+def _check(n: int, found: Rows) -> Rows:
+    if {count for count, _ in found.values()} != {n}:
         raise SystemExit(f"{n} reservations were asked for and {found} are there; a figure would mean nothing")
+    return found
 
 
 def _has_server() -> bool:
@@ -273,11 +299,10 @@ def _has_server() -> bool:
 def _work(subject: Subject, url: str, worker: int, n: int, single: bool, start: Any, said: Any) -> None:
     sys.setswitchinterval(0.0005)
     _starting.append(start)
-    seconds, waits = subject(url, worker, n, single)
-    said.put((seconds, waits))
+    said.put(subject(url, worker, n, single))
 
 
-def _postgres(subject: Subject, n: int, single: bool, workers: int) -> tuple[float, Latencies]:
+def _postgres(subject: Subject, n: int, single: bool, workers: int) -> Measured:
     import psycopg
 
     admin = psycopg.connect(SERVER.format("postgres"), autocommit=True)
@@ -287,20 +312,18 @@ def _postgres(subject: Subject, n: int, single: bool, workers: int) -> tuple[flo
     try:
         Ledger.open(url, lambda: NOW, b"secret").close()
         if workers == 1:
-            seconds, waits = subject(url, 0, n, single)
-            done = n
+            (seconds, waits, cpu), done = subject(url, 0, n, single), n
         else:
-            seconds, waits, done = _processes(subject, url, n // workers, single, workers)
+            (seconds, waits, cpu), done = _processes(subject, url, n // workers, single, workers)
         with psycopg.connect(SERVER.format(name)) as raw:
-            counts = {table: raw.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES}
-            _check(done, {table: count[0] if count else 0 for table, count in counts.items()})
-        return done / seconds, waits
+            rows = _check(done, _left(raw.execute))
+        return Measured(done / seconds, waits, cpu / done, rows)
     finally:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         admin.close()
 
 
-def _processes(subject: Subject, url: str, n: int, single: bool, workers: int) -> tuple[float, Latencies, int]:
+def _processes(subject: Subject, url: str, n: int, single: bool, workers: int) -> tuple[Run, int]:
     spawn = mp.get_context("spawn")
     start, said = spawn.Barrier(workers), spawn.Queue()
     children = [spawn.Process(target=_work, args=(subject, url, k, n, single, start, said)) for k in range(workers)]
@@ -309,4 +332,5 @@ def _processes(subject: Subject, url: str, n: int, single: bool, workers: int) -
     told = [said.get(timeout=300) for _ in children]
     for child in children:
         child.join()
-    return max(seconds for seconds, _ in told), [wait for _, waits in told for wait in waits], n * workers
+    waits = [wait for one in told for wait in one[1]]
+    return (max(one[0] for one in told), waits, sum(one[2] for one in told)), n * workers
