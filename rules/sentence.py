@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from rules.catalogue import Catalogue
 from rules.column import meaning
-from rules.language import Language
+from rules.language import Language, kind_of_type
 from rules.rule import Rule
 from rules.tree import (
     PLACEHOLDERS,
@@ -90,6 +90,20 @@ def sentence(rule: Rule, language: Language, tongue: Tongue) -> str:
             "." if certain else ", or not known." if one else ", or when that cannot be told for want of a fact."
         )
     return f"{said}时静默" + ("。" if certain else "；情况不明时同样静默。")  # fmt: skip
+
+
+def fact_words(name: str, value: Scalar, language: Language, tongue: Tongue) -> str:
+    """One fact of a customer in words: `USD balance is USD 5,000.00`, `complaint is not known`."""
+    field = language.columns.field(name)
+    kind = kind_of_type(field.type, name)
+    column = Column(name, kind)
+    if value is None:
+        node: Node = IsNull(column)
+    elif kind == "bool":
+        node = column if value is True else Not(column)
+    else:
+        node = Compare("=", column, Literal(value, kind))
+    return _Speaker(language, tongue).condition(node)
 
 
 def _close(text: str) -> str:

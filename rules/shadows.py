@@ -1,0 +1,162 @@
+"""What a policy holds in vain: rules that never fire, always close, or are shadowed; offers nobody can get.
+
+dead: the condition is TRUE for no customer in any cell of its scope, known facts or not. always: it closes
+every cell of its scope for everybody. shadowed: whatever it closes, other parts close as well; of parts that
+shadow each other the last one is named, so that all named may go together and no cell opens. Reasons may then
+change: a shadowed rule can still be the one that is told.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rules.language import Language
+from rules.program import DIRECTIONS, Step
+from rules.proofs import governing, left_open
+from rules.prove import Formula, Prover, UndecidedError, columns_read
+from rules.terms import Terms
+from rules.tree import FALSE, TRUE, Node, fold
+
+Cell = tuple[str, int]  # direction, cell
+
+
+@dataclass
+class Shadows:
+    """Ids of parts, `offer x channel, direction` of cells, ids of campaigns; undecided: what was not found out."""
+
+    dead: list[str] = field(default_factory=list)
+    always: list[str] = field(default_factory=list)
+    shadowed: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    idle_campaigns: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
+def find_shadows(terms: Terms) -> Shadows:
+    """Everything in vain in the rules of the day of terms; its campaigns are asked whether they reach anybody."""
+    found, prover = Shadows(), Prover(terms.vocabulary)
+    cells = {cell: residuals for cell, residuals in _residuals(terms).items() if residuals}
+    for part in dict.fromkeys(part.id for part in terms.policy.parts):
+        mine = {cell: nodes for cell, residuals in cells.items() if (nodes := residuals.get(part))}
+        if not mine:
+            continue  # not in force, or without a cell: the lint says so
+        with _Undecided(found, part):
+            if not _some(prover, _distinct(mine), lambda node: prover.truth(node).true):
+                found.dead.append(part)
+            elif not _some(prover, _distinct(mine), lambda node: prover.truth(node).false):
+                found.always.append(part)
+    gone: set[str] = {*found.dead}
+    for part in reversed([part.id for part in terms.policy.parts]):
+        if part not in gone and any(part in residuals for residuals in cells.values()):
+            with _Undecided(found, part):
+                if _covered(prover, part, gone, cells):
+                    gone.add(part)
+                    found.shadowed.insert(0, part)
+    _nobody(terms, prover, found)
+    return found
+
+
+class _Undecided:
+    """Notes what the prover could not decide, and goes on."""
+
+    def __init__(self, found: Shadows, about: str) -> None:
+        self.found, self.about = found, about
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, UndecidedError):
+            self.found.undecided.append(self.about)
+            return True
+        return False
+
+
+def _residuals(terms: Terms) -> dict[Cell, dict[str, tuple[Node, ...]]]:
+    """Direction and cell -> part -> its conditions there, folded; those that are FALSE are left out."""
+    language = Language(terms.vocabulary, terms.catalogue)
+    found: dict[Cell, dict[str, tuple[Node, ...]]] = {
+        (d, c): {} for d in DIRECTIONS for c in range(terms.catalogue.n_cells)
+    }
+    for rule in terms.policy.lowered(terms.catalogue, terms.day):
+        node, bits = language.parse(rule.when), rule.scope.cells(terms.catalogue)
+        for cell, facts in enumerate(language.cells):
+            if bits >> cell & 1 and (residual := fold(node, facts)) != FALSE:
+                for direction in DIRECTIONS:
+                    if rule.scope.direction in ("any", direction):
+                        held = found[direction, cell]
+                        held[rule.id] = (*held.get(rule.id, ()), residual)
+    return found
+
+
+def _distinct(mine: dict[Cell, tuple[Node, ...]]) -> list[Node]:
+    return list(dict.fromkeys(node for nodes in mine.values() for node in nodes))
+
+
+def _some(prover: Prover, nodes: Iterable[Node], formula: Callable[[Node], Formula]) -> bool:
+    return any(prover.find([formula(node)], ()) is not None for node in nodes)
+
+
+def _covered(prover: Prover, part: str, gone: set[str], cells: dict[Cell, dict[str, tuple[Node, ...]]]) -> bool:
+    """Whether in every cell the parts that stay close what this one closes."""
+    seen: set[tuple[tuple[Node, ...], frozenset[Node]]] = set()
+    for residuals in cells.values():
+        mine = residuals.get(part)
+        if not mine:
+            continue
+        others = frozenset(
+            node for other, nodes in residuals.items() if other != part and other not in gone for node in nodes
+        )
+        if (mine, others) in seen or TRUE in others:
+            continue
+        seen.add((mine, others))
+        if _closes_more(prover, mine, others):
+            return False
+    return True
+
+
+def _closes_more(prover: Prover, mine: Sequence[Node], others: Iterable[Node]) -> bool:
+    """Whether some customer is closed by these conditions alone."""
+    shut = prover.z3.Or([prover.z3.Not(prover.truth(node).false) for node in mine])
+    names = columns_read(mine)
+    near = [prover.truth(node).false for node in others if columns_read([node]) & names]
+    if prover.find([shut, *near], ()) is None:
+        return False
+    return prover.find([shut, *(prover.truth(node).false for node in others)], ()) is not None
+
+
+def _nobody(terms: Terms, prover: Prover, found: Shadows) -> None:
+    """Cells of the catalogue that stay closed to everybody, and campaigns that reach nobody."""
+    program, offers, channels = terms.program, terms.catalogue.offers, terms.catalogue.channels
+    answers: dict[tuple[Node, ...], bool] = {}
+
+    def reached(steps: Sequence[Step], *also: Node) -> bool:
+        key = (*also, FALSE, *(step.when for step in steps))
+        if key not in answers:
+            wanted = [left_open(prover, steps), *(prover.truth(node).true for node in also)]
+            answers[key] = prover.find(wanted, ()) is not None
+        return answers[key]
+
+    for direction, cell in _cells(terms):
+        offer, channel = divmod(cell, len(channels))
+        name = f"{offers[offer].id} x {channels[channel].id}, {direction}"
+        covered = (
+            direction == "inbound" or terms.audiences is None or any(a.cells >> cell & 1 for a in program.audiences)
+        )
+        with _Undecided(found, name):
+            if (
+                channels[channel].id in offers[offer].channels
+                and covered
+                and not reached(governing(program, direction, cell))
+            ):
+                found.closed.append(name)
+    for audience in program.audiences:
+        places = [cell for cell in range(program.n_cells) if audience.cells >> cell & 1]
+        with _Undecided(found, audience.campaign_id):
+            if not any(reached(governing(program, "outbound", cell), audience.when) for cell in places):
+                found.idle_campaigns.append(audience.campaign_id)
+
+
+def _cells(terms: Terms) -> Iterator[Cell]:
+    for direction in DIRECTIONS:
+        for cell in range(terms.catalogue.n_cells):
+            yield direction, cell
