@@ -16,27 +16,30 @@ from rules.tree import Scalar
 from rules.types import CUSTOMERS
 
 AT = datetime(2000, 1, 1, tzinfo=UTC)  # no rule reads an instant; its clock is among the columns
-ORDINARY: tuple[Scalar, ...] = (False, 0.0, 1.0)
 TEXTS = ("granted", "person")  # what most customers have, tried first
 
 
 @dataclass(frozen=True)
 class Example:
-    """One customer and one cell. facts: the columns that decide it; rules: the parts that speak of it."""
+    """One customer and one cell. facts: the columns that decide it; about: those it is told for."""
 
     offer: str
     channel: str
     direction: str
     facts: Facts
-    rules: tuple[str, ...] = ()
+    about: frozenset[str] = frozenset()
 
-    def words(self, language: Language, tongue: Tongue, first: frozenset[str] = frozenset()) -> str:
-        """The customer in words: the columns of `first` in any case, of the rest what is not ordinary."""
-        names = [*sorted(first & set(self.facts)), *sorted(set(self.facts) - first)]
+    def words(self, language: Language, tongue: Tongue) -> str:
+        """The customer in words: the columns it is about in any case, of the rest what is not ordinary."""
+        names = [*sorted(self.about & set(self.facts)), *sorted(set(self.facts) - self.about)]
         told = [fact_words(name, self.facts[name], language, tongue) for name in names
-                if name in first or self.facts[name] not in (*ORDINARY, *TEXTS)]  # fmt: skip
-        join = ("; ", "；")[tongue == "zh"]
-        return f"{self.offer} x {self.channel}, {self.direction}: {join.join(told) or ('any customer', '任何客户')[tongue == 'zh']}"
+                if name in self.about or not _ordinary(self.facts[name])]  # fmt: skip
+        said = ("; ", "；")[tongue == "zh"].join(told) or ("any customer", "任何客户")[tongue == "zh"]
+        return f"{self.offer} x {self.channel}, {self.direction}: {said}"
+
+
+def _ordinary(value: Scalar) -> bool:
+    return value is False or value in TEXTS or (isinstance(value, float) and value in (0.0, 1.0))
 
 
 def customer(terms: Terms, facts: Mapping[str, Scalar], direction: str) -> pa.RecordBatch:

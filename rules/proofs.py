@@ -7,7 +7,7 @@ shown only when the engine, asked itself, leaves the cell open to him.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal as Is
@@ -103,7 +103,8 @@ def _proved(invariant: Invariant, terms: Terms, prover: Prover) -> Proof:
             note = "the prover's customer does not stand before the engine: arithmetic of floats is not that of reals"
             return Proof(invariant, "unknown", None, 0.0, terms.day, note)
         facts = plainer(facts, terms.vocabulary, broken)
-        return Proof(invariant, "refuted", example(terms, cell, direction, facts), 0.0, terms.day)
+        witness = example(terms, cell, direction, facts, columns_read([said]))
+        return Proof(invariant, "refuted", witness, 0.0, terms.day)
     return Proof(invariant, "proved", None, 0.0, terms.day)
 
 
@@ -119,7 +120,8 @@ def _breaks(terms: Terms, said: Node, direction: str, cell: int) -> Callable[[Fa
     return lambda facts: claimed(facts) is not True and is_open(terms, facts, direction, cell)
 
 
-def example(terms: Terms, cell: int, direction: str, facts: Facts, rules: tuple[str, ...] = ()) -> Example:
-    """The facts with the names of their cell."""
+def example(terms: Terms, cell: int, direction: str, facts: Facts, about: Iterable[str] = ()) -> Example:
+    """The facts with the names of their cell. about: the columns they are told for."""
     offer, channel = divmod(cell, len(terms.catalogue.channels))
-    return Example(terms.catalogue.offers[offer].id, terms.catalogue.channels[channel].id, direction, facts, rules)
+    names = (terms.catalogue.offers[offer].id, terms.catalogue.channels[channel].id)
+    return Example(*names, direction, facts, frozenset(about))
