@@ -1,4 +1,4 @@
-"""`nbo rules check | cases | show | columns`: what an officer asks of a policy before anybody runs it.
+"""`nbo rules check | cases | show | columns` (and `rules.proof_commands`): what an officer asks of a policy before anybody runs it.
 
 Exit 0: nothing wrong. 1: findings, failing cases. 2: the files cannot be read, one line says where.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
+from rules import proof_commands
 from rules.cases import load_cases
 from rules.column import MEANINGS, columns_text, meaning
 from rules.document import did_you_mean
@@ -27,7 +28,10 @@ from rules.sql import condition_sql
 from rules.tree import fold
 from rules.trial import Failure, Trial
 
-app = typer.Typer(name="rules", help="The contact policy: check it, try its cases, read it.", no_args_is_help=True)
+app = typer.Typer(
+    name="rules", help="The contact policy: check it, try its cases, prove it, read it.", no_args_is_help=True
+)
+proof_commands.mount(app)
 
 Folder = Annotated[
     Path | None, typer.Argument(help="Folder of a policy, or a home. None: the home's, else the shipped one.")

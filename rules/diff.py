@@ -12,6 +12,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from rules.closures import closure
 from rules.column import declare, meaning
 from rules.errors import PolicyError
 from rules.example import Example, is_open, plainer
@@ -81,43 +82,49 @@ def _opened(closed: Terms, opened: Terms, prover: Prover) -> tuple[list[Change],
         before = governing(closed.program, direction, there) if there is not None else ()
         name = example(opened, here, direction, {})
         shown = f"{name.offer} x {name.channel}, {direction}"
-        for part, steps in _parts(before, after) if there is not None else [(CATALOGUE, ())]:
+        for part, steps, rest in _parts(before, after) if there is not None else [(CATALOGUE, (), ())]:
             try:
-                facts = _witness(prover, after, steps, new_cell=there is None)
+                facts = _witness(prover, after, steps, rest)
                 if facts is None:
                     continue
                 cells.setdefault(part, []).append(shown)
                 if part not in examples:
-                    facts = _checked(facts, (opened, here), (closed, there), direction, prover.types)
+                    facts = _checked(facts, (opened, here), (closed, there), direction, steps, prover.types)
                     examples[part] = example(opened, here, direction, facts, columns_read(step.when for step in steps))
             except UndecidedError:
                 undecided.append(shown)
     return [Change(part, tuple(cells[part]), found) for part, found in examples.items()], undecided
 
 
-def _parts(before: Sequence[Step], after: Sequence[Step]) -> Iterator[tuple[str, tuple[Step, ...]]]:
-    """Each part that closed the cell by a condition that is no longer there, with those conditions."""
+def _parts(before: Sequence[Step], after: Sequence[Step]) -> Iterator[tuple[str, tuple[Step, ...], tuple[Step, ...]]]:
+    """Each part that closed the cell by a condition that is no longer there, those conditions, and the other gone ones."""
     kept = {step.when for step in after}
     gone = [step for step in before if step.when not in kept]
     for part in dict.fromkeys(rule for step in gone for rule in step.rules):
-        yield part, tuple(step for step in gone if part in step.rules)
+        yield part, tuple(s for s in gone if part in s.rules), tuple(s for s in gone if part not in s.rules)
 
 
-def _witness(prover: Prover, after: Sequence[Step], steps: Sequence[Step], *, new_cell: bool) -> Facts | None:
+def _witness(prover: Prover, after: Sequence[Step], steps: Sequence[Step], rest: Sequence[Step]) -> Facts | None:
+    """Somebody the part alone had closed, else somebody it had closed together with others that are gone."""
     wanted = [left_open(prover, after)]
-    if not new_cell:
+    if steps:  # none: a cell that only one side has
         wanted.append(prover.z3.Not(left_open(prover, steps)))
-    return prover.find(wanted, columns_read(step.when for step in (*after, *steps)))
+    names = columns_read(step.when for step in (*after, *steps, *rest))
+    found = prover.find(wanted, names)
+    if found is None or not rest:
+        return found
+    return prover.find([*wanted, left_open(prover, rest)], names) or found
 
 
 def _checked(facts: Facts, opened: tuple[Terms, int], closed: tuple[Terms, int | None], direction: str,
-             types: pa.Schema) -> Facts:  # fmt: skip
+             steps: Sequence[Step], types: pa.Schema) -> Facts:  # fmt: skip
     """The customer in plain values, as both engines see him; UndecidedError where they do not."""
 
     def holds(row: Facts) -> bool:
-        return is_open(opened[0], row, direction, opened[1]) and (
+        still = not steps or any(closure(step.when)(row) is not False for step in steps)
+        return still and is_open(opened[0], row, direction, opened[1]) and (
             closed[1] is None or not is_open(closed[0], row, direction, closed[1])
-        )
+        )  # fmt: skip
 
     if not holds(facts):
         raise UndecidedError("the prover's customer does not stand before the engine")

@@ -17,6 +17,7 @@ from rules.column import read_columns
 from rules.document import Document, read_document
 from rules.errors import PolicyError
 from rules.policy import ContactPolicy, load_policy
+from rules.terms import Audience
 
 SHIPPED = Path(__file__).parent / "policies"
 COLUMNS = SHIPPED / "retail.columns.yaml"
@@ -36,6 +37,19 @@ class PolicyFolder:
         own = self.policy_file.with_suffix(".cases.yaml")
         shipped = SHIPPED / own.name
         return shipped if self.home and not own.is_file() and shipped.is_file() else own
+
+    @property
+    def invariants_file(self) -> Path:
+        """Where the invariants stand; a home without its own is held to the shipped ones, as with cases."""
+        own = self.policy_file.with_suffix(".invariants.yaml")
+        shipped = SHIPPED / own.name
+        return shipped if self.home and not own.is_file() and shipped.is_file() else own
+
+    @cached_property
+    def audiences(self) -> tuple[Audience, ...] | None:
+        """The campaigns of the home, whenever they run: cells and audience; None: no home, or none of them."""
+        files = sorted((self.home / "campaigns").glob("*.yaml")) if self.home else []
+        return tuple(_audience(file, self.catalogue) for file in files) or None
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -67,6 +81,23 @@ class PolicyFolder:
         return load_policy(self.policy_file, self.catalogue, self.columns)
 
 
+def _audience(path: Path, catalogue: Catalogue) -> Audience:
+    """What a campaign file says of cells and audience; PolicyError where that cannot be read."""
+    value = read_document(path).value
+    said = value if isinstance(value, dict) else {}
+
+    def names(key: str) -> list[str]:
+        listed = said.get(key, [])
+        return [str(name) for name in listed] if isinstance(listed, list) else []
+
+    families, offers = names("families"), names("offers")
+    cells = tuple(o.id for o in catalogue.offers if o.id in offers or o.family in families)
+    if not isinstance(said.get("id"), str) or not cells:
+        raise PolicyError("is no campaign with offers of this catalogue; mend it", file=str(path))
+    channels = tuple(names("channels")) or tuple(catalogue.channel_index)
+    return Audience(str(said["id"]), cells, channels, str(said.get("audience", "TRUE")))
+
+
 def snapshot_columns(path: Path) -> pa.Schema:
     """The declared feature columns of a snapshot file; PolicyError where it is none."""
     try:
@@ -92,6 +123,16 @@ def find_policies(folder: Path | None, home: Path | None) -> list[PolicyFolder]:
         raise PolicyError(
             "holds no policy; one is <id>.yaml beside <id>.catalogue.yaml or catalogue.yaml", file=str(folder)
         )
+    return found
+
+
+def find_policy(path: Path, home: Path | None) -> list[PolicyFolder]:
+    """The policy of a file, or the policies of a folder; PolicyError where there is none."""
+    if not path.is_file():
+        return find_policies(path, home)
+    found = [one for one in find_policies(path.parent, home) if one.policy_file == path]
+    if not found:
+        raise PolicyError("is no policy; name the policy's own file", file=str(path))
     return found
 
 

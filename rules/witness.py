@@ -7,7 +7,7 @@ comparison the values tried are those at which it turns, the other columns as th
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from math import nextafter
 
 import pyarrow as pa
@@ -149,7 +149,7 @@ def _values(name: str, whens: Sequence[Node], row: Row, columns: pa.Schema) -> l
         turns = sorted(
             {v for when in whens for v in (*_constants(when, name), *_roots(when, name, row)) if isinstance(v, float)}
         )
-        between = [(a + b) / 2 for a, b in zip(turns, turns[1:], strict=False)]
+        between = [(a + b) / 2 for a, b in pairwise(turns)]
         ends = [turns[0] - 1, turns[-1] + 1, nextafter(turns[-1], float("inf"))] if turns else [0.0]
         present = row[name]
         near = present if isinstance(present, float) else 0.0

@@ -57,53 +57,6 @@ class CampaignReport(BaseModel):
     incremental_high_minor: int | None
 
 
-class Proof(BaseModel):
-    """One invariant. outcome: proved | refuted | unknown; witness: a customer who breaks it, null if proved."""
-
-    invariant: str
-    outcome: str
-    witness: dict[str, bool | float | str | None] | None
-    seconds: float
-
-
-class ProveAnswer(BaseModel):
-    """`nbo rules prove --json`: every invariant, and rules that can never or always fire or are shadowed."""
-
-    revision: str
-    proofs: list[Proof]
-    dead: list[str]
-    always: list[str]
-    shadowed: list[str]
-
-
-class DiffAnswer(BaseModel):
-    """`nbo rules diff A B --json`: a customer newly allowed and one newly suppressed; null: proved there is none."""
-
-    before: str
-    after: str
-    only_tightens: bool
-    newly_allowed: dict[str, bool | float | str | None] | None
-    newly_suppressed: dict[str, bool | float | str | None] | None
-
-
-class ImpactRow(BaseModel):
-    """What one rule of the change costs or gains on a snapshot."""
-
-    rule: str
-    customers: int
-    cells: int
-    expected_value_minor: int
-
-
-class ImpactAnswer(BaseModel):
-    """`nbo rules impact A B --json`: per rule, on the newest snapshot; nothing is written."""
-
-    before: str
-    after: str
-    snapshot: str
-    rows: list[ImpactRow]
-
-
 class ChangeAnswer(BaseModel):
     """`nbo rules propose | approve | activate --json`: where the change stands.
 
