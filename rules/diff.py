@@ -16,11 +16,13 @@ from rules.closures import closure
 from rules.column import declare, meaning
 from rules.errors import PolicyError
 from rules.example import Example, is_open, plainer
+from rules.governing import governing, speakers
 from rules.program import DIRECTIONS, Step
-from rules.proofs import example, governing, left_open, rule_days
+from rules.proofs import example, left_open, rule_days
 from rules.prove import Facts, Prover, UndecidedError, columns_read
 from rules.terms import Terms
 
+Spoken = tuple[Step, tuple[str, ...]]  # a step, and the parts that say so of the cell
 CATALOGUE = "catalogue"  # what opens or closes a cell that only one side has
 
 
@@ -79,7 +81,11 @@ def _opened(closed: Terms, opened: Terms, prover: Prover) -> tuple[list[Change],
     undecided: list[str] = []
     for direction, here, there in shared_cells(opened, closed):
         after = governing(opened.program, direction, here)
-        before = governing(closed.program, direction, there) if there is not None else ()
+        before: list[Spoken] = []
+        if there is not None:
+            before = [
+                (step, speakers(closed, step, direction, there)) for step in governing(closed.program, direction, there)
+            ]
         name = example(opened, here, direction, {})
         shown = f"{name.offer} x {name.channel}, {direction}"
         for part, steps, rest in _parts(before, after) if there is not None else [(CATALOGUE, (), ())]:
@@ -96,12 +102,12 @@ def _opened(closed: Terms, opened: Terms, prover: Prover) -> tuple[list[Change],
     return [Change(part, tuple(cells[part]), found) for part, found in examples.items()], undecided
 
 
-def _parts(before: Sequence[Step], after: Sequence[Step]) -> Iterator[tuple[str, tuple[Step, ...], tuple[Step, ...]]]:
+def _parts(before: Sequence[Spoken], after: Sequence[Step]) -> Iterator[tuple[str, tuple[Step, ...], tuple[Step, ...]]]:
     """Each part that closed the cell by a condition that is no longer there, those conditions, and the other gone ones."""
     kept = {step.when for step in after}
-    gone = [step for step in before if step.when not in kept]
-    for part in dict.fromkeys(rule for step in gone for rule in step.rules):
-        yield part, tuple(s for s in gone if part in s.rules), tuple(s for s in gone if part not in s.rules)
+    gone = [(step, parts) for step, parts in before if step.when not in kept]
+    for name in dict.fromkeys(name for _, parts in gone for name in parts):
+        yield name, tuple(s for s, parts in gone if name in parts), tuple(s for s, parts in gone if name not in parts)
 
 
 def _witness(prover: Prover, after: Sequence[Step], steps: Sequence[Step], rest: Sequence[Step]) -> Facts | None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rules.arbitrate import cell_values
 from rules.diff import CATALOGUE, shared_cells
 from rules.errors import SchemaError
+from rules.governing import scopes
 from rules.masks import Masks
 from rules.suppress import Suppressed, suppress
 from rules.terms import Terms
@@ -123,7 +124,7 @@ def _aligned(found: Suppressed, theirs: np.ndarray, mine: np.ndarray, n_cells: i
 def _closers(part: pa.RecordBatch, terms: Terms,
              places: tuple[np.ndarray, np.ndarray, int] | None) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
     """(part of the policy, (n, cells) bool it closes); places: their cells, ours and how many, to renumber."""
-    masks, program = Masks(part, terms.program.types), terms.program
+    masks, program, parts = Masks(part, terms.program.types), terms.program, {each.id for each in terms.policy.parts}
     directions = np.asarray(part.column("direction").to_pylist())
     closed: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((part.num_rows, program.n_cells), dtype=bool))
     for direction, steps in program.steps.items():
@@ -132,7 +133,8 @@ def _closers(part: pa.RecordBatch, terms: Terms,
             cells = np.array([step.cells >> cell & 1 for cell in range(program.n_cells)], dtype=bool)
             shut = (~masks.truth(step.when)[1] & side)[:, None] & cells
             for rule in step.rules:
-                closed[rule] |= shut
+                governed = scopes(terms).get((direction, rule), 0) if rule in parts else program.full
+                closed[rule] |= shut & np.array([governed >> cell & 1 for cell in range(program.n_cells)], dtype=bool)
     for name, cells in closed.items():
         if places is None:
             yield name, cells

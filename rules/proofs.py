@@ -14,10 +14,11 @@ from typing import Literal as Is
 
 from rules.closures import closure
 from rules.example import Example, is_open, plainer
+from rules.governing import governing
 from rules.invariants import Invariant
 from rules.language import Language
 from rules.policy import ContactPolicy
-from rules.program import DIRECTIONS, Program, Step
+from rules.program import DIRECTIONS, Step
 from rules.prove import Facts, Formula, Prover, UndecidedError, columns_read
 from rules.terms import Terms
 from rules.tree import Node, fold
@@ -66,11 +67,6 @@ def rule_days(policy: ContactPolicy, day: date | None) -> list[date | None]:
         turns |= {part.effective.from_} if part.effective.from_ else set()
         turns |= {part.effective.to + timedelta(days=1)} if part.effective.to else set()
     return [turn for turn in sorted(turns) if turn >= day]
-
-
-def governing(program: Program, direction: str, cell: int) -> tuple[Step, ...]:
-    """The steps that may close a cell, by precedence."""
-    return tuple(step for step in program.steps[direction] if step.cells >> cell & 1)
 
 
 def left_open(prover: Prover, steps: Sequence[Step]) -> Formula:

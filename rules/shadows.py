@@ -9,9 +9,10 @@ change: a shadowed rule can still be the one that is told.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rules.governing import governing
 from rules.language import Language
 from rules.program import DIRECTIONS, Step
-from rules.proofs import governing, left_open
+from rules.proofs import left_open
 from rules.prove import Formula, Prover, UndecidedError, columns_read
 from rules.terms import Terms
 from rules.tree import FALSE, TRUE, Node, fold

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from rules.closures import Row, closure
 from rules.example import inside
+from rules.governing import governing, speakers
 from rules.language import domain_of
-from rules.program import Step
 from rules.reasons import PRECEDENCE, ReasonCode
 from rules.terms import Terms
 from rules.tree import (
@@ -58,7 +58,7 @@ def what_would_open(row: Row, terms: Terms, cell: int, tellable: Iterable[str],
     no values of theirs open it. Conditions without a column in common are solved apart, so the whole is
     smallest where each part is. Raises ValueError where a part is too large to be searched.
     """
-    steps = _steps(terms, direction, cell)
+    steps = governing(terms.program, direction, cell)
     if any(not columns_of(step.when) and _closes(step.when, row) for step in steps):
         return None  # a switch, or an offer that is not on the channel
     told = {name for name in tellable if name in terms.program.columns}
@@ -81,19 +81,17 @@ def shortest_reason(row: Row, terms: Terms, cell: int, direction: str = "outboun
     """
     told = None if tellable is None else set(tellable)
     found: list[tuple[bool, int, int, ShortestReason]] = []
-    for step in _steps(terms, direction, cell):
+    for step in governing(terms.program, direction, cell):
         truth = closure(step.when)(row)
         if truth is not False:
             names = _sufficient(step.when, row)
             rank = step.reason if truth else step.unknown
             hidden = told is not None and not set(names) <= told
-            said = ShortestReason(PRECEDENCE[rank], step.rules, {name: row[name] for name in names})
+            said = ShortestReason(
+                PRECEDENCE[rank], speakers(terms, step, direction, cell), {name: row[name] for name in names}
+            )
             found.append((hidden, len(names), rank, said))
     return min(found, key=lambda one: one[:3])[3] if found else None
-
-
-def _steps(terms: Terms, direction: str, cell: int) -> list[Step]:
-    return [step for step in terms.program.steps[direction] if step.cells >> cell & 1]
 
 
 def _closes(when: Node, row: Row) -> bool:
