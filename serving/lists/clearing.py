@@ -113,7 +113,7 @@ class Cleared:
 
 def seat_prices(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> tuple[np.ndarray, int]:
     """Prices of the limits over all open cells, thousandths, and the bound they prove."""
-    columns = _columns(market, limits, catalogue)
+    columns = cell_columns(market, limits, catalogue)
     cells, _ = _offered(market, limits, catalogue, None)
     price = find_prices(cells, columns)
     return price, bound(cells, columns, price)
@@ -136,7 +136,7 @@ def cell_prices(price: np.ndarray, limits: Sequence[Limit], catalogue: Catalogue
 
 def clear(market: Market, limits: Sequence[Limit], catalogue: Catalogue, drawn: np.ndarray, all_bound: int) -> Cleared:
     """Allocate. drawn: (n,) the only cell an explorer may get, -1 for everybody else."""
-    columns = _columns(market, limits, catalogue)
+    columns = cell_columns(market, limits, catalogue)
     cells, of = _offered(market, limits, catalogue, drawn)
     found = allocate(cells, columns, limits)
     got = of[found.cell[found.cell >= 0]]
@@ -171,7 +171,8 @@ def priced_terms(terms: Terms, prices: tuple[int, ...]) -> Terms:
     return replace(terms, prices=prices) if any(prices) else terms
 
 
-def _columns(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> Columns:
+def cell_columns(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> Columns:
+    """The columns of a market's cells: of a cell, its customer's kind x number of cells + its own number."""
     return make_columns(limits, kinds_of(catalogue), market.customers)
 
 
@@ -191,4 +192,16 @@ def _offered(market: Market, limits: Sequence[Limit], catalogue: Catalogue, draw
     return OpenCells(np.append(heads, len(at)), column.astype(np.int32), market.gross[at]), at
 
 
-__all__ = ["Cleared", "Market", "Stalls", "allotted", "cell_prices", "clear", "kinds_of", "priced_terms", "seat_prices"]
+__all__ = [
+    "Cleared",
+    "Market",
+    "Stalls",
+    "allotted",
+    "catalogue_cells",
+    "cell_columns",
+    "cell_prices",
+    "clear",
+    "kinds_of",
+    "priced_terms",
+    "seat_prices",
+]

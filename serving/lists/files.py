@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from rules.reasons import ReasonCode
 from serving.lists.certificate import Certificate, cells_table, make_certificate
+from serving.lists.figures import make_report
 from serving.lists.funnel import Funnel, funnel
 from serving.lists.plan import Plan, contact_id_of
 from serving.lists.report import report_page
@@ -75,9 +76,9 @@ def write_list(plan: Plan, folder: Path) -> Path:
     (beside / "certificate.json").write_text(issued.model_dump_json(indent=2))
     counted = funnel(plan.decisions)
     engine, at = plan.inputs.engine, plan.inputs.at
-    (beside / "report.html").write_text(
-        report_page(engine.catalogue, plan.run, at, counted, issued.model_dump(), engine.assumptions), encoding="utf-8"
-    )
+    report = make_report(plan, issued)
+    (beside / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    (beside / "report.html").write_text(report_page(report), encoding="utf-8")
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     manifest = Manifest(
         run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
