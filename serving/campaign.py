@@ -2,15 +2,17 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
 
 from pydantic import Field, ValidationError, model_validator
 
 from rules.catalogue import Catalogue, Frozen, Name, Words
-from rules.document import read_document
+from rules.document import did_you_mean, read_document
 from rules.errors import PolicyError
 from rules.terms import Audience
 
+Counts = dict[Name, Annotated[int, Field(ge=0)]]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
@@ -44,11 +46,57 @@ class SendHours(Frozen):
         return self
 
 
+class Schedule(Frozen):
+    """When a campaign runs by itself. cron: five fields, in `zone`; null zone: the bank's.
+
+    holidays: what to do on a holiday. missed: runs that fell due while nobody was there - the last of them, all, or none.
+    """
+
+    cron: Annotated[str, Field(min_length=1, max_length=120)]
+    zone: str | None = None
+    holidays: Literal["run", "skip"] = "skip"
+    missed: Literal["last", "all", "none"] = "last"
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len(self.cron.split()) != 5:
+            raise ValueError(
+                f"`cron` has {len(self.cron.split())} fields; minute, hour, day, month and weekday are five"
+            )
+        if self.zone is not None and self.zone not in available_timezones():
+            near = did_you_mean(self.zone, available_timezones()) or "; write an IANA zone such as Asia/Shanghai"
+            raise ValueError(f"`zone` is `{self.zone}`{near}")
+        return self
+
+
+class CampaignTreatment(Frozen):
+    """A wording this campaign may use: its id in the catalogue, who approved it, until when, and what the law adds below."""
+
+    id: Name
+    language: Literal["en", "zh"] | None = None  # null: both
+    legal_footer: Annotated[str, Field(min_length=1, max_length=1000)]
+    approved_by: Annotated[str, Field(min_length=1, max_length=80)]
+    approved_on: date
+    expires_on: date
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.approved_on > self.expires_on:
+            raise ValueError(
+                f"treatment `{self.id}` expires on {self.expires_on}, before its approval; mend one of the two"
+            )
+        return self
+
+
 class Campaign(Frozen):
     """One campaign. offers and families together name what is offered; empty channels: all.
 
-    audience: a condition in the rule language over customers. seats: contacts per run and channel;
-    a channel that is not named is not bounded.
+    audience: a condition in the rule language over customers. Contacts, at most: seats, per run and channel;
+    per_day, per channel and the bank's day, all runs together; per_branch and per_manager, for each of them, per run
+    and channel; inventory, per run and offer. minimums: contacts per offer, at least. budget_minor: what the
+    contacts of a run may cost. Who is not named is not bounded. Campaigns that run together share: what they say adds up.
+    holdout_share is never below the universal one; exploration_share null: the bank's own. seeds: test addresses, no customers.
+    approved_by: somebody else than the owner; null: nobody yet.
     """
 
     id: Name
@@ -60,7 +108,44 @@ class Campaign(Frozen):
     audience: Annotated[str, Field(min_length=1, max_length=4000)] = "TRUE"
     window: Window
     send: SendHours = SendHours()
-    seats: dict[Name, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    seats: Counts = Field(default_factory=dict)
+    per_day: Counts = Field(default_factory=dict)
+    per_branch: Counts = Field(default_factory=dict)
+    per_manager: Counts = Field(default_factory=dict)
+    inventory: Counts = Field(default_factory=dict)
+    minimums: Counts = Field(default_factory=dict)
+    budget_minor: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    treatments: tuple[CampaignTreatment, ...] = ()
+    schedule: Schedule | None = None
+    holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    exploration_share: Annotated[float, Field(ge=0, le=0.1)] | None = None
+    seeds: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$")], ...] = ()
+    approved_by: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.approved_by is not None and self.approved_by.strip().casefold() == self.owner.strip().casefold():
+            raise ValueError(f"`approved_by` is the owner, `{self.owner}`; somebody else has to approve")
+        for offer, least in self.minimums.items():
+            if least > self.inventory.get(offer, least):
+                raise ValueError(
+                    f"`minimums` asks for {least:,} of `{offer}`, `inventory` has {self.inventory[offer]:,}; mend one of the two"
+                )
+        for twice in sorted({t.id for t in self.treatments if [u.id for u in self.treatments].count(t.id) > 1}):
+            raise ValueError(f"treatment `{twice}` stands twice; remove one")
+        return self
+
+    def check_treatments(self, day: date) -> None:
+        """CampaignError where a wording is not approved yet, or no longer, that day."""
+        for treatment in self.treatments:
+            if day > treatment.expires_on:
+                raise CampaignError(
+                    f"campaign `{self.id}`: treatment `{treatment.id}` expired on {treatment.expires_on}; renew its approval"
+                )
+            if day < treatment.approved_on:
+                raise CampaignError(
+                    f"campaign `{self.id}`: treatment `{treatment.id}` is approved from {treatment.approved_on} only"
+                )
 
     def in_force(self, day: date) -> bool:
         """Whether the campaign runs that day."""
@@ -68,16 +153,25 @@ class Campaign(Frozen):
 
     def audience_of(self, catalogue: Catalogue) -> Audience:
         """Its cells and condition; CampaignError where it names what the catalogue lacks."""
-        for kind, names, known in (("offer", self.offers, catalogue.offer_index), ("channel", self.channels, catalogue.channel_index),
-                                   ("channel", self.seats, catalogue.channel_index), ("family", self.families, {f.id for f in catalogue.families})):  # fmt: skip
+        families = [family.id for family in catalogue.families]
+        treatments = {treatment.id: treatment for treatment in catalogue.treatments}
+        named = (("offer", self.offers, catalogue.offer_index), ("offer", self.inventory, catalogue.offer_index),
+                 ("offer", self.minimums, catalogue.offer_index), ("channel", self.channels, catalogue.channel_index),
+                 *(("channel", counts, catalogue.channel_index) for counts in (self.seats, self.per_day, self.per_branch, self.per_manager)),
+                 ("family", self.families, families), ("treatment", [t.id for t in self.treatments], treatments))  # fmt: skip
+        for kind, names, known in named:
             for name in names:
                 if name not in known:
-                    raise CampaignError(
-                        f"campaign `{self.id}`: the catalogue has no {kind} `{name}`; mend one of the two"
-                    )
+                    near = did_you_mean(name, known) or "; mend one of the two"
+                    raise CampaignError(f"campaign `{self.id}`: the catalogue has no {kind} `{name}`{near}")
         offers = tuple(o.id for o in catalogue.offers if o.id in self.offers or o.family in self.families)
         if not offers:
             raise CampaignError(f"campaign `{self.id}` offers nothing; name offers or families")
+        for name in (*self.inventory, *self.minimums, *(treatments[t.id].offer for t in self.treatments)):
+            if name not in offers:
+                raise CampaignError(
+                    f"campaign `{self.id}` counts or words `{name}`, which it does not offer; mend one of the two"
+                )
         return Audience(self.id, offers, self.channels or tuple(catalogue.channel_index), self.audience)
 
 

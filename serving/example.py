@@ -14,6 +14,7 @@ owner: marketing
 window: {{from: 1993-01-01, to: 2035-12-31}}
 send: {{after: "10:00", before: "19:00"}}
 seats: {{{seats}}}
+schedule: {{cron: "0 8 * * 1-5", holidays: skip, missed: last}}  # nbo schedule run
 """
 EXAMPLES = {
     "retail": {"all_year": ("everything, all year", "全年全部产品", "families: [deposit, wealth, card, loan, insurance, retention]",

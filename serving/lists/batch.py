@@ -130,14 +130,14 @@ def decide_all(inputs: Inputs, limits: Sequence[Limit], progress: Progress | Non
 
     Three passes: what is open and what it is worth; explorers, under the prices of all; the decisions.
     """
-    terms, catalogue = inputs.terms, inputs.terms.catalogue
+    terms = inputs.terms
     with spilling() as spill:
         market = _market(inputs, limits, spill, progress)
-        price, all_bound = seat_prices(market, limits, catalogue)
-        priced = priced_terms(terms, cell_prices(price, limits, catalogue))
+        price, all_bound = seat_prices(market, limits, terms)
+        priced = priced_terms(terms, cell_prices(price, limits, terms))
         wishes = [arbitrate(customers, scores, suppress(customers, terms), priced) for customers, scores in spill]
         drawn = np.concatenate([np.where(wish.explored, wish.cell, -1) for wish in wishes])
-        cleared = clear(market, limits, catalogue, drawn, all_bound)
+        cleared = clear(market, limits, terms, drawn, all_bound)
         decided: list[pa.RecordBatch] = []
         worth: list[np.ndarray] = []
         start = 0

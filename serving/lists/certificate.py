@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from rules.catalogue import Catalogue
+from rules.terms import Terms
 from serving.lists.allocate import SCALE, Short
 from serving.lists.clearing import Cleared, kinds_of
 from serving.lists.limits import CONTACT, COST, Limit
@@ -58,11 +58,11 @@ class Certificate(BaseModel):
                 for limit in self.limits if limit.asked is not None]  # fmt: skip
 
 
-def make_certificate(catalogue: Catalogue, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
+def make_certificate(terms: Terms, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
     """The certificate of the list as issued. decisions: DECISIONS in the run's order; worth: (n,)."""
     won = np.asarray(pc.is_valid(decisions.column("offer_id")))
     value, bound = int(worth[won].sum()), max(cleared.allocation.bound_minor, 0)
-    used = _used(catalogue, cleared, won)
+    used = _used(terms, cleared, won)
     limits = _limit_uses(cleared, used)
     channels = decisions.column("channel").filter(pa.array(won))
     contacts = {row["values"]: row["counts"] for row in pc.value_counts(channels).to_pylist()}
@@ -73,7 +73,7 @@ def make_certificate(catalogue: Catalogue, cleared: Cleared, decisions: pa.Table
     }
     return Certificate(
         value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
-        without_exploring_minor=max(cleared.all_bound_minor, 0), limits=limits, cells=kinds_of(catalogue),
+        without_exploring_minor=max(cleared.all_bound_minor, 0), limits=limits, cells=kinds_of(terms),
         prices_minor={name: round(seats[name].price_milli / SCALE) for name in sorted(seats)},
         used=dict(sorted(contacts.items())), seats={name: seats[name].at_most or 0 for name in sorted(seats)})  # fmt: skip
 
@@ -96,9 +96,9 @@ def cells_table(cleared: Cleared, customer_ids: pa.ChunkedArray) -> pa.Table:
     return pa.table(columns)
 
 
-def _used(catalogue: Catalogue, cleared: Cleared, won: np.ndarray) -> list[int]:
+def _used(terms: Terms, cleared: Cleared, won: np.ndarray) -> list[int]:
     """Units of each limit that the issued contacts use."""
-    kinds, cell = kinds_of(catalogue), cleared.cell
+    kinds, cell = kinds_of(terms), cleared.cell
     amounts: list[int] = []
     for limit in cleared.limits:
         of_cell = np.array([0 if any(k in kind and kind[k] != v for k, v in limit.where.items())

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rules.arbitrate import Choice, Values
-from rules.catalogue import Catalogue
 from rules.terms import Terms
 from rules.units import Allotted
 from serving.lists.allocate import SCALE, Allocation, allocate
@@ -20,13 +19,27 @@ from serving.lists.dual import bound, find_prices
 from serving.lists.limits import COST, Columns, Limit, LimitError, make_columns
 from serving.lists.open_cells import OpenCells
 
-OF_CELL = ("offer", "channel", "family")
+OF_CELL = ("offer", "channel", "family", "campaigns")
 
 
-def kinds_of(catalogue: Catalogue) -> list[dict[str, str | int]]:
-    """What limits may count by, of each cell."""
-    return [{"offer": offer.id, "channel": channel.id, "family": offer.family, COST: channel.cost_minor}
+def kinds_of(terms: Terms) -> list[dict[str, str | int]]:
+    """What limits may count by, of each cell. campaigns: those that have it, with all they share cells with."""
+    catalogue, pool = terms.catalogue, pools_of(terms)
+    return [{"offer": offer.id, "channel": channel.id, "family": offer.family, COST: channel.cost_minor,
+             "campaigns": pool.get((offer.id, channel.id), "")}
             for offer in catalogue.offers for channel in catalogue.channels]  # fmt: skip
+
+
+def pools_of(terms: Terms) -> dict[tuple[str, str], str]:
+    """(offer, channel) -> `a+b`: the campaigns that share cells, directly or through others, share what they limit."""
+    pools: list[tuple[set[str], set[tuple[str, str]]]] = []
+    for audience in terms.audiences or ():
+        names, cells = {audience.campaign_id}, {(o, c) for o in audience.offers for c in audience.channels}
+        for other in [pool for pool in pools if pool[1] & cells]:
+            pools.remove(other)
+            names, cells = names | other[0], cells | other[1]
+        pools.append((names, cells))
+    return {cell: "+".join(sorted(names)) for names, cells in pools for cell in cells}
 
 
 @dataclass(frozen=True)
@@ -111,15 +124,15 @@ class Cleared:
     all_bound_minor: int
 
 
-def seat_prices(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> tuple[np.ndarray, int]:
+def seat_prices(market: Market, limits: Sequence[Limit], terms: Terms) -> tuple[np.ndarray, int]:
     """Prices of the limits over all open cells, thousandths, and the bound they prove."""
-    columns = cell_columns(market, limits, catalogue)
-    cells, _ = _offered(market, limits, catalogue, None)
+    columns = cell_columns(market, limits, terms)
+    cells, _ = _offered(market, limits, terms, None)
     price = find_prices(cells, columns)
     return price, bound(cells, columns, price)
 
 
-def cell_prices(price: np.ndarray, limits: Sequence[Limit], catalogue: Catalogue) -> tuple[int, ...]:
+def cell_prices(price: np.ndarray, limits: Sequence[Limit], terms: Terms) -> tuple[int, ...]:
     """Bid prices by cell, whole minor units: what limits by offer, channel and family make each cell cost; () for none.
 
     What depends on the customer (a manager's seats) is not in them; a minimum gives a cell no price below 0.
@@ -129,27 +142,22 @@ def cell_prices(price: np.ndarray, limits: Sequence[Limit], catalogue: Catalogue
     ]
     if not any(p for _, p in common):
         return ()
-    columns = make_columns([limit for limit, _ in common], kinds_of(catalogue), [{}])
+    columns = make_columns([limit for limit, _ in common], kinds_of(terms), [{}])
     paid = columns.prices(np.array([p for _, p in common], np.int64))
     return tuple(np.maximum(np.rint(paid / SCALE), 0).astype(np.int64).tolist())
 
 
-def clear(market: Market, limits: Sequence[Limit], catalogue: Catalogue, drawn: np.ndarray, all_bound: int) -> Cleared:
+def clear(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarray, all_bound: int) -> Cleared:
     """Allocate. drawn: (n,) the only cell an explorer may get, -1 for everybody else."""
-    columns = cell_columns(market, limits, catalogue)
-    cells, of = _offered(market, limits, catalogue, drawn)
+    columns = cell_columns(market, limits, terms)
+    cells, of = _offered(market, limits, terms, drawn)
     found = allocate(cells, columns, limits)
     got = of[found.cell[found.cell >= 0]]
     rows, n = market.owner()[got], len(market.counts)
     cell, bid = np.full(n, -1, np.int64), np.zeros(n, np.int64)
     cell[rows] = market.cell[got]
-    bid[rows] = columns.prices(found.price)[market.people[rows] * catalogue_cells(catalogue) + market.cell[got]]
+    bid[rows] = columns.prices(found.price)[market.people[rows] * terms.catalogue.n_cells + market.cell[got]]
     return Cleared(market, tuple(limits), found, drawn, cell, bid, all_bound)
-
-
-def catalogue_cells(catalogue: Catalogue) -> int:
-    """How many cells (offer x channel) there are."""
-    return len(catalogue.offers) * len(catalogue.channels)
 
 
 def allotted(cleared: Cleared, wish: Choice, gross: np.ndarray, rows: slice, share: float) -> Allotted:
@@ -171,12 +179,12 @@ def priced_terms(terms: Terms, prices: tuple[int, ...]) -> Terms:
     return replace(terms, prices=prices) if any(prices) else terms
 
 
-def cell_columns(market: Market, limits: Sequence[Limit], catalogue: Catalogue) -> Columns:
+def cell_columns(market: Market, limits: Sequence[Limit], terms: Terms) -> Columns:
     """The columns of a market's cells: of a cell, its customer's kind x number of cells + its own number."""
-    return make_columns(limits, kinds_of(catalogue), market.customers)
+    return make_columns(limits, kinds_of(terms), market.customers)
 
 
-def _offered(market: Market, limits: Sequence[Limit], catalogue: Catalogue, drawn: np.ndarray | None) -> tuple[OpenCells, np.ndarray]:  # fmt: skip
+def _offered(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarray | None) -> tuple[OpenCells, np.ndarray]:  # fmt: skip
     """The cells that compete, by chooser, and where each stands in the market; worthless ones only for a minimum."""
     owner = market.owner()
     kept = np.ones(len(owner), dtype=bool) if any(limit.minimum for limit in limits) else market.gross > 0
@@ -188,7 +196,7 @@ def _offered(market: Market, limits: Sequence[Limit], catalogue: Catalogue, draw
         order = np.argsort(chooser, kind="stable")
         at, chooser = at[order], chooser[order]
     heads = np.flatnonzero(np.concatenate(([True], chooser[1:] != chooser[:-1]))) if len(at) else at
-    column = market.people[owner[at]] * catalogue_cells(catalogue) + market.cell[at]
+    column = market.people[owner[at]] * terms.catalogue.n_cells + market.cell[at]
     return OpenCells(np.append(heads, len(at)), column.astype(np.int32), market.gross[at]), at
 
 
@@ -197,7 +205,6 @@ __all__ = [
     "Market",
     "Stalls",
     "allotted",
-    "catalogue_cells",
     "cell_columns",
     "cell_prices",
     "clear",

@@ -78,7 +78,7 @@ def make_report(plan: Plan, issued: Certificate) -> Report:
         titles={rule: titles[rule] for one in found.rules for rule in one.rules if rule in titles}, measured=found.measured,
         groups={name: groups(plan, read(plan), plan.worth, found.beyond) for name, read in BY.items()}, hours=hours(plan),
         certificate=issued, cost_minor=sum(cost[name] * used for name, used in issued.used.items()),
-        greedy=greedy(plan.cleared, catalogue), everyone=everyone(plan.cleared, catalogue),
+        greedy=greedy(plan.cleared, plan.inputs.terms), everyone=everyone(plan.cleared, plan.inputs.terms),
         channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=engine.assumptions)  # fmt: skip
 
 

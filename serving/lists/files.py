@@ -51,7 +51,7 @@ class Manifest(BaseModel):
 
 def certificate(plan: Plan) -> Certificate:
     """The certificate of the list as issued."""
-    return make_certificate(plan.inputs.terms.catalogue, plan.cleared, plan.decisions, plan.worth)
+    return make_certificate(plan.inputs.terms, plan.cleared, plan.decisions, plan.worth)
 
 
 def write_list(plan: Plan, folder: Path) -> Path:

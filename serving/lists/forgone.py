@@ -98,7 +98,7 @@ def forgone(inputs: Inputs, cleared: Cleared, worth: np.ndarray) -> Forgone:
     part = replace(inputs, features=inputs.features.filter(pa.array(rows)))
     at, beyond = np.flatnonzero(rows), np.full(len(rows), -1, np.int64)
     own = np.where(cleared.cell >= 0, worth - np.rint(cleared.bid_milli / SCALE).astype(np.int64), 0)
-    paid = cell_columns(cleared.market, cleared.limits, inputs.terms.catalogue).prices(cleared.allocation.price)
+    paid = cell_columns(cleared.market, cleared.limits, inputs.terms).prices(cleared.allocation.price)
     paid = np.rint(paid / SCALE).astype(np.int64).reshape(-1, inputs.terms.program.n_cells)
     sums: dict[Key, np.ndarray] = {}
     start = 0

@@ -35,7 +35,7 @@ from serving.ledger.schema import Statement, consents, contacts, events, is_list
 from serving.ledger.switches import paused
 from serving.lists.batch import Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
-from serving.lists.limits import Limit
+from serving.lists.shared import levers, limits_of
 from serving.rows import LOOK_BACK
 
 CHUNK = 1_000
@@ -75,6 +75,7 @@ def check_campaigns(engine: Engine, campaigns: Sequence[str], at: datetime) -> N
             raise CampaignError(
                 f"campaign `{name}` runs from {window.from_} to {window.to}, not on {day}; mend its window"
             )
+        engine.campaign(name).check_treatments(day)
 
 
 def make_plan(
@@ -84,20 +85,10 @@ def make_plan(
     check_campaigns(engine, campaigns, at)
     run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
     inputs = read_inputs(engine, ledger, at, names, run)
+    inputs = replace(inputs, terms=levers(inputs.terms, [engine.campaign(name) for name in names]))
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
-    decided = decide_all(inputs, limits_of(engine, names), told)
+    decided = decide_all(inputs, limits_of(inputs, names), told)
     return Plan(run, names, inputs, decided.decisions, decided.cleared, decided.worth)
-
-
-def limits_of(engine: Engine, campaigns: Sequence[str]) -> list[Limit]:
-    """What the campaigns of a run share: their seats add up, for they share one clearing house."""
-    seats: Counter[str] = Counter()
-    for name in campaigns:
-        seats.update(engine.campaign(name).seats)
-    return [
-        Limit(name=f"{channel} seats", where={"channel": channel}, at_most=count)
-        for channel, count in sorted(seats.items())
-    ]
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:

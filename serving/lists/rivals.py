@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel
 
-from rules.catalogue import Catalogue
-from serving.lists.clearing import Cleared, catalogue_cells, cell_columns, kinds_of
+from rules.terms import Terms
+from serving.lists.clearing import Cleared, cell_columns, kinds_of
 from serving.lists.limits import COST, Columns
 
 BLOCK = 65_536
@@ -30,17 +30,17 @@ class Offered:
     gross: np.ndarray
 
 
-def offered(cleared: Cleared, catalogue: Catalogue) -> Offered:
+def offered(cleared: Cleared, terms: Terms) -> Offered:
     """Every cell that competes, worthless ones included."""
     market, owner = cleared.market, cleared.market.owner()
     at = np.flatnonzero((cleared.drawn[owner] < 0) | (cleared.drawn[owner] == market.cell))
-    column = market.people[owner[at]] * catalogue_cells(catalogue) + market.cell[at]
+    column = market.people[owner[at]] * terms.catalogue.n_cells + market.cell[at]
     return Offered(market.chooser[owner[at]], column, market.gross[at])
 
 
-def greedy(cleared: Cleared, catalogue: Catalogue) -> Rival:
+def greedy(cleared: Cleared, terms: Terms) -> Rival:
     """The dearest cell first, each that still fits; the field's usual way. Minimums are not looked after."""
-    cells, columns = offered(cleared, catalogue), cell_columns(cleared.market, cleared.limits, catalogue)
+    cells, columns = offered(cleared, terms), cell_columns(cleared.market, cleared.limits, terms)
     left = columns.room.tolist()
     needs = [[(limit, units) for limit, units in zip(limits, much, strict=True) if units > 0]
              for limits, much in zip(columns.limit.tolist(), columns.units.tolist(), strict=True)]  # fmt: skip
@@ -57,21 +57,21 @@ def greedy(cleared: Cleared, catalogue: Catalogue) -> Rival:
                 taken.append(at)
                 for limit, units in needs[column]:
                     left[limit] -= units
-    return _rival(cleared, catalogue, columns, cells, np.array(taken, np.int64))
+    return _rival(cleared, terms, columns, cells, np.array(taken, np.int64))
 
 
-def everyone(cleared: Cleared, catalogue: Catalogue) -> Rival:
+def everyone(cleared: Cleared, terms: Terms) -> Rival:
     """Whoever may be contacted is, by his best cell, worth it or not; no limit is looked at."""
-    cells, columns = offered(cleared, catalogue), cell_columns(cleared.market, cleared.limits, catalogue)
+    cells, columns = offered(cleared, terms), cell_columns(cleared.market, cleared.limits, terms)
     order = np.lexsort((cells.column, -cells.gross, cells.chooser))
     chooser = cells.chooser[order]
     first = order[np.concatenate(([True], chooser[1:] != chooser[:-1]))] if len(order) else order
-    return _rival(cleared, catalogue, columns, cells, first)
+    return _rival(cleared, terms, columns, cells, first)
 
 
-def _rival(cleared: Cleared, catalogue: Catalogue, columns: Columns, cells: Offered, at: np.ndarray) -> Rival:
+def _rival(cleared: Cleared, terms: Terms, columns: Columns, cells: Offered, at: np.ndarray) -> Rival:
     used = columns.used_exactly(cells.column[at])
     broken = tuple(limit.name for limit, much, room in zip(cleared.limits, used, columns.room, strict=True) if much > room)  # fmt: skip
-    cost = np.array([int(kind[COST]) for kind in kinds_of(catalogue)], np.int64)
+    cost = np.array([int(kind[COST]) for kind in kinds_of(terms)], np.int64)
     return Rival(contacts=len(at), value_minor=int(cells.gross[at].sum()),
                  cost_minor=int(cost[cells.column[at] % len(cost)].sum()), broken=broken)  # fmt: skip

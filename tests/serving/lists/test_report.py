@@ -170,7 +170,7 @@ def test_rivals_see_the_same_cells_and_keep_or_break_the_limits(scarce: Path) ->
     """Greedy keeps every limit and is worth no more; everyone reaches each customer with an open cell."""
     plan = planned(scarce)
     catalogue, issued = plan.inputs.terms.catalogue, certificate(plan)
-    first, all_ = greedy(plan.cleared, catalogue), everyone(plan.cleared, catalogue)
+    first, all_ = greedy(plan.cleared, plan.inputs.terms), everyone(plan.cleared, plan.inputs.terms)
     assert first.broken == () and 0 < first.value_minor <= issued.bound_minor
     assert all_.broken and all_.contacts > first.contacts
     # Slowly: sort everything by value, take what fits.
