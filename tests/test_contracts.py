@@ -49,7 +49,7 @@ ANSWERS = {
     "schedule": "serving.commands.contract.ScheduleAnswer", "switch": "serving.http.messages.SwitchResponse",
     "audit show": "serving.commands.audit.ShowAnswer", "audit why": "serving.http.messages.DecisionWhyResponse",
     "audit replay": "serving.commands.audit.ReplayAnswer", "audit export": "serving.commands.contract.ExportAnswer",
-    "audit erase": "serving.commands.contract.EraseAnswer", "recall": "serving.commands.operate.RecallAnswer",
+    "audit erase": "serving.commands.records.EraseAnswer", "recall": "serving.commands.operate.RecallAnswer",
     "report campaign": "serving.commands.contract.CampaignReport", "bench": "serving.commands.contract.BenchAnswer",
 }  # fmt: skip
 
