@@ -13,7 +13,7 @@ from rules.governing import governing
 from rules.language import Language
 from rules.program import DIRECTIONS, Step
 from rules.proofs import left_open
-from rules.prove import Formula, Prover, UndecidedError, columns_read
+from rules.prove import Formula, Prover, Session, UndecidedError
 from rules.terms import Terms
 from rules.tree import FALSE, TRUE, Node, fold
 
@@ -45,11 +45,11 @@ def find_shadows(terms: Terms) -> Shadows:
                 found.dead.append(part)
             elif not _some(prover, _distinct(mine), lambda node: prover.truth(node).false):
                 found.always.append(part)
-    gone: set[str] = {*found.dead}
+    gone, sessions = {*found.dead}, _Sessions(prover)
     for part in reversed([part.id for part in terms.policy.parts]):
         if part not in gone and any(part in residuals for residuals in cells.values()):
             with _Undecided(found, part):
-                if _covered(prover, part, gone, cells):
+                if _covered(sessions, part, gone, cells):
                     gone.add(part)
                     found.shadowed.insert(0, part)
     _nobody(terms, prover, found)
@@ -97,32 +97,38 @@ def _some(prover: Prover, nodes: Iterable[Node], formula: Callable[[Node], Formu
     return any(prover.find([formula(node)], ()) is not None for node in nodes)
 
 
-def _covered(prover: Prover, part: str, gone: set[str], cells: dict[Cell, dict[str, tuple[Node, ...]]]) -> bool:
+Residuals = dict[str, tuple[Node, ...]]  # of one cell: part -> its conditions
+
+
+class _Sessions:
+    """A solver for each distinct set of conditions that govern a cell."""
+
+    def __init__(self, prover: Prover) -> None:
+        self.prover = prover
+        self._found: dict[frozenset[Node], Session] = {}
+
+    def of(self, residuals: Residuals) -> Session:
+        nodes = frozenset(node for nodes in residuals.values() for node in nodes)
+        if nodes not in self._found:
+            self._found[nodes] = self.prover.session(nodes)
+        return self._found[nodes]
+
+
+def _covered(sessions: _Sessions, part: str, gone: set[str], cells: dict[Cell, Residuals]) -> bool:
     """Whether in every cell the parts that stay close what this one closes."""
     seen: set[tuple[tuple[Node, ...], frozenset[Node]]] = set()
     for residuals in cells.values():
         mine = residuals.get(part)
         if not mine:
             continue
-        others = frozenset(
-            node for other, nodes in residuals.items() if other != part and other not in gone for node in nodes
-        )
+        stay = (nodes for other, nodes in residuals.items() if other != part and other not in gone)
+        others = frozenset(node for nodes in stay for node in nodes)
         if (mine, others) in seen or TRUE in others:
             continue
         seen.add((mine, others))
-        if _closes_more(prover, mine, others):
+        if sessions.of(residuals).some(mine, others):
             return False
     return True
-
-
-def _closes_more(prover: Prover, mine: Sequence[Node], others: Iterable[Node]) -> bool:
-    """Whether some customer is closed by these conditions alone."""
-    shut = prover.z3.Or([prover.z3.Not(prover.truth(node).false) for node in mine])
-    names = columns_read(mine)
-    near = [prover.truth(node).false for node in others if columns_read([node]) & names]
-    if prover.find([shut, *near], ()) is None:
-        return False
-    return prover.find([shut, *(prover.truth(node).false for node in others)], ()) is not None
 
 
 def _nobody(terms: Terms, prover: Prover, found: Shadows) -> None:
