@@ -137,7 +137,8 @@ class Plain:
         """The plain row of one customer from his values by name, NaN or None where not known."""
         row = {name: None if (v := values[name]) != v else v for name in self._names}
         for name in self._whole:
-            row[name] = None if row[name] is None else float(row[name])
+            whole = row[name]
+            row[name] = None if whole is None else float(whole)
         for name, domain in self._domains:
             if row[name] not in domain:
                 row[name] = None

@@ -50,7 +50,7 @@ ANSWERS = {
     "audit show": "serving.commands.audit.ShowAnswer", "audit why": "serving.http.messages.DecisionWhyResponse",
     "audit replay": "serving.commands.audit.ReplayAnswer", "audit export": "serving.commands.contract.ExportAnswer",
     "audit erase": "serving.commands.records.EraseAnswer", "recall": "serving.commands.operate.RecallAnswer",
-    "report campaign": "serving.commands.contract.CampaignReport", "bench": "serving.commands.contract.BenchAnswer",
+    "report campaign": "serving.lists.aftermath.CampaignReport", "bench": "serving.commands.contract.BenchAnswer",
 }  # fmt: skip
 
 

@@ -38,25 +38,6 @@ class ScheduleAnswer(BaseModel):
     runs: list[ScheduledRun]
 
 
-class CampaignReport(BaseModel):
-    """`nbo report campaign ID --json`: counts of contacts, and value against the holdout with its interval.
-
-    incremental_minor and its bounds are null where there was no holdout to measure against.
-    """
-
-    campaign: str
-    issued: int
-    sent: int
-    reached: int
-    accepted: int
-    complained: int
-    opted_out: int
-    cost_minor: int
-    incremental_minor: int | None
-    incremental_low_minor: int | None
-    incremental_high_minor: int | None
-
-
 class ChangeAnswer(BaseModel):
     """`nbo rules propose | approve | activate --json`: where the change stands.
 

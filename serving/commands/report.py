@@ -1,0 +1,55 @@
+"""`nbo report campaign`: what came of a campaign's contacts."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from features.home import Home
+from serving.lists.aftermath import CampaignReport, CampaignRow, campaign_report
+from serving.lists.money import money
+from serving.office import open_engine, reading_ledger
+
+app = typer.Typer(name="report", help="What came of what was said.", no_args_is_help=True)
+GROUPS_TOLD = 12
+
+
+@app.callback()
+def reporting() -> None:
+    """What came of what was said."""
+
+
+@app.command("campaign")
+def campaign(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="The campaign.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Response, cost, complaints, and the value against the held out with an interval that holds at every look."""
+    home = Home.open(context.obj)
+    engine = open_engine(home)
+    with reading_ledger(home, engine) as ledger, ledger.read() as connection:
+        told = campaign_report(engine, connection, name, home.now())
+    text = "\n".join(report_lines(told, engine.catalogue.base_currency))
+    sys.stdout.write((told.model_dump_json() if as_json else text) + "\n")
+
+
+def report_lines(told: CampaignReport, currency: str) -> list[str]:
+    """The report for people."""
+    lines = [f"campaign {told.campaign}", _line(told, currency)]
+    for by in ("branch", "manager", "tier"):
+        rows = sorted((row for row in told.rows if row.by == by), key=lambda row: (-row.issued, row.group or "~"))
+        lines += [f"by {by}", *(f"  {row.group or 'not known'}: {_line(row, currency)}" for row in rows[:GROUPS_TOLD])]
+        lines += [f"  and {len(rows) - GROUPS_TOLD:,} more: --json"] if len(rows) > GROUPS_TOLD else []
+    lines += [f"{g.kind} on {g.at:%F}: contact {g.contact_id}, {g.offer_id} by {g.channel}, list {g.source or 'none'}, audience `{g.audience}`"
+              for g in told.grievances]  # fmt: skip
+    return [*lines, *(f"not known: {line}" for line in told.why)]
+
+
+def _line(row: CampaignRow, currency: str) -> str:
+    text = (f"{row.issued:,} issued, {row.sent:,} sent, {row.reached:,} reached, {row.answered:,} answered, {row.accepted:,} accepted, "
+            f"{row.complained:,} complained, {row.opted_out:,} opted out, cost {money(row.cost_minor, currency)}")  # fmt: skip
+    if row.incremental_minor is None:
+        return text
+    low, high = (money(side or 0, currency) for side in (row.incremental_low_minor, row.incremental_high_minor))
+    return f"{text}; changed {money(row.incremental_minor, currency)} ({low} to {high}), {row.units:,} units against {row.held_out:,} held out"
