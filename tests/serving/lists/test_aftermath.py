@@ -11,7 +11,7 @@ from features.tables import TABLES
 from serving.campaign import CampaignError
 from serving.commands.lists import make_list
 from serving.commands.report import report_lines
-from serving.ledger.book import micros
+from serving.ledger.book import claim, micros, sent
 from serving.ledger.outcomes import accept
 from serving.lists.aftermath import CampaignReport, campaign_report
 from serving.office import open_engine, open_ledger
@@ -45,9 +45,14 @@ def opened(bank: Path, customers: list[str], days: int, name: str) -> None:
 def test_answers_are_counted_and_a_complaint_is_traced_to_its_list(bank: Path) -> None:
     folder = Path(str(make_list(Home.open(bank), ["all_year"], NOW).path))
     rows = pl.read_parquet(folder / "offers.parquet").sort("contact_id")
-    first, second, third = rows["contact_id"][:3]
+    due = rows.filter(pl.col("send_after") <= NOW)["contact_id"]
+    first, second, third = due[:3]
     now = micros(NOW)
     with open_ledger(Home.open(bank)) as ledger:
+        for contact in (first, second, third):
+            ledger.write(lambda connection, contact=contact: claim(connection, contact, now)).result()
+        for contact in (second, third):
+            ledger.write(lambda connection, contact=contact: sent(connection, contact, now)).result()
         for contact, kind in ((first, "complained"), (second, "opted_out"), (third, "accepted"), (third, "opened")):
             ledger.write(
                 lambda connection, contact=contact, kind=kind: accept(connection, contact, kind, now, now)
@@ -55,7 +60,7 @@ def test_answers_are_counted_and_a_complaint_is_traced_to_its_list(bank: Path) -
     report = told(bank)
     assert (report.issued, report.sent, report.complained, report.opted_out, report.accepted, report.answered) == (
         len(rows),
-        0,
+        2,
         1,
         1,
         1,
