@@ -24,8 +24,9 @@ from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
 from serving.ledger.events import FIELDS, EventRow, enter_suppressions, known_bookings, policy_fold
 from serving.ledger.identity import Link, follow_links
-from serving.ledger.schema import Statement, events, meta
+from serving.ledger.schema import events, meta
 from serving.ledger.seed import Progress, seed
+from serving.ledger.statement import Statement
 
 CHUNK = 1_000
 _KNOWN_FEED = select(meta.c.value).where(meta.c.name == "seeded_feed")

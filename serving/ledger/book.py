@@ -46,7 +46,8 @@ from serving.ledger.lifecycle import (
 )
 from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, hold_clock, unit_of
 from serving.ledger.migrations.upgrade import bring_up_to_date, revision
-from serving.ledger.schema import HEAD, Statement, is_listed, meta, units
+from serving.ledger.schema import HEAD, meta, units
+from serving.ledger.statement import Statement, is_listed
 from serving.ledger.writer import Writer
 
 T = TypeVar("T")

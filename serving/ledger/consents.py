@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.identity import aliases_of
 from serving.ledger.lifecycle import recall
-from serving.ledger.schema import Statement, arrow, arrow_schema, consents, is_listed
+from serving.ledger.schema import consents
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
 
 ALL = "all"  # every channel
 

@@ -18,7 +18,8 @@ from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from rules.policy import ContactPolicy
 from rules.suppressions import Movement, Opening
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.schema import Statement, arrow, arrow_schema, events, is_listed, suppressions
+from serving.ledger.schema import events, suppressions
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
 
 # No suppression lasts longer than 730 days, and none looks further back than 90 for its event.
 REACH_MICROS = (730 + 90) * 86_400_000_000

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from sqlalchemy import and_, bindparam, insert, select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.schema import Statement, idempotency
+from serving.ledger.schema import idempotency
+from serving.ledger.statement import Statement
 
 
 class ConflictError(ValueError):

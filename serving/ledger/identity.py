@@ -18,7 +18,8 @@ from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.journal import Entered, enter, entries
-from serving.ledger.schema import Statement, contacts, is_listed, merges, suppressions, units
+from serving.ledger.schema import contacts, merges, suppressions, units
+from serving.ledger.statement import Statement, is_listed
 
 CERTAIN = 1.0
 IMPORTED = "import:"  # how the source of a merge that an import made begins

@@ -9,7 +9,8 @@ from enum import StrEnum
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
-from serving.ledger.schema import Statement, keys
+from serving.ledger.schema import keys
+from serving.ledger.statement import Statement
 
 DAY_MICROS = 86_400_000_000
 

@@ -20,7 +20,8 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.schema import Statement, arrow, arrow_schema, contacts, is_listed, outcomes
+from serving.ledger.schema import contacts, outcomes
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
 

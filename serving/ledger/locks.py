@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.schema import Statement, contacts, is_listed, units
+from serving.ledger.schema import contacts, units
+from serving.ledger.statement import Statement, is_listed
 
 ALL, CLOCK = 4720260602, 4720260603  # the same in every worker; the others are hashes
 

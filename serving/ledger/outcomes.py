@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger import consents
 from serving.ledger.lifecycle import TRANSITIONS, Action, ContactRow, LifecycleError, State, find
-from serving.ledger.schema import Statement, arrow, arrow_schema, contacts, is_listed, outcomes
+from serving.ledger.schema import contacts, outcomes
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
 
 
 class Kind(StrEnum):

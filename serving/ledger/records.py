@@ -13,7 +13,8 @@ from operator import attrgetter
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.schema import Statement, decisions
+from serving.ledger.schema import decisions
+from serving.ledger.statement import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,9 @@ from sqlalchemy.engine import Connection
 from serving.ledger.keyring import Keyring
 from serving.ledger.merkle import merkle_root
 from serving.ledger.records import fields_sha256
-from serving.ledger.schema import Statement, leaves, seals
+from serving.ledger.schema import leaves, seals
 from serving.ledger.sealed import SORTS
+from serving.ledger.statement import Statement
 
 FIRST_PREVIOUS = "0" * 64
 LEAVES_MAX = 5_000  # of one sort in one seal, so that the writer is not held for long

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Integer, Select, Table, Text, bindparam, c
 
 from serving.ledger import records
 from serving.ledger.records import fields_sha256
-from serving.ledger.schema import Statement, consents, contacts, decisions, journal, leaves, outcomes, switches
+from serving.ledger.schema import consents, contacts, decisions, journal, leaves, outcomes, switches
+from serving.ledger.statement import Statement
 
 
 @dataclass(frozen=True)

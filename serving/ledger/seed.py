@@ -19,7 +19,8 @@ from serving.ledger.book import Ledger, unit_of
 from serving.ledger.identity import in_force, settle
 from serving.ledger.lifecycle import FIELDS, find
 from serving.ledger.outcomes import WITHDRAWING, Kind, withdraw
-from serving.ledger.schema import Statement, contacts, is_listed, outcomes, suppressions, units
+from serving.ledger.schema import contacts, outcomes, suppressions, units
+from serving.ledger.statement import Statement, is_listed
 
 CHUNK = 1_000
 

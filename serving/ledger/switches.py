@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.schema import Statement, switches
+from serving.ledger.schema import switches
+from serving.ledger.statement import Statement
 
 _SCOPE = re.compile(r"all|(channel|family|offer|campaign):[A-Za-z0-9_.-]{1,64}")
 

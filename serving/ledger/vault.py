@@ -20,7 +20,8 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger.keyring import Keyring
 from serving.ledger.records import DecisionRow
-from serving.ledger.schema import Statement, vault
+from serving.ledger.schema import vault
+from serving.ledger.statement import Statement
 
 ENCRYPTED = b"\x01"  # first byte of a payload; JSON, as records were before the vault, begins with `{`
 NONCE_BYTES, KEY_BYTES = 12, 32

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from serving.ledger.journal import Entered, entries
 from serving.ledger.keyring import Keyring, KeyringError
 from serving.ledger.merkle import merkle_root
-from serving.ledger.schema import Statement, decisions, leaves, seals
+from serving.ledger.schema import decisions, leaves, seals
 from serving.ledger.seal import (
     COLUMNS,
     FIRST_PREVIOUS,
@@ -25,6 +25,7 @@ from serving.ledger.seal import (
     unsealed,
 )
 from serving.ledger.sealed import DECISION, SORTS, Sort, hashed_again
+from serving.ledger.statement import Statement
 
 _SEALS = Statement(select(*COLUMNS).order_by(seals.c.seal_id))
 _LEAVES = Statement(

@@ -26,7 +26,8 @@ from serving.ledger.consents import consents_table
 from serving.ledger.events import events_table, suppressions_table
 from serving.ledger.identity import certain_groups, persons
 from serving.ledger.outcomes import outcomes_table
-from serving.ledger.schema import arrow, units
+from serving.ledger.schema import units
+from serving.ledger.statement import arrow
 from serving.ledger.switches import paused
 from serving.lists.choosers import choosers_of
 from serving.lists.clearing import (

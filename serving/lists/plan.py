@@ -31,7 +31,8 @@ from serving.ledger.book import (
     unit_of,
 )
 from serving.ledger.book import find as find_contact
-from serving.ledger.schema import Statement, consents, contacts, events, is_listed, outcomes
+from serving.ledger.schema import consents, contacts, events, outcomes
+from serving.ledger.statement import Statement, is_listed
 from serving.ledger.switches import paused
 from serving.lists.batch import Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared

@@ -16,8 +16,9 @@ from serving.ledger.keyring import Keyring
 from serving.ledger.migrations import upgrade
 from serving.ledger.migrations.upgrade import bring_up_to_date
 from serving.ledger.records import find
-from serving.ledger.schema import HEAD, Statement, metadata
+from serving.ledger.schema import HEAD, metadata
 from serving.ledger.seal import seal
+from serving.ledger.statement import Statement
 from serving.ledger.writer import SIMULATED, LedgerError
 from tests import sealed_ledger
 

@@ -1,0 +1,115 @@
+"""Statements compiled once per dialect and run on the driver's own cursor; rows as Arrow columns."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import (
+    BigInteger,
+    Column,
+)
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement, ColumnElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Double
+
+
+class Listed(FunctionElement[str]):
+    """The texts of a JSON array bound as one parameter: an IN list of any length, one statement."""
+
+    inherit_cache = True
+
+
+@compiles(Listed, "sqlite")
+def _listed_sqlite(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **more)}))"
+
+
+@compiles(Listed, "postgresql")
+def _listed_postgresql(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
+    array = compiler.process(element.clauses, **more)
+    return f"(SELECT jsonb_array_elements_text(CAST({array} AS jsonb)))"
+
+
+def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> ColumnElement[bool]:
+    """True where the column stands in the JSON array bound to the parameter."""
+    return column.op("IN", is_comparison=True)(Listed(parameter))
+
+
+class Statement:
+    """A SQLAlchemy Core statement, compiled once per dialect and run on the driver's own cursor.
+
+    The road through Core costs ten times the statement itself; the ten hot statements of the
+    ledger take this one. `tail` is SQL both databases share and Core has no common word for
+    (ON CONFLICT ...). Values are numbers, texts and bytes only: nothing is converted.
+    """
+
+    def __init__(self, core: ClauseElement, tail: str = "") -> None:
+        self.core, self.tail = core, tail
+        self._ready: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+        self._ordered: dict[str, tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]] = {}
+
+    def _compiled(self, dialect: Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        ready = self._ready.get(dialect.name)
+        if ready is None:
+            compiled = self.core.compile(dialect=dialect)
+            assert isinstance(compiled, SQLCompiler)
+            assert compiled.positiontup is not None  # both dialects are opened with positional marks
+            sql = f"{compiled.string} {self.tail}".strip()
+            ready = (sql, tuple(compiled.positiontup), dict(compiled.params))
+            self._ready[dialect.name] = ready
+        return ready
+
+    def sql(self, dialect: Dialect) -> str:
+        """The text that reaches the database."""
+        return self._compiled(dialect)[0]
+
+    def run(self, connection: Connection, **values: Any) -> Any:
+        """The driver's cursor after one execution; rows are plain tuples."""
+        sql, names, fixed = self._compiled(connection.dialect)
+        bound = fixed | values if len(values) < len(names) else values
+        cursor = connection.connection.cursor()
+        cursor.execute(sql, [bound[name] for name in names])
+        return cursor
+
+    def run_row(self, connection: Connection, fields: tuple[str, ...], row: Sequence[Any]) -> Any:
+        """Like `run` for a row in the order of `fields`, which name every parameter; the same each time."""
+        ordered = self._ordered.get(connection.dialect.name)
+        if ordered is None:
+            sql, names, _ = self._compiled(connection.dialect)
+            ordered = self._ordered[connection.dialect.name] = sql, itemgetter(*map(fields.index, names))
+        cursor = connection.connection.cursor()
+        cursor.execute(ordered[0], ordered[1](row))
+        return cursor
+
+    def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute for each row, which names every parameter; how many rows of the table changed."""
+        sql, names, _ = self._compiled(connection.dialect)
+        cursor = connection.connection.cursor()
+        cursor.executemany(sql, [tuple([row[name] for name in names]) for row in rows])
+        return max(int(cursor.rowcount), 0)
+
+
+def arrow(connection: Connection, core: ClauseElement, schema: pa.Schema) -> pa.Table:
+    """All rows of a select as Arrow columns of the schema, in its order."""
+    cursor = Statement(core).run(connection)
+    batches: list[pa.RecordBatch] = []
+    while rows := cursor.fetchmany(65_536):
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(part, kind) for part, kind in zip(columns, schema.types, strict=True)]
+        batches.append(pa.record_batch(arrays, schema=schema))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def arrow_schema(columns: Iterable[Column[Any]]) -> pa.Schema:
+    """The Arrow schema of database columns: instants and money int64, shares float64, else text."""
+    return pa.schema([pa.field(column.name, _arrow_type(column)) for column in columns])
+
+
+def _arrow_type(column: Column[Any]) -> pa.DataType:
+    if isinstance(column.type, BigInteger):
+        return pa.int64()
+    return pa.float64() if isinstance(column.type, Double) else pa.string()
