@@ -40,7 +40,7 @@ ANSWERS = {
     "demo": "demo.DemoAnswer", "init": "nbo.InitAnswer", "import": "features.commands.ImportAnswer",
     "features build": "features.commands.BuildAnswer", "features describe": "features.commands.CatalogueAnswer",
     "features latest": "features.commands.LatestAnswer", "train": "training.commands.TrainAnswer",
-    "train table": "training.table_commands.TableAnswer", "models list": "training.model_commands.ModelsAnswer",
+    "train table": "training.tablereport.TableReport", "models list": "training.model_commands.ModelsAnswer",
     "models promote": "training.model_commands.LiveAnswer", "rules prove": "rules.proof_commands.ProveAnswer",
     "rules diff": "rules.proof_commands.DiffAnswer", "rules impact": "rules.proof_commands.ImpactAnswer",
     "rules propose": "serving.commands.contract.ChangeAnswer", "plan": "serving.commands.lists.PlanAnswer",

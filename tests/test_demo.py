@@ -28,7 +28,7 @@ def test_the_list_is_there_and_the_funnel_tells_of_everyone(told: DemoAnswer) ->
     manifest = read_manifest(folder)
     assert folder.parent == Path(told.home) / "lists" and manifest.funnel == told.plan.funnel
     assert told.plan.funnel.customers == 1_000 and told.plan.contacts > 50 and not told.plan.degraded
-    assert set(told.models) == {"interest", "reach", "harm", "churn", "value"}
+    assert set(told.models) == {"interest", "reach", "harm", "churn", "value", "organic"}
     assert set(told.seconds) == {"simulated bank", "features", "models", "list", "story"}
 
 
