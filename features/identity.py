@@ -3,8 +3,8 @@
 A unit is a household, else a person. Two customer ids are one person when an identity names one of
 them as the `source_id` of the other. A certain link (confidence 1) and a doubtful one (below 1)
 both put the two into one unit and make them one person: caps and suppressions are shared under doubt.
-Only certainty lets one id know what the other holds; balances and behaviour are never merged, so no id
-is offered anything for what stands under the other.
+What one id holds closes what the other is not to be offered twice, and opens nothing under doubt;
+balances and behaviour are never merged, so no id is offered anything for what stands under the other.
 """
 
 from collections.abc import Callable, Iterable
@@ -63,17 +63,20 @@ def shared(features: pa.Table, persons: Iterable[Iterable[str]], certain: Iterab
     """The features with what closes offers shared between the ids of one person; same rows, same order.
 
     Under doubt already: a flag or an open case that is set, or unknown, under one id is so under all; a
-    refused consent is refused under all; the latest complaint counts. Between certain ids also what
-    is held. Nothing here ever opens an offer: no other column is touched.
+    refused consent is refused under all; the latest complaint counts. What one id holds is held by all
+    ids that are certain, and not known of those in doubt: he may hold it already, and whoever must hold
+    it to be offered something does not by a guess. No other column is touched.
 
     persons, certain: the ids of each person; those without a row are passed over.
     """
     places = {name: row for row, name in enumerate(features.column("customer_id").to_pylist())}
+    held = [name for name in features.column_names if name.startswith("holds_")]
     rules: list[tuple[Callable[[list[Any]], list[Any]], list[str], Iterable[Iterable[str]]]] = [
         (_any_set, [n for n in SHARED_FLAGS if n in features.column_names], persons),
         (_refused, [n for n in (f"consent_marketing_{c}" for c in MARKETING_CHANNELS) if n in features.column_names], persons),
         (_least, [n for n in ("days_since_last_complaint",) if n in features.column_names], persons),
-        (_any_set, [n for n in features.column_names if n.startswith("holds_")], certain),
+        (_any_set, held, certain),
+        (_doubted, held, persons),
     ]  # fmt: skip
     for combine, names, groups in rules:
         rows = [[places[name] for name in group if name in places] for group in groups]
@@ -98,6 +101,11 @@ def _combined(
 def _any_set(values: list[Any]) -> list[Any]:
     one = True if True in values else None if None in values else False
     return [one] * len(values)
+
+
+def _doubted(values: list[Any]) -> list[Any]:
+    other = True in values or None in values
+    return [None if other and value is False else value for value in values]
 
 
 def _refused(values: list[Any]) -> list[Any]:

@@ -8,7 +8,8 @@
 Person by person, as of one day, written beside the models under the hash that the value model's
 manifest names: promotion and rollback of `value` switch both in one step. No tier is made of minors,
 the deceased and those who object to profiling; theirs is null. Never part of a bundle: customer ids
-stay out of the registry.
+stay out of the registry. Whoever is erased is taken out of every file (`forget`); beside the former
+file's name then stands where the rest went on (`<sha256>.now`).
 """
 
 import hashlib
@@ -88,7 +89,8 @@ class Tiers:
 
     @classmethod
     def load(cls, models: Path, sha: str) -> "Tiers | None":
-        """The tiers of that hash; None where there are none or other bytes than the hash says."""
+        """The tiers of that hash, without those forgotten since; None where there are none or other bytes than the hash says."""
+        sha = _now(models, sha)
         path = _file(models, sha)
         if not sha or not path.is_file():
             return None
@@ -110,8 +112,40 @@ class Tiers:
         return None if place is None else self._table.slice(place, 1).to_pylist()[0]
 
 
+def forget(models: Path, customer_id: str) -> int:
+    """Take a customer out of every file of tiers; out of how many.
+
+    The rest is written first, then where it is, then the former file goes: whoever reads, or is
+    stopped in between, finds one of the two. Doing it again finds nothing to do.
+    """
+    forgotten = 0
+    for path in sorted((models / "tiers").glob("*.arrow")):
+        rows = pl.read_ipc(path)
+        rest = rows.filter(pl.col("customer_id") != customer_id)
+        if rest.height == rows.height:
+            continue
+        now = write_tiers(models, rest)
+        for note in path.parent.glob("*.now"):
+            if note.read_text("ascii") == path.stem:
+                write_atomically(note, now.encode("ascii"))
+        write_atomically(_note(models, path.stem), now.encode("ascii"))
+        path.unlink()
+        forgotten += 1
+    return forgotten
+
+
 def _file(models: Path, sha: str) -> Path:
     return models / "tiers" / f"{sha}.arrow"
+
+
+def _note(models: Path, sha: str) -> Path:
+    return models / "tiers" / f"{sha}.now"
+
+
+def _now(models: Path, sha: str) -> str:
+    """Under which hash the tiers of that hash stand now."""
+    note = _note(models, sha)
+    return note.read_text("ascii") if note.is_file() else sha
 
 
 def _graded(column: str, grades: Sequence[tuple[str, float]]) -> pl.Expr:

@@ -24,6 +24,7 @@ from serving.ledger.retention import DAY_MICROS, announce, plan_prune, prune_som
 from serving.ledger.vault import Vault
 from serving.office import open_ledger, reading_ledger
 from serving.sealer import seal_all
+from training.tiers import forget
 
 app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -42,12 +43,13 @@ class SealAnswer(BaseModel):
 
 
 class EraseAnswer(BaseModel):
-    """`nbo audit erase --json`: what was done, and the lists whose files still name the customer."""
+    """`nbo audit erase --json`: what was done, and the lists whose files still name the customer. tiers: files he was taken out of."""
 
     records: int
     recalled: int
     events: int
     answers: int
+    tiers: int
     lists: list[str]
 
 
@@ -109,14 +111,13 @@ def export_(context: typer.Context, customer: str, as_json: Json = False) -> Non
 def erase_(context: typer.Context, customer: str, reason: Reason, as_json: Json = False) -> None:
     """Shred the customer's key and stop all contact; refused under a legal hold."""
     _reasoned(reason)
-    with open_ledger(Home.open(context.obj)) as ledger:
-        task = lambda connection: erase(connection, customer, _operator(), reason, ledger.now_micros())
-        done: Erased = ledger.write(task, touches=Touches(customers=(customer,))).result()
-    answer = EraseAnswer(
-        records=done.records, recalled=done.recalled, events=done.events, answers=done.answers, lists=list(done.lists)
-    )
-    lines = [(f"erased: {done.records:,} records made unreadable, {done.events:,} events removed, "
-             f"{done.recalled:,} contacts taken back, {done.answers:,} stored answers removed"),
+    home = Home.open(context.obj)
+    with open_ledger(home) as ledger:
+        done, tiers = _erased(home, ledger, customer, reason)
+    answer = EraseAnswer(records=done.records, recalled=done.recalled, events=done.events, answers=done.answers,
+                         tiers=tiers, lists=list(done.lists))  # fmt: skip
+    lines = [(f"erased: {done.records:,} records made unreadable, {done.events:,} events removed, {done.recalled:,} contacts "
+              f"taken back, {done.answers:,} stored answers removed, his tier removed from {tiers:,} files"),
              *(f"still names him: lists/{run}" for run in done.lists),
              "next: take him out of the bank's tables, import, build features; docs/ledger.md"]  # fmt: skip
     _say(answer, lines, as_json)
@@ -180,10 +181,7 @@ def restore_(directory: Path, home: Path,
     opened = restore(directory, home, keys)
     with open_ledger(opened) as ledger:
         for customer in names:
-            task = lambda connection, c=customer: erase(
-                connection, c, _operator(), "erased before the restore", ledger.now_micros()
-            )
-            ledger.write(task, touches=Touches(customers=(customer,))).result()
+            _erased(opened, ledger, customer, "erased before the restore")
         with ledger.read() as connection:
             found = checked(opened, connection)
     answer = BackupAnswer(
@@ -201,6 +199,13 @@ def erased_(context: typer.Context, as_json: Json = False) -> None:
     with reading_ledger(Home.open(context.obj)) as ledger, ledger.read() as connection:
         rows = [{"customer_id": e.subject, "at": instant(e.at).isoformat()} for e in entries(connection, Entered.ERASE)]
     sys.stdout.write(json.dumps({"erased": rows}, ensure_ascii=False, indent=None if as_json else 2) + "\n")
+
+
+def _erased(home: Home, ledger: Ledger, customer: str, reason: str) -> tuple[Erased, int]:
+    """What the ledger forgot, and the files of tiers he was taken out of: after the ledger, which may refuse."""
+    task = lambda connection: erase(connection, customer, _operator(), reason, ledger.now_micros())
+    done: Erased = ledger.write(task, touches=Touches(customers=(customer,))).result()
+    return done, forget(home.models, customer)
 
 
 def _read_erased(path: Path) -> list[str]:

@@ -5,7 +5,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from training.tiers import Tiers, tier_table, write_tiers
+from training import tiers
+from training.atomic import write_atomically
+from training.tiers import Tiers, forget, tier_table, write_tiers
 from training.value import ValueModel, churn_interval, forecast_interval
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
@@ -84,3 +86,47 @@ def test_intervals_cover_the_rate_and_the_middle_of_what_came() -> None:
     found = forecast_interval(foretold, foretold * rng.uniform(0.5, 1.5, 5000))
     assert found == pytest.approx((0.6, 1.4), abs=0.02)
     assert forecast_interval(foretold[:40], foretold[:40]) is None
+
+
+def test_p26_whoever_is_erased_is_in_no_file_and_the_others_keep_their_tiers(tmp_path: Path) -> None:
+    shas = [write_tiers(tmp_path, made()), write_tiers(tmp_path, made(150))]
+    before = Tiers.load(tmp_path, shas[0])
+    assert before is not None and before.of(["K000", "K001"]) == ["top", "top"]
+    assert [forget(tmp_path, name) for name in ("K000", "K199", "K199", "stranger")] == [2, 1, 0, 0]
+    now = [Tiers.load(tmp_path, sha) for sha in shas]
+    assert now[0] is not None and now[1] is not None
+    assert now[0].of(["K000", "K001", "K199"]) == [None, "top", None] and now[1].row("K000") is None
+    files = list((tmp_path / "tiers").iterdir())
+    assert not any(b"K000" in file.read_bytes() or b"K199" in file.read_bytes() for file in files)
+    assert {file.suffix for file in files} == {".arrow", ".now"} and len(list((tmp_path / "tiers").glob("*.arrow"))) == 2
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_p26_an_erasure_that_is_stopped_halfway_leaves_readable_tiers_and_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    sha, writes = write_tiers(tmp_path, made()), iter(range(1, 9))
+
+    def stopping(path: Path, text: bytes) -> None:
+        if next(writes) == step:
+            raise KeyboardInterrupt
+        write_atomically(path, text)
+
+    monkeypatch.setattr(tiers, "write_atomically", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        forget(tmp_path, "K000")
+    between = Tiers.load(tmp_path, sha)
+    assert between is not None and between.of(["K001"]) == ["top"]
+    monkeypatch.undo()
+    assert forget(tmp_path, "K000") == 1
+    after = Tiers.load(tmp_path, sha)
+    assert after is not None and after.of(["K000", "K001"]) == [None, "top"]
+    assert not any(b"K000" in file.read_bytes() for file in (tmp_path / "tiers").iterdir())
+
+
+def test_tiers_that_were_changed_by_hand_are_none(tmp_path: Path) -> None:
+    sha = write_tiers(tmp_path, made())
+    forget(tmp_path, "K000")
+    [file] = (tmp_path / "tiers").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert Tiers.load(tmp_path, sha) is None

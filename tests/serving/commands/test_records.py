@@ -9,6 +9,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,6 +35,7 @@ from serving.office import Office, open_ledger
 from serving.sealer import Sealer
 from tests.home import HERO, NOW, Clock, ask, office_at
 from tests.seal_oracle import problems
+from training.tiers import Tiers, write_tiers
 
 
 def run(bank: Path, *words: str) -> Result:
@@ -82,8 +84,11 @@ def test_p26_erase_hold_and_export_of_a_customer(bank: Path, clock: Clock) -> No
     held = run(bank, "erase", HERO, "--reason", "asked for it")
     assert "legal hold" in str(held.exception) and HERO not in str(held.exception)
     run(bank, "hold", HERO, "off", "--reason", "case closed")
+    tiers = write_tiers(bank / "models", pl.DataFrame({"customer_id": [HERO, "X"], "tier": ["top", "base"]}))
     done = EraseAnswer.model_validate_json(run(bank, "erase", HERO, "--reason", "asked for it").stdout)
-    assert (done.records, done.recalled, done.answers) == (1, 1, 1)
+    assert (done.records, done.recalled, done.answers, done.tiers) == (1, 1, 1, 1)
+    left = Tiers.load(bank / "models", tiers)
+    assert left is not None and left.of([HERO, "X"]) == [None, "base"]
     shown = ShowAnswer.model_validate_json(run(bank, "show", first.decision_id).stdout)
     assert (shown.erased, shown.whole, shown.inputs, shown.result) == (True, True, {}, {})
     for word in ("why", "replay"):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features import identity as features_identity
 from features.identity import shared
 from serving import plainrow
 from serving import rows as serving_rows
@@ -157,7 +158,8 @@ def features(**columns: list[Any]) -> pa.Table:
     ("consent_marketing_sms", ["granted", "withdrawn", "granted"], ["withdrawn", "withdrawn", "granted"], ["withdrawn", "withdrawn", "granted"]),
     ("consent_marketing_sms", ["granted", "none", "none"], ["granted", "none", "none"], ["granted", "none", "none"]),
     ("days_since_last_complaint", [40.0, 3.0, None], [3.0, 3.0, None], [3.0, 3.0, None]),
-    ("holds_loan", [False, True, False], [False, True, False], [True, True, False]),
+    ("holds_loan", [False, True, False], [None, True, False], [True, True, False]),
+    ("holds_loan", [False, None, False], [None, None, False], [None, None, False]),
     ("balance_usd_minor", [0.0, 9.0, 1.0], [0.0, 9.0, 1.0], [0.0, 9.0, 1.0]),
     ("staff", [False, True, False], [False, True, False], [False, True, False]),
 ])  # fmt: skip
@@ -227,3 +229,25 @@ def test_p13_the_list_says_the_same_as_the_endpoint(office: Office, clock: Clock
     office.consent(said(clock.now, customer=OTHER), call()).result(30)
     opted = make_list(home, ["all_year"], NOW, dry_run=True)
     assert opted.funnel.met["opted_out"] == plain.funnel.met.get("opted_out", 0) + 2
+
+
+def offers_while_in_doubt(office: Office, other: str) -> set[str]:
+    """What the hero hears of in the app while he may be the other one."""
+    name = merged(office, HERO, other, 0.6, office.ledger.now_micros())
+    found = {choice.offer_id for choice in ask(office, HERO, direction="inbound", top=3).choices}
+    undone(office, name)
+    return found
+
+
+def test_p13_what_a_person_may_hold_under_his_other_id_is_not_offered_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the mutant that shares holdings among certain ids alone: it offers him what he may have."""
+    snapshot = office.engine.snapshot(NOW)
+    assert snapshot is not None
+    holders = snapshot.table.filter(snapshot.table.column("holds_loan_personal")).column("customer_id").to_pylist()
+    with monkeypatch.context() as mutant:
+        mutant.setattr(features_identity, "_doubted", lambda values: values)
+        offered = [one for one in holders if "loan_personal" in offers_while_in_doubt(office, one)]
+    assert offered, "there are such people"
+    assert not any("loan_personal" in offers_while_in_doubt(office, one) for one in offered)
