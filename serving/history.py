@@ -18,11 +18,11 @@ from sqlalchemy.engine import Connection
 from features.home import Home
 from features.identity import links, units
 from features.source import Source
-from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TABLES
+from features.tables import TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
-from serving.ledger.events import FIELDS, EventRow, enter_suppressions, known_bookings, policy_fold
+from serving.ledger.events import FIELDS, EventRow, known_bookings, policy_fold, refold
 from serving.ledger.identity import Link, follow_links
 from serving.ledger.schema import events, meta
 from serving.ledger.seed import Progress, seed
@@ -72,39 +72,38 @@ def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
     watched = sorted({currency for rule in policy.event_suppressions for currency in rule.currencies})
     if not watched or not any(home.table("transactions").glob("part-*.parquet")):
         return
-    reach = max(rule.reach_days for rule in policy.event_suppressions)
-    since = micros(home.now() - timedelta(days=reach))
-    rows = (
-        pl.scan_parquet(home.table("transactions") / "part-*.parquet")
-        .filter(pl.col("currency").is_in(watched), pl.col("kind").is_in([*OUTFLOW_KINDS, *INFLOW_KINDS]))
-        .with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us"))
-        .filter(pl.col("booked_at") >= since)
-        .select(
-            "transaction_id",
-            "customer_id",
-            "kind",
-            "amount_minor",
-            "currency",
-            "balance_after_minor",
-            "booked_at",
-            "recorded_at",
-            "account_id",
-        )
-        .sort("customer_id", "currency", "booked_at", "transaction_id")
-        .collect()
-    )
+    since = micros(home.now() - timedelta(days=max(rule.reach_days for rule in policy.event_suppressions)))
+    rows = _bookings(home, watched, since).iter_rows()
     movements = [EventRow(event_id=r[0], customer_id=r[1], kind=r[2], amount_minor=r[3], currency=r[4], balance_after_minor=r[5],
-                          booked_at=r[6], recorded_at=r[7], received_at=r[7], transaction_id=r[0], account_id=r[8]) for r in rows.iter_rows()]  # fmt: skip
+                          booked_at=r[6], recorded_at=r[7], received_at=r[7], transaction_id=r[0], account_id=r[8]) for r in rows]  # fmt: skip
     series: dict[tuple[str, str], list[EventRow]] = defaultdict(list)
     for movement in movements:
         series[movement.customer_id, movement.currency or ""].append(movement)
     keys = list(series)
     for start in range(0, len(keys), CHUNK):
         chunk = {key: series[key] for key in keys[start : start + CHUNK]}
-        ledger.write(lambda connection, chunk=chunk: _enter(connection, chunk, policy)).result()
+        ledger.write(lambda connection, chunk=chunk: _enter(connection, chunk, policy, since)).result()
 
 
-def _enter(connection: Connection, chunk: dict[tuple[str, str], list[EventRow]], policy: ContactPolicy) -> None:
+def _bookings(home: Home, currencies: list[str], since: int) -> pl.DataFrame:
+    """Bookings of any kind since then, and before then the last of each account: what balances are told by."""
+    order = ("booked_at", "transaction_id")
+    rows = (
+        pl.scan_parquet(home.table("transactions") / "part-*.parquet")
+        .filter(pl.col("currency").is_in(currencies))
+        .with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us"))
+        .select("transaction_id", "customer_id", "kind", "amount_minor", "currency", "balance_after_minor",
+                "booked_at", "recorded_at", "account_id")
+    )  # fmt: skip
+    earlier = rows.filter(pl.col("booked_at") < since, pl.col("account_id").is_not_null())
+    last = earlier.sort(*order).unique(["customer_id", "currency", "account_id"], keep="last", maintain_order=True)
+    found = pl.concat([rows.filter(pl.col("booked_at") >= since), last])
+    return found.sort("customer_id", "currency", *order).collect()
+
+
+def _enter(
+    connection: Connection, chunk: dict[tuple[str, str], list[EventRow]], policy: ContactPolicy, since: int
+) -> None:
     fold = policy_fold(policy)
     unit = unit_of(connection, {customer for customer, _ in chunk})
     told = known_bookings(connection, {row.event_id for rows in chunk.values() for row in rows})
@@ -112,4 +111,4 @@ def _enter(connection: Connection, chunk: dict[tuple[str, str], list[EventRow]],
         # A booking that an event told of keeps the event's id, so that it opens the same stretch.
         rows = [replace(row, event_id=told.get(row.event_id, row.event_id)) for row in imported]
         _EVENT.run_many(connection, [{name: getattr(row, name) for name in FIELDS} for row in rows])
-        enter_suppressions(connection, customer, unit[customer], currency, fold(currency, rows, ()))
+        refold(connection, customer, currency, unit[customer], since, fold)

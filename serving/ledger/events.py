@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from rules.policy import ContactPolicy
 from rules.suppressions import Movement, Opening
+from serving.ledger.balances import last_balances, running_totals
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import events, suppressions
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
@@ -78,7 +79,7 @@ class Stretch:
     outflow_minor: int | None = None
 
 
-# (currency, movements in the order of booking, stretches that stood before them) -> all stretches
+# (currency, movements in the order of booking with the balance of all accounts, stretches that stood before them) -> all stretches
 Fold = Callable[[str, Sequence[EventRow], Sequence[Stretch]], Iterable[Stretch]]
 
 
@@ -148,7 +149,8 @@ def accept(connection: Connection, event: EventRow, unit_id: str, now: int, fold
     _INSERT.run(connection, **{name: getattr(event, name) for name in FIELDS})
     if event.currency is None:
         return Accepted(True)
-    opened, closed = _refold(connection, event, event.currency, unit_id, fold)
+    since = event.booked_at - REACH_MICROS
+    opened, closed = refold(connection, event.customer_id, event.currency, unit_id, since, fold)
     return Accepted(True, opened, closed)
 
 
@@ -180,12 +182,17 @@ def known_bookings(connection: Connection, transaction_ids: Iterable[str]) -> di
     return {str(transaction_id): str(event_id) for transaction_id, event_id in rows}
 
 
-def _refold(
-    connection: Connection, event: EventRow, currency: str, unit_id: str, fold: Fold
+def refold(
+    connection: Connection, customer_id: str, currency: str, unit_id: str, since: int, fold: Fold
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    who = {"customer_id": event.customer_id, "currency": currency}
-    rows = _MOVEMENTS.run(connection, **who, since=event.booked_at - REACH_MICROS).fetchall()
-    movements = [EventRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+    """Say anew what the movements since an instant open and close; (opened, closed) suppression ids.
+
+    Whatever told of the movements: events as they came in and the bookings of an import count together.
+    """
+    who = {"customer_id": customer_id, "currency": currency}
+    rows = _MOVEMENTS.run(connection, **who, since=since).fetchall()
+    told = [EventRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+    movements = _over_all_accounts(told, last_balances(connection, before=since, **who))
     refolded = {movement.event_id for movement in movements}
     known = {row.suppression_id: row for row in _known(connection, **who)}
     # What older movements or the import opened is given to the fold; what these movements opened
@@ -194,7 +201,7 @@ def _refold(
     now_true = {
         row.suppression_id: row
         for stretch in fold(currency, movements, before)
-        for row in [_row(stretch, event.customer_id, unit_id, currency)]
+        for row in [_row(stretch, customer_id, unit_id, currency)]
     }
     never_true = {
         name: replace(row, closed_at=row.opened_at)
@@ -209,17 +216,10 @@ def _refold(
     return tuple(name for name in opened if _held(written[name])), tuple(closed)
 
 
-def enter_suppressions(
-    connection: Connection,
-    customer_id: str,
-    unit_id: str,
-    currency: str,
-    stretches: Iterable[Stretch],
-) -> int:
-    """Enter stretches found in imported history, idempotently; how many."""
-    rows = [_row(stretch, customer_id, unit_id, currency) for stretch in stretches]
-    _UPSERT.run_many(connection, [_values(row) for row in rows])
-    return len(rows)
+def _over_all_accounts(movements: Sequence[EventRow], known: dict[str, int]) -> list[EventRow]:
+    """The movements with the balance of all accounts in the currency, as the fold takes them; known: before the first."""
+    totals = running_totals(((row.account_id, row.balance_after_minor) for row in movements), known)
+    return [replace(row, balance_after_minor=total) for row, total in zip(movements, totals, strict=True)]
 
 
 def policy_fold(policy: ContactPolicy) -> Fold:

@@ -98,7 +98,9 @@ def test_p26_whoever_is_erased_is_in_no_file_and_the_others_keep_their_tiers(tmp
     assert now[0].of(["K000", "K001", "K199"]) == [None, "top", None] and now[1].row("K000") is None
     files = list((tmp_path / "tiers").iterdir())
     assert not any(b"K000" in file.read_bytes() or b"K199" in file.read_bytes() for file in files)
-    assert {file.suffix for file in files} == {".arrow", ".now"} and len(list((tmp_path / "tiers").glob("*.arrow"))) == 2
+    assert {file.suffix for file in files} == {".arrow", ".now"} and len(
+        list((tmp_path / "tiers").glob("*.arrow"))
+    ) == 2
 
 
 @pytest.mark.parametrize("step", [1, 2])

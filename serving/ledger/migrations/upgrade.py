@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +14,7 @@ from serving.ledger.schema import HEAD
 from serving.ledger.writer import LedgerError
 
 SCRIPTS = Path(__file__).parent
+_OTHERS_GO_SECONDS = 10.0
 _ADVISORY_LOCK = 4720260601  # PostgreSQL: any number, the same in every release
 
 
@@ -26,10 +29,24 @@ def bring_up_to_date(engine: Engine, scripts: Path = SCRIPTS, head: str = HEAD) 
     embedded = engine.dialect.name == "sqlite"
     with _held(Path(f"{engine.url.database}.setup")) if embedded else nullcontext():
         if embedded:
-            with engine.connect() as connection:
-                connection.connection.cursor().execute("PRAGMA journal_mode = WAL")
+            _to_wal(engine)
         if revision(engine) != head:
             _upgrade(engine, scripts, head)
+
+
+def _to_wal(engine: Engine) -> None:
+    """Switch the file to WAL; whoever has it in this instant is waited for, which SQLite itself does not do."""
+    until = time.monotonic() + _OTHERS_GO_SECONDS
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def revision(engine: Engine) -> str | None:

@@ -9,21 +9,25 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import Connection
 
 from rules.catalogue import Words
 from rules.policy import ContactPolicy
 from rules.reasons import ReasonCode
 from rules.suppressions import EventSuppression, Inflow, Outflow
+from serving.ledger import events as events_room
 from serving.ledger.book import Ledger
 from serving.ledger.events import (
+    _INSERT,
+    FIELDS,
     Accepted,
     EventRow,
     Fold,
     Stretch,
     accept,
-    enter_suppressions,
     events_table,
     policy_fold,
+    refold,
     suppressions_of_units,
     suppressions_table,
 )
@@ -153,18 +157,36 @@ def test_event_that_is_not_about_money_opens_nothing(ledger: Ledger) -> None:
     assert _accept(ledger, login) == Accepted(True)
 
 
+def _imported(ledger: Ledger, rows: Iterable[EventRow], since: int = 0) -> None:
+    """As an import enters bookings: rows first, then one look at each customer."""
+
+    def task(connection: Connection) -> None:
+        for row in rows:
+            _INSERT.run(connection, **{name: getattr(row, name) for name in FIELDS})
+        for who in {row.customer_id for row in rows}:
+            refold(connection, who, "USD", f"H-{who}", since, _fold)
+
+    ledger.write(task).result(10)
+
+
 def test_imported_stretch_is_closed_by_an_event(ledger: Ledger) -> None:
     who = next(_customers)
-    stretch = Stretch("flee", 100 * DAY, 110 * DAY, None, "imported-1", 500)
-    entered = [
-        ledger.write(lambda c: enter_suppressions(c, who, f"H-{who}", "USD", [stretch])).result(10) for _ in range(2)
-    ]
-    assert entered == [1, 1] and _open_at(ledger, who, 105) == ["imported-1"]
+    _imported(ledger, [_event(f"{who}-1", 100, -500, who)])
+    assert _open_at(ledger, who, 105) == [f"{who}-1"]
     assert len(_accept(ledger, _event(f"{who}-in", 104, 500, who)).closed) == 1
     assert _open_at(ledger, who, 105) == []
     with ledger.read() as connection:
         table = suppressions_table(connection, 0)
-    assert [row["cause"] for row in table.to_pylist() if row["customer_id"] == who] == ["imported-1"]
+    assert [row["cause"] for row in table.to_pylist() if row["customer_id"] == who] == [f"{who}-1"]
+
+
+def test_an_import_does_not_open_again_what_an_event_has_closed(ledger: Ledger) -> None:
+    """The bank's file of the night does not know yet that the money came back in the morning."""
+    who = next(_customers)
+    _imported(ledger, [_event(f"{who}-1", 100, -500, who)])
+    _accept(ledger, _event(f"{who}-in", 104, 500, who))
+    _imported(ledger, [_event(f"{who}-2", 90, 500, who)], since=80 * DAY)
+    assert _open_at(ledger, who, 103) == [f"{who}-1"] and _open_at(ledger, who, 105) == []
 
 
 @pytest.mark.parametrize(
@@ -193,6 +215,62 @@ def test_p29_three_withdrawals_of_thirty_percent_count_like_one_of_ninety(ledger
     assert len(_open_at(ledger, thrice, 102.5)) == len(_open_at(ledger, once, 102.5)) == 1
     _accept(ledger, replace(_event(f"{once}-1", 103, 900, once), balance_after_minor=1000), fold)
     assert _open_at(ledger, once, 103.5) == []
+
+
+def _in_account(name: str, day: int, amount: int, balance: int, who: str, account: str | None) -> EventRow:
+    return replace(_event(name, day, amount, who), balance_after_minor=balance, account_id=account)
+
+
+def test_what_left_is_measured_against_all_accounts(ledger: Ledger) -> None:
+    """900 of 1,000 left one account, while 9,000 lie in another: no large outflow. Unless nobody told of the other."""
+    fold = policy_fold(_policy())
+    rich, poor, unnamed = next(_customers), next(_customers), next(_customers)
+    _accept(ledger, _in_account(f"{rich}-0", 90, 9_000, 9_000, rich, "savings"), fold)
+    for who, account in ((rich, "current"), (poor, "current"), (unnamed, None)):
+        _accept(ledger, _in_account(f"{who}-1", 100, -900, 100, who, account), fold)
+    assert [_open_at(ledger, who, 101) for who in (rich, poor, unnamed)] == [[], [f"{poor}-1"], [f"{unnamed}-1"]]
+    _accept(ledger, _in_account(f"{rich}-2", 102, -8_000, 1_000, rich, "savings"), fold)
+    assert _open_at(ledger, rich, 103) == [f"{rich}-2"], "now most of all has left"
+
+
+def test_an_account_that_rested_for_years_still_counts(ledger: Ledger) -> None:
+    """Its last booking lies before all that is folded."""
+    fold, who = policy_fold(_policy()), next(_customers)
+    _accept(ledger, _in_account(f"{who}-0", 10, 9_000, 9_000, who, "savings"), fold)
+    _accept(ledger, _in_account(f"{who}-1", 990, -900, 100, who, "current"), fold)
+    assert _open_at(ledger, who, 991) == []
+
+
+def test_mutant_that_asks_one_account_alone_silences_for_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_room, "running_totals", lambda bookings, _: [balance for _, balance in bookings])
+    fold, who = policy_fold(_policy()), next(_customers)
+    _accept(ledger, _in_account(f"{who}-0", 90, 9_000, 9_000, who, "savings"), fold)
+    _accept(ledger, _in_account(f"{who}-1", 100, -900, 100, who, "current"), fold)
+    assert _open_at(ledger, who, 101) == [f"{who}-1"]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_accounts_in_any_order_of_arrival_open_what_the_slow_sum_says(ledger: Ledger, data: st.DataObject) -> None:
+    """Slow: at each outflow, the last balance of every account by then, and what left in 14 days."""
+    fold, who = policy_fold(_policy()), next(_customers)
+    n = data.draw(st.integers(2, 7))
+    days = sorted(data.draw(st.lists(st.integers(1, 990), min_size=n, max_size=n, unique=True)))
+    amounts = data.draw(st.lists(st.sampled_from([-800, -300, -100]), min_size=n, max_size=n))
+    balances = data.draw(st.lists(st.sampled_from([0, 200, 1_000]), min_size=n, max_size=n))
+    accounts = data.draw(st.lists(st.sampled_from(["a", "b", "c"]), min_size=n, max_size=n))
+    told = [_in_account(f"{who}-{i}", days[i], amounts[i], balances[i], who, accounts[i]) for i in range(n)]
+    for event in data.draw(st.permutations(told)):
+        _accept(ledger, event, fold)
+    for i, day in enumerate(days):
+        left = -sum(a for a, d in zip(amounts[: i + 1], days, strict=False) if d > day - 14)
+        has = sum(dict(zip(accounts[: i + 1], balances, strict=False)).values())
+        if 2 * left >= has + left:
+            assert _open_at(ledger, who, day), (told, i)
+        elif not any(day - 45 - 14 < d < day for d in days):
+            assert not _open_at(ledger, who, day), (told, i)
 
 
 def _policy() -> ContactPolicy:

@@ -1,6 +1,8 @@
 """The tables in code and in the migrations are the same; hot statements suit both databases."""
 
 import importlib
+import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from tests import sealed_ledger
 
 MIGRATIONS = upgrade.SCRIPTS
 MODULES = ("book", "lifecycle", "records", "idempotency", "keys", "events", "consents",
-           "outcomes", "switches", "seed", "seal", "vault", "verify", "identity")  # fmt: skip
+           "outcomes", "switches", "seed", "seal", "vault", "verify", "identity", "balances")  # fmt: skip
 
 SECOND = """
 import sqlalchemy as sa
@@ -197,3 +199,17 @@ def test_a_filled_ledger_of_the_first_release_is_migrated_and_sealed(tmp_path: P
             with ledger.read() as connection:
                 row = find(connection, "d1")
                 assert row is not None and row.inputs == b"{}" and unit_of(connection, ["C1"]) == {"C1": "H1"}
+
+
+def test_the_switch_to_wal_waits_for_another_process_that_is_looking(tmp_path: Path) -> None:
+    """Who opens the same new file asks for its revision under the write lock; SQLite does not wait for that by itself."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'nbo.db'}", connect_args={"isolation_level": None, "timeout": 30})
+    with sqlite3.connect(tmp_path / "nbo.db", isolation_level=None, check_same_thread=False) as other:
+        other.executescript("CREATE TABLE other (x); BEGIN IMMEDIATE")
+        with engine.connect() as connection, pytest.raises(sqlite3.OperationalError, match="locked"):
+            connection.connection.cursor().execute("PRAGMA journal_mode = WAL")
+        threading.Timer(0.2, other.rollback).start()
+        upgrade._to_wal(engine)
+    engine.dispose()
+    with sqlite3.connect(tmp_path / "nbo.db") as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
