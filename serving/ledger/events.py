@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from rules.policy import ContactPolicy
 from rules.suppressions import Movement, Opening
-from serving.ledger.balances import last_balances, running_totals
+from serving.ledger.balances import known_balances, running_totals
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import events, suppressions
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
@@ -192,7 +192,7 @@ def refold(
     who = {"customer_id": customer_id, "currency": currency}
     rows = _MOVEMENTS.run(connection, **who, since=since).fetchall()
     told = [EventRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
-    movements = _over_all_accounts(told, last_balances(connection, before=since, **who))
+    movements = _over_all_accounts(told, known_balances(connection, before=since, **who))
     refolded = {movement.event_id for movement in movements}
     known = {row.suppression_id: row for row in _known(connection, **who)}
     # What older movements or the import opened is given to the fold; what these movements opened

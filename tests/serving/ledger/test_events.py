@@ -218,7 +218,9 @@ def test_p29_three_withdrawals_of_thirty_percent_count_like_one_of_ninety(ledger
 
 
 def _in_account(name: str, day: int, amount: int, balance: int, who: str, account: str | None) -> EventRow:
-    return replace(_event(name, day, amount, who), balance_after_minor=balance, account_id=account)
+    """As an import enters it, where an account is named."""
+    event = replace(_event(name, day, amount, who), balance_after_minor=balance, account_id=account)
+    return replace(event, transaction_id=name if account else None)
 
 
 def test_what_left_is_measured_against_all_accounts(ledger: Ledger) -> None:
@@ -231,6 +233,18 @@ def test_what_left_is_measured_against_all_accounts(ledger: Ledger) -> None:
     assert [_open_at(ledger, who, 101) for who in (rich, poor, unnamed)] == [[], [f"{poor}-1"], [f"{unnamed}-1"]]
     _accept(ledger, _in_account(f"{rich}-2", 102, -8_000, 1_000, rich, "savings"), fold)
     assert _open_at(ledger, rich, 103) == [f"{rich}-2"], "now most of all has left"
+
+
+def test_a_name_that_no_import_knows_is_taken_for_all_he_has(ledger: Ledger) -> None:
+    """A caller names accounts its own way: his 10,000 are not counted beside themselves."""
+    fold, who = policy_fold(_policy()), next(_customers)
+    _accept(ledger, _in_account(f"{who}-0", 90, 10_000, 10_000, who, "A-77"), fold)
+    for n, left in enumerate((7_000, 4_000, 1_000)):
+        event = replace(
+            _in_account(f"{who}-out{n}", 100 + n, -3_000, left, who, "IBAN77"), transaction_id=f"{who}-t{n}"
+        )
+        _accept(ledger, event, fold)
+    assert _open_at(ledger, who, 103) == [f"{who}-out1"]
 
 
 def test_an_account_that_rested_for_years_still_counts(ledger: Ledger) -> None:
