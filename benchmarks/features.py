@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from benchmarks.table import Table, best_of
-from features.at_once import sums_at_once
+from features.at_once import Adds, sums_at_once
 from features.home import Home, Settings
 from features.source import Source
 from features.store import FeatureStore
@@ -80,23 +80,21 @@ def _measures() -> list[pl.Expr]:
 
 
 def _ours(home: Home) -> pl.DataFrame:
-    """The kernel over the parts of the home's table, one after the other."""
+    """The kernel over the home's table as it streams by."""
     source = Source(home)
     ids = source.whole("customers", ("customer_id",)).sort("customer_id")
     codes = ids.with_row_index("customer").with_columns(pl.col("customer").cast(pl.Int32))
-    parts = source.parts(
+    parts = source.batches(
         "transactions", ("kind", "amount_minor", "booked_at", "recorded_at"), codes, {"kind": pl.Enum(KINDS)}
     )
     batches = (
         nw.from_native(part.rename({"booked_at": "booked", "recorded_at": "recorded"}), eager_only=True)
         for part in parts
     )
-    adds: dict[str, nw.Expr] = {}
+    adds: dict[str, Adds] = {}
     for kind in KINDS:
-        adds[f"{kind}_count"] = (nw.col("kind") == kind).cast(nw.Int64)
-        adds[f"{kind}_sum"] = (
-            nw.when(nw.col("kind") == kind).then(nw.col("amount_minor")).otherwise(nw.lit(0, nw.Int64))
-        )
+        here = nw.col("kind") == kind
+        adds[f"{kind}_count"], adds[f"{kind}_sum"] = Adds(here), Adds(here, nw.col("amount_minor"))
     tail = {days: tail_of(AS_OF, days, ZONE) for days in DAYS}
     keys = codes["customer"].cast(pl.Int64).to_numpy()
     found = sums_at_once(batches, keys, "customer", AS_OF, tail, dict.fromkeys(DAYS, MEASURES), adds)

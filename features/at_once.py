@@ -5,7 +5,8 @@ cell of its band; a window is the sum of the bands from its tail on. So the memo
 one batch of rows, however many rows there are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
@@ -16,9 +17,26 @@ Ints = npt.NDArray[np.int64]
 BATCH = 1 << 20
 
 
+class Adds(NamedTuple):
+    """What a row adds to a measure: where `when` holds `value` (int64), or 1 where that is None.
+
+    Expressions of Narwhals, or of another module that speaks as it does.
+    """
+
+    when: Any
+    value: Any = None
+
+    def column(self, engine: Any = nw) -> Any:
+        """The same as a column of int64, 0 where the row does not count."""
+        whole = engine.Int64
+        if self.value is None:
+            return self.when.cast(whole)
+        return engine.when(self.when).then(self.value).otherwise(engine.lit(0, whole))
+
+
 def sums_at_once(batches: "Iterable[nw.DataFrame[pl.DataFrame]]", keys: Ints, by: str, as_of: int,
                  tails: Mapping[int, int], asked: Mapping[int, Sequence[str]],
-                 measures: Mapping[str, nw.Expr]) -> dict[tuple[str, int], Ints]:  # fmt: skip
+                 measures: Mapping[str, Adds]) -> dict[tuple[str, int], Ints]:  # fmt: skip
     """Sums of measures over the windows [tail, as_of).
 
     Args:
@@ -28,7 +46,8 @@ def sums_at_once(batches: "Iterable[nw.DataFrame[pl.DataFrame]]", keys: Ints, by
         as_of: Microseconds; a row counts if booked < as_of and recorded <= as_of.
         tails: Days of a window -> its tail, microseconds.
         asked: Days of a window -> measures.
-        measures: Of a row, int64; a measure that is not named is the column of its name.
+        measures: What a row adds; a measure that is not named is the column of its name. Those that share
+            one condition, the same object, share the search for its rows.
 
     Returns:
         Per (measure, days) (n_keys,) int64.
@@ -37,28 +56,59 @@ def sums_at_once(batches: "Iterable[nw.DataFrame[pl.DataFrame]]", keys: Ints, by
     lengths = sorted(asked)
     starts = np.array([tails[days] for days in reversed(lengths)], np.int64)  # the longest window first
     bands = len(lengths)
-    cells = {name: np.zeros(len(keys) * bands, np.int64) for name in names}
-    place = _Places(keys)
-    exprs = [measures.get(name, nw.col(name)).alias(name) for name in names]
+    nowhere = len(keys) * bands  # the cell of rows that do not count
+    cells = {name: np.zeros(nowhere + 1, np.int64) for name in names}
+    place, plan = _Places(keys), _Plan(names, measures)
     for batch in batches:
-        seen = (nw.col("booked") >= int(starts[0])) & (nw.col("booked") < as_of) & (nw.col("recorded") <= as_of)
-        rows = batch.filter(seen).select(by, "booked", *exprs)
-        who = place.of(rows.get_column(by).to_numpy())
-        band = np.searchsorted(starts, rows.get_column("booked").to_numpy(), "right") - 1
-        cell = who * bands + band
-        known = who >= 0
-        for name in names:
-            values = rows.get_column(name).to_numpy()
-            some = np.flatnonzero((values != 0) & known)
-            np.add.at(cells[name], cell[some], values[some])
+        who, booked, recorded = (batch.get_column(name).to_numpy() for name in (by, "booked", "recorded"))
+        cell = place.of(who)
+        counts = (cell >= 0) & (booked >= starts[0]) & (booked < as_of) & (recorded <= as_of)
+        cell *= bands
+        band = np.zeros(len(cell), np.int16)
+        for start in starts[1:]:
+            band += booked >= start
+        cell += band
+        if not counts.all():
+            cell[~counts] = nowhere
+        for rows, some in plan.of(batch):
+            at = cell[rows]
+            for name, values in some:
+                np.add.at(cells[name], at, 1 if values is None else values[rows])
     found: dict[tuple[str, int], Ints] = {}
     for name in names:
         # From the newest band backwards, so that a longer window holds the shorter ones.
-        sums = np.cumsum(cells.pop(name).reshape(len(keys), bands)[:, ::-1], axis=1)
+        sums = np.cumsum(cells.pop(name)[:nowhere].reshape(len(keys), bands)[:, ::-1], axis=1)
         found |= {
             (name, days): np.ascontiguousarray(sums[:, n]) for n, days in enumerate(lengths) if name in asked[days]
         }
     return found
+
+
+class _Plan:
+    """Which rows of a batch count for which measures, each condition and each value worked out once."""
+
+    def __init__(self, names: Sequence[str], measures: Mapping[str, Adds]) -> None:
+        self._under: dict[str, list[tuple[str, str | None]]] = {}  # condition -> measures, value
+        self._exprs: dict[str, nw.Expr] = {}
+        for name in names:
+            plain = nw.col(name)
+            when, value = measures.get(name, Adds(plain != 0, plain))
+            condition, worth = f"when_{id(when)}", None if value is None else f"value_{id(value)}"
+            self._exprs[condition] = when.fill_null(False).alias(condition)
+            if worth is not None:
+                self._exprs[worth] = value.alias(worth)
+            self._under.setdefault(condition, []).append((name, worth))
+        self._kept = measures  # an id is of one object only as long as the object lives
+
+    def of(self, batch: "nw.DataFrame[pl.DataFrame]") -> "Iterator[tuple[Ints, list[tuple[str, Ints | None]]]]":
+        """Per condition the rows it holds for, ascending, and its measures with the values of all rows."""
+        columns = batch.select(*self._exprs.values())
+        values = {name: columns.get_column(name).to_numpy() for name in self._exprs}
+        for condition, names in self._under.items():
+            yield (
+                np.flatnonzero(values[condition]),
+                [(name, None if worth is None else values[worth]) for name, worth in names],
+            )
 
 
 class _Places:
@@ -69,14 +119,19 @@ class _Places:
         self._low = int(keys[0]) if len(keys) else 0
         self._table: Ints | None = None
         span = int(keys[-1]) - self._low + 1 if len(keys) else 0
-        if span <= 4 * len(keys) + BATCH:
+        self._dense = span == len(keys)
+        if not self._dense and span <= 4 * len(keys) + BATCH:
             self._table = np.full(span + 1, -1, np.int64)
             self._table[keys - self._low] = np.arange(len(keys))
 
-    def of(self, asked: Ints) -> Ints:
-        if self._table is not None:
-            at = asked.astype(np.int64) - self._low
-            at[(at < 0) | (at >= len(self._table))] = len(self._table) - 1
-            return self._table[at]
-        at = np.minimum(np.searchsorted(self._keys, asked), len(self._keys) - 1)
-        return np.where(self._keys[at] == asked, at, -1)
+    def of(self, asked: npt.NDArray[Any]) -> Ints:
+        """An array of its own, (n_asked,)."""
+        if not self._dense and self._table is None:
+            at = np.minimum(np.searchsorted(self._keys, asked), len(self._keys) - 1)
+            return np.where(self._keys[at] == asked, at, -1)
+        at = asked.astype(np.int64)
+        at -= self._low
+        strange = (at < 0) | (at >= (len(self._keys) if self._table is None else len(self._table)))
+        if strange.any():
+            at[strange] = -1
+        return at if self._table is None else self._table[at]

@@ -10,6 +10,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
+from features.at_once import Adds
 from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from features.windows import local_days
@@ -122,30 +123,29 @@ def measured(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     days = local_days(rows["booked_at"], source.settings.tz)
     base = in_base(rows["amount_minor"], rows["currency"], days, source)
     placed = rows.with_columns(base=base.cast(pl.Int64)).rename({"booked_at": "booked", "recorded_at": "recorded"})
-    adds = (expr.alias(name) for name, expr in measures(source.settings.currencies, pl).items())  # pyright: ignore[reportArgumentType]
+    adds = (m.column(pl).alias(name) for name, m in measures(source.settings.currencies, pl).items())  # pyright: ignore[reportArgumentType]
     return placed.select("customer", "booked", "recorded", *adds)
 
 
 @lru_cache(maxsize=64)
-def measures(currencies: tuple[str, ...], engine: Any = nw) -> dict[str, Any]:
-    """What a booking adds to each measure, int64, of its kind, currency, amount_minor and `base`, its worth.
+def measures(currencies: tuple[str, ...], engine: Any = nw) -> dict[str, Adds]:
+    """What a booking adds to each measure, of its kind, currency, amount_minor and `base`, its worth.
 
     Expressions of Narwhals, or of another module that speaks as it does: few rows are measured by
     Polars itself, for translating costs more than measuring.
     """
-    kind, base, whole = engine.col("kind"), engine.col("base"), engine.Int64
-
-    def where(counts: Any, value: Any) -> Any:
-        return engine.when(counts).then(value).otherwise(engine.lit(0, whole))
-
-    adds = {"unrated_count": base.is_null().cast(whole)}
+    kind = engine.col("kind")
+    known = engine.col("base").fill_null(0)
+    base, own = ({sign: column * sign for sign in (1, -1)} for column in (known, engine.col("amount_minor")))
+    when: dict[tuple[str, ...], Any] = {
+        kinds: kind.is_in(kinds) if kinds else ~kind.is_null() for kinds in {m.kinds for m in BASE_MEASURES}
+    }
+    adds = {"unrated_count": Adds(engine.col("base").is_null())}
     for m in BASE_MEASURES:
-        counts = kind.is_in(m.kinds) if m.kinds else ~kind.is_null()
-        adds[m.key] = counts.cast(whole) if m.op == "count" else where(counts, base.fill_null(0) * m.sign)
+        adds[m.key] = Adds(when[m.kinds], None if m.op == "count" else base[m.sign])
     for currency in currencies:
         for m in flows(currency):
-            counts = kind.is_in(m.kinds) & (engine.col("currency") == currency)
-            adds[m.key] = where(counts, engine.col("amount_minor") * m.sign)
+            adds[m.key] = Adds(kind.is_in(m.kinds) & (engine.col("currency") == currency), own[m.sign])
     return adds
 
 

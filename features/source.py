@@ -6,6 +6,7 @@ from functools import cached_property
 import polars as pl
 
 from features.accounts import AccountBook
+from features.at_once import BATCH
 from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, TABLES
@@ -48,11 +49,11 @@ class Source:
         scan = self._rows(self.scan(table), table, columns, codes, booked_from, types)
         return scan.collect()
 
-    def parts(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame,
-              types: Mapping[str, pl.DataType] | None = None) -> Iterator[pl.DataFrame]:  # fmt: skip
-        """`rows`, one part of the table after the other: at most BATCH_ROWS at a time."""
-        for part in sorted(self.home.table(table).glob("part-*.parquet")):
-            yield self._rows(pl.scan_parquet(part), table, columns, codes, None, types).collect()
+    def batches(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame,
+                types: Mapping[str, pl.DataType] | None = None) -> Iterator[pl.DataFrame]:  # fmt: skip
+        """`rows`, BATCH of them at a time and in no order, while the next ones are read."""
+        scan = self._rows(self.scan(table), table, columns, codes, None, types)
+        yield from (batch.rechunk() for batch in scan.collect_batches(chunk_size=BATCH, maintain_order=False))
 
     @staticmethod
     def _rows(scan: pl.LazyFrame, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None,

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.at_once import BATCH, sums_at_once
+from features.at_once import BATCH, Adds, sums_at_once
 from features.segments import laid_out, reached, sums_between
 
 Micros = npt.NDArray[np.int64]
@@ -68,12 +68,12 @@ class Log:
         rows: `by` (key of the pairs), booked and recorded (int64 microseconds), and int64 measures.
         by: Name of the key column.
         order: Columns that settle which of two rows booked and recorded together is the later.
-        measures: int64 expressions by name, worked out when they are asked for; names that are not
+        measures: What a row adds, by name, worked out when it is asked for; names that are not
             among them are columns.
     """
 
     def __init__(self, rows: pl.DataFrame, by: str = "customer", order: Sequence[str] = (),
-                 measures: Mapping[str, nw.Expr] | None = None) -> None:  # fmt: skip
+                 measures: Mapping[str, Adds] | None = None) -> None:  # fmt: skip
         self.by, self._order, self._measures = by, order, measures or {}
         self._rows = nw.from_native(rows, eager_only=True)
 
@@ -193,7 +193,8 @@ class Log:
         return taken.select(nw.when(nw.col("_there")).then(nw.col(c)).alias(c) for c in columns).to_native()
 
     def _values(self, name: str) -> Micros:
-        expr = self._measures.get(name, nw.col(name))
+        adds = self._measures.get(name)
+        expr = nw.col(name) if adds is None else adds.column()
         return self._placed.select(expr.alias(name)).get_column(name).to_numpy()
 
     @staticmethod

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.at_once import sums_at_once
+from features.at_once import Adds, sums_at_once
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 40), st.integers(0, 9), st.integers(-(2**62), 2**62)), max_size=30
@@ -28,7 +28,7 @@ def test_sums_by_definition(rows: list[tuple[int, int, int, int]], keys: set[int
     )  # fmt: skip
     asked = {1: ["amount"], 5: ["amount", "n"], 7: ["n"], 9: ["amount"]}
     parts = (nw.from_native(part, eager_only=True) for part in frame.iter_slices(size))
-    measures = {"n": (~nw.col("amount").is_null()).cast(nw.Int64)}
+    measures = {"n": Adds(~nw.col("amount").is_null())}
     found = sums_at_once(parts, np.array(sorted(keys), np.int64), "customer", as_of, tails, asked, measures)
     for days, names in asked.items():
         for name in names:
