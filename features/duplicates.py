@@ -44,7 +44,19 @@ class KeyBook:
             if not path.exists():
                 continue
             records = np.fromfile(path, RECORD)
-            records.sort(order=("high", "low", "row"))
-            same = (records["high"][1:] == records["high"][:-1]) & (records["low"][1:] == records["low"][:-1])
-            found.append(records["row"][1:][same])
+            found.append(_repeated(records))
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)
+
+
+def _repeated(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """Rows of the second and later records of each key; only what shares its high half is compared whole."""
+    order = np.argsort(records["high"])
+    high = records["high"][order]
+    same = high[1:] == high[:-1]
+    shared = np.zeros(len(records), bool)
+    shared[1:] |= same
+    shared[:-1] |= same
+    few = records[order[shared]]
+    few.sort(order=("high", "low", "row"))
+    again = (few["high"][1:] == few["high"][:-1]) & (few["low"][1:] == few["low"][:-1])
+    return few["row"][1:][again]

@@ -18,8 +18,8 @@ from pyarrow import csv
 from features.feed import FeedError
 from features.tables import DAY, INSTANT, TABLES, Table
 
-BATCH_ROWS = 1 << 20  # one part of the home's tables; bounds the memory of an import
-CSV_BLOCK_BYTES = 64 << 20
+BATCH_ROWS = 1 << 18  # these two bound the memory of an import
+CSV_BLOCK_BYTES = 2 << 20
 WORDS: dict[pa.DataType, str] = {
     pa.string(): "text",
     pa.int64(): "a whole number",
@@ -70,7 +70,7 @@ def strangers(source: Path) -> list[str]:
 
 
 def read_batches(file: Path, table: Table) -> Iterator[Batch]:
-    """The rows of one file in batches of at most about a million.
+    """The rows of one file in batches of at most BATCH_ROWS.
 
     Raises:
         FeedError: The file is empty or no Parquet/CSV, or a column is missing, extra or of
@@ -138,17 +138,28 @@ def _read_csv(file: Path, table: Table) -> Iterator[Batch]:
     _check_names(file, table, names)
     texts = {name: pa.binary() for name in names}
     convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
-    read, row = csv.ReadOptions(block_size=CSV_BLOCK_BYTES), 1
-    try:
-        for batch in csv.open_csv(file, read_options=read, convert_options=convert):
-            cells = pa.Table.from_batches([batch]).select([c.name for c in table.columns])
-            if len(cells):
-                yield _parsed(file, table, *_texts(cells), row)
-                row += len(cells)
-    except pa.ArrowInvalid as error:
-        raise FeedError(f"`{file}` after row {row - 1}: {_plain(error)}") from error
+    row = 1
+    for cells in _blocks(file, convert):
+        yield _parsed(file, table, *_texts(cells.select([c.name for c in table.columns])), row)
+        row += len(cells)
     if row == 1:
         raise FeedError(f"`{file}` has a header and no rows; write its rows, or remove it")
+
+
+def _blocks(file: Path, convert: csv.ConvertOptions) -> Iterator[pa.Table]:
+    """The cells of a CSV, a few blocks at a time: Arrow reads some thirty blocks ahead, so they are small."""
+    done, waiting = 0, list[pa.RecordBatch]()
+    try:
+        for batch in csv.open_csv(file, csv.ReadOptions(block_size=CSV_BLOCK_BYTES), convert_options=convert):
+            done += len(batch)
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= BATCH_ROWS:
+                yield pa.Table.from_batches(waiting)
+                waiting.clear()
+    except pa.ArrowInvalid as error:
+        raise FeedError(f"`{file}` after row {done}: {_plain(error)}") from error
+    if any(map(len, waiting)):
+        yield pa.Table.from_batches(waiting)
 
 
 def _plain(error: Exception) -> str:
