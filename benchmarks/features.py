@@ -21,12 +21,16 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from benchmarks.table import Table, best_of
 from features.at_once import Adds, sums_at_once
 from features.home import Home, Settings
+from features.measures import windows
+from features.snapshot import write_snapshot
 from features.source import Source
 from features.store import FeatureStore
 from features.tables import TABLES
@@ -330,8 +334,30 @@ def _nights(folder: Path, rows: int, customers: int, quick: bool) -> Table:
         seconds[years] = best_of(lambda store=store: store.build(midnight), 3)
         table.add(f"a whole build, {years} years", whole, "s")
         table.add(f"one night upon it, {years} years", seconds[years], "s")
+    written, scanned = _written(store, folder / "again.arrow"), best_of(lambda: _days_that_move(home, midnight))
+    table.add("writing that snapshot", written, "s")
+    table.add("scanning the days that enter and leave its windows", scanned, "s")
+    table.add("one night / (writing + 3 x scanning)", seconds[2] / (written + 3 * scanned), "times", None if quick else 1)
     table.add("twice the history / once", seconds[2] / seconds[1], "times", None if quick else 1.1)
     return table
+
+
+def _written(store: FeatureStore, path: Path) -> float:
+    snapshot = store.newest()
+    assert snapshot is not None
+    with pa.memory_map(str(snapshot.path)) as file:
+        rows = pa.Table.from_batches(list(pa.ipc.open_file(pa.py_buffer(file.read()))))
+    return best_of(lambda: write_snapshot(path, rows))
+
+
+def _days_that_move(home: Home, midnight: datetime) -> pl.DataFrame:
+    """Every booking of the day that enters, and of the day that leaves each window."""
+    at = int(midnight.timestamp()) * 1_000_000
+    lengths = {window.days for window in windows(home.settings.currencies)}
+    days = [(at - DAY, at), *((tail_of(at - DAY, n, ZONE), tail_of(at, n, ZONE)) for n in lengths)]
+    booked = pl.col("booked_at").dt.epoch("us")
+    inside = pl.any_horizontal(booked.is_between(*day, closed="left") for day in days)
+    return pl.scan_parquet(home.table("transactions") / "*.parquet").filter(inside).collect()
 
 
 def _latest(folder: Path, quick: bool) -> Table:

@@ -51,9 +51,9 @@ def carried(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
     drops = _drops(codes, at, source).group_by("customer", maintain_order=True)
     listed = drops.agg(_drops=pl.struct("window", "day", "amount"))
     seen = _visible(source, at).filter(pl.col("booked_at") >= _stamp(reach_of(at, source.settings)))
-    ids = seen.select("customer_id", "transaction_id").sort("customer_id", "transaction_id").collect()
-    ids = ids.group_by("customer_id", maintain_order=True).agg(_ids=pl.col("transaction_id"))
-    found = codes.join(listed, on="customer", how="left").join(ids, on="customer_id", how="left")
+    rows = seen.select("customer_id", "transaction_id").join(codes.lazy(), on="customer_id").drop("customer_id")
+    ids = rows.group_by("customer").agg(_ids=pl.col("transaction_id").sort()).collect()
+    found = codes.join(listed, on="customer", how="left").join(ids, on="customer", how="left")
     found = found.join(_shared(source), on="customer_id", how="left")
     return found.select("customer_id", pl.col("_drops", "_ids").fill_null([]), pl.col("_shared").fill_null(0))
 
@@ -93,16 +93,17 @@ def _stamp(at: int) -> pl.Expr:
 
 def _drops(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
     """customer, window, day, amount: what each window loses with each of the next days."""
-    zone, wanted = source.settings.tz, windows(source.settings.currencies)
+    zone, wanted, horizon = source.settings.tz, windows(source.settings.currencies), horizon_days(source.settings)
+    first = cut_days(at, source.settings)
+    bounds = [[midnight_micros(_EPOCH + timedelta(days=day + n), zone) for n in (0, horizon)] for day in first.values()]
+    leaving = pl.any_horizontal(pl.col("booked_at").is_between(*map(_stamp, two), closed="left") for two in bounds)
+    rows = _visible(source, at).filter(leaving).join(codes.lazy(), on="customer_id").select("customer", *COLUMNS)
+    adds = measured(rows.with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us")).collect(), source)
+    day = (local_days(adds["booked"], zone) - _EPOCH).dt.total_days().cast(pl.Int32)
+    adds = adds.with_columns(day=day)
     found = [pl.DataFrame(schema={"customer": codes.schema["customer"], **_DROP})]
-    for length, first in sorted(cut_days(at, source.settings).items()):
-        bounds = [midnight_micros(_EPOCH + timedelta(days=first + n), zone) for n in (0, horizon_days(source.settings))]
-        leaving = pl.col("booked_at").is_between(*(_stamp(bound) for bound in bounds), closed="left")
-        rows = _visible(source, at).filter(leaving).join(codes.lazy(), on="customer_id").select("customer", *COLUMNS)
-        plain = rows.with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us")).collect()
-        adds = measured(plain, source)
-        day = (local_days(adds["booked"], zone) - _EPOCH).dt.total_days().cast(pl.Int32)
-        sums = adds.with_columns(day=day).group_by("customer", "day").agg(
+    for length, begins in sorted(first.items()):
+        sums = adds.filter(pl.col("day").is_between(begins, begins + horizon, closed="left")).group_by("customer", "day").agg(
             pl.col(w.measure.key).sum().alias(str(number)) for number, w in enumerate(wanted) if w.days == length
         )  # fmt: skip
         long = sums.unpivot(index=["customer", "day"], variable_name="window", value_name="amount")

@@ -23,6 +23,8 @@ OUTFLOW_KINDS = ("cash_withdrawal", "transfer_out", "fx_sale")
 INFLOW_KINDS = ("salary", "cash_deposit", "transfer_in", "fx_purchase")
 TRANSACTION_KINDS = (*OUTFLOW_KINDS, *INFLOW_KINDS, "purchase", "fee", "interest", "loan_payment",
                      "refund", "own_transfer")  # fmt: skip
+# Ten trillion of a currency with cents: whole to the digit as a float, and 9,000 of them add up in 64 bits.
+MOST_MINOR = 1e15
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,9 @@ TABLES: dict[str, Table] = {table.name: table for table in (
     ), ("account_id", "customer_id"), {**_CUSTOMER, "account_id": "accounts.account_id"}),
     Table("transactions", "every booking", (
         _id("transaction_id", "key"), _id("account_id", "null where the source has no accounts", required=False),
-        _id("customer_id", "who"), Column("amount_minor", MONEY, "signed: + in, - out", True), _CURRENCY,
+        _id("customer_id", "who"), Column("amount_minor", MONEY, "signed: + in, - out", True, low=-MOST_MINOR, high=MOST_MINOR), _CURRENCY,
         Column("kind", TEXT, "what it was", True, TRANSACTION_KINDS), Column("channel", TEXT, "where it was done"),
-        Column("balance_after_minor", MONEY, "balance of the account just after"), _BOOKED, _RECORDED,
+        Column("balance_after_minor", MONEY, "balance of the account just after", low=-MOST_MINOR, high=MOST_MINOR), _BOOKED, _RECORDED,
     ), ("transaction_id",), {**_CUSTOMER, "account_id": "accounts.account_id"}),
     Table("fx_rates", "what a unit of base currency is worth", (
         Column("day", DAY, "day of the rate", True), _CURRENCY,

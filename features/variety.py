@@ -62,9 +62,7 @@ def _declare_last(source: Source) -> tuple[Feature, ...]:
 
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
-    earliest = pairs.frame["as_of"].min()
-    start = tail_of(earliest, max(DISTINCT_DAYS), source.settings.tz) if isinstance(earliest, int) else None
-    rows = bookings(pairs, source, start).inside(pairs.frame, max(DISTINCT_DAYS), source.settings.tz)
+    rows = _window(pairs, source)
     found: dict[str, pl.Series] = {}
     for days in DISTINCT_DAYS:
         if days < max(DISTINCT_DAYS):
@@ -74,6 +72,18 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
         else:
             found |= _distinct(pairs, rows, days) | _of_quarter(pairs, rows)
     return found
+
+
+def _window(pairs: Pairs, source: Source) -> "nw.DataFrame[pl.DataFrame]":
+    """The bookings of each cut's longest window, with `cut`, the place of the cut."""
+    frame, zone, longest = pairs.frame, source.settings.tz, max(DISTINCT_DAYS)
+    instants = frame["as_of"].unique()
+    start = tail_of(instants.min(), longest, zone) if len(frame) else None  # pyright: ignore[reportArgumentType]  # int64
+    log = bookings(pairs, source, start)
+    if len(instants) == 1 and frame["customer"].is_unique().all():  # a snapshot: nothing need be sorted
+        places = frame.select("customer", cut=pl.int_range(pl.len(), dtype=pl.UInt32))
+        return log.before(instants.item(), start or 0, places)
+    return log.inside(frame, longest, zone)
 
 
 def _distinct(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]", days: int) -> dict[str, pl.Series]:

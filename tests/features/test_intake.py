@@ -373,10 +373,19 @@ def test_the_same_tables_give_the_same_bytes(home: Home, source: Path) -> None:
     assert {p: p.read_bytes() for p in home.data.rglob("*") if p.is_file()} == first
 
 
-def test_large_amounts_are_kept_to_the_digit(home: Home, tmp_path: Path) -> None:
-    rows = [booking("T1", amount_minor=2**62 + 1), booking("T2", amount_minor=-(10**18) - 1)]
-    import_tables(home, write_tables(bank(transactions=rows), tmp_path / "s"))
-    assert sorted(row["amount_minor"] for row in held(home, "transactions")) == [-(10**18) - 1, 2**62 + 1]
+def test_p22_large_amounts_are_kept_to_the_digit_and_impossible_ones_refused(home: Home, tmp_path: Path) -> None:
+    """10^9 of a currency is nothing strange; what 64 bits could not add up is refused, not wrapped around.
+
+    Mutant: without the bounds, two amounts of 2^62 made an outflow negative.
+    """
+    huge = 2**62
+    rows = [booking("T1", amount_minor=10**15 - 1), booking("T2", amount_minor=-(10**11) - 1),
+            booking("T3", amount_minor=huge), booking("T4", balance_after_minor=-huge)]  # fmt: skip
+    report = import_tables(home, write_tables(bank(transactions=rows), tmp_path / "s"))
+    assert sorted(row["amount_minor"] for row in held(home, "transactions")) == [-(10**11) - 1, 10**15 - 1]
+    assert [(r.reason, r.count, r.first_row) for r in report.tables["transactions"].rejects] == [
+        ("`amount_minor` is above 1e+15", 1, 3), ("`balance_after_minor` is below -1e+15", 1, 4)
+    ]  # fmt: skip
 
 
 def test_strange_files_are_named(home: Home, source: Path) -> None:
