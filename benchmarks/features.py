@@ -337,7 +337,9 @@ def _nights(folder: Path, rows: int, customers: int, quick: bool) -> Table:
     written, scanned = _written(store, folder / "again.arrow"), best_of(lambda: _days_that_move(home, midnight))
     table.add("writing that snapshot", written, "s")
     table.add("scanning the days that enter and leave its windows", scanned, "s")
-    table.add("one night / (writing + 3 x scanning)", seconds[2] / (written + 3 * scanned), "times", None if quick else 1)
+    table.add(
+        "one night / (writing + 3 x scanning)", seconds[2] / (written + 3 * scanned), "times", None if quick else 1
+    )
     table.add("twice the history / once", seconds[2] / seconds[1], "times", None if quick else 1.1)
     return table
 

@@ -93,9 +93,10 @@ class _Plan:
         for name in names:
             plain = nw.col(name)
             when, value = measures.get(name, Adds(plain != 0, plain))
-            condition, worth = f"when_{id(when)}", None if value is None else f"value_{id(value)}"
+            condition, worth = f"when_{id(when)}", None
             self._exprs[condition] = when.fill_null(False).alias(condition)
-            if worth is not None:
+            if value is not None:
+                worth = f"value_{id(value)}"
                 self._exprs[worth] = value.alias(worth)
             self._under.setdefault(condition, []).append((name, worth))
         self._kept = measures  # an id is of one object only as long as the object lives

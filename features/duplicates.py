@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 BUCKETS = 16
+SAME = ("high", "low")  # the two halves of a key's hash
 RECORD = np.dtype([("high", "u8"), ("low", "u8"), ("row", "u8")])
 
 
@@ -58,5 +59,5 @@ def _repeated(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     shared[:-1] |= same
     few = records[order[shared]]
     few.sort(order=("high", "low", "row"))
-    again = (few["high"][1:] == few["high"][:-1]) & (few["low"][1:] == few["low"][:-1])
+    again = np.logical_and.reduce([few[half][1:] == few[half][:-1] for half in SAME])
     return few["row"][1:][again]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from features import identity
 from features.identity import units
 from features.intake import import_tables
 from features.source import Source
@@ -40,5 +41,12 @@ def found(tmp_path: Path, homes: dict[str, str | None], links: list[Link]) -> di
     ({"A": None, "B": None}, [("app-77", "A", 1.0)], {"A": "A", "B": "B"}),
     ({"A": None, "B": "A"}, [], {"A": "A", "B": "A"}),
 ])  # fmt: skip
-def test_units(tmp_path: Path, homes: dict[str, str | None], links: list[Link], expected: dict[str, str]) -> None:
+def test_p13_ids_that_are_or_may_be_one_person_share_a_unit(tmp_path: Path, homes: dict[str, str | None], links: list[Link],
+                                                            expected: dict[str, str]) -> None:  # fmt: skip
     assert found(tmp_path, homes, links) == expected
+
+
+def test_p13_mutant_that_shares_only_what_is_certain_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = identity.links
+    monkeypatch.setattr(identity, "links", lambda source: [link for link in whole(source) if link[2] == 1.0])
+    assert found(tmp_path, {"A": None, "B": None}, [("B", "A", 0.6)]) != {"A": "A", "B": "A"}

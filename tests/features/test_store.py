@@ -1,16 +1,19 @@
 """as_of, snapshot, latest: equal to the plain oracle, and blind to the future."""
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from features.home import Home
 from features.intake import import_tables
+from features.source import Source
 from features.store import FeatureStore, StoreError
 from tests.feature_bank import (
     CURRENCIES,
@@ -104,27 +107,64 @@ def test_a_snapshot_equals_as_of_at_its_instant_byte_for_byte(tmp_path: Path) ->
     assert rows.schema.equals(store.schema, check_metadata=True)
 
 
-def test_p28_a_row_recorded_after_t_never_changes_features_at_t(tmp_path: Path) -> None:
-    """Planted leaks: bookings before T that the source learns of after T, and bookings at T."""
-    tables = made_up_bank(6, transactions=800)
-    cut = datetime(2025, 7, 1, 9, tzinfo=UTC)
+CUT = datetime(2025, 7, 1, 9, tzinfo=UTC)
+
+
+def with_leaks(tables: Tables) -> Tables:
+    """Planted leaks: bookings before CUT that the source learns of after it, and bookings at CUT."""
     planted = [
-        {**row, "transaction_id": f"LEAK{i}", "booked_at": cut - timedelta(days=i % 40),
-         "recorded_at": cut + timedelta(microseconds=1 + i), "amount_minor": -(10**8),
+        {**row, "transaction_id": f"LEAK{i}", "booked_at": CUT - timedelta(days=i % 40),
+         "recorded_at": CUT + timedelta(microseconds=1 + i), "amount_minor": -(10**8),
          "kind": "cash_withdrawal", "balance_after_minor": 0}
         for i, row in enumerate(tables["transactions"][:200])
     ] + [
-        {**row, "transaction_id": f"NOW{i}", "booked_at": cut, "recorded_at": cut,
+        {**row, "transaction_id": f"NOW{i}", "booked_at": CUT, "recorded_at": CUT,
          "amount_minor": 10**8, "kind": "salary"}
         for i, row in enumerate(tables["transactions"][:50])
     ]  # fmt: skip
-    leaky = {**tables, "transactions": [*tables["transactions"], *planted]}
-    pairs = entities([(f"C{i:03d}", cut) for i in range(30)])
-    honest = FeatureStore(home_with(tables, tmp_path / "a")).as_of(pairs)
-    assert FeatureStore(home_with(leaky, tmp_path / "b")).as_of(pairs).equals(honest)
-    later = entities([(f"C{i:03d}", cut + timedelta(days=1)) for i in range(30)])
-    after = FeatureStore(home_with(leaky, tmp_path / "c")).as_of(later)
-    assert not after.equals(FeatureStore(home_with(tables, tmp_path / "d")).as_of(later))
+    return {**tables, "transactions": [*tables["transactions"], *planted]}
+
+
+def at(cut: datetime) -> pa.Table:
+    return entities([(f"C{i:03d}", cut) for i in range(30)])
+
+
+def spread(cut: datetime) -> pa.Table:
+    """Instants of their own, so that the sorted road is gone."""
+    return entities([(f"C{i:03d}", cut - timedelta(microseconds=i % 2)) for i in range(30)])
+
+
+@pytest.mark.parametrize("pairs", [at, spread])
+def test_p28_a_row_recorded_after_t_never_changes_features_at_t(
+    tmp_path: Path, pairs: Callable[[datetime], pa.Table]
+) -> None:
+    tables = made_up_bank(6, transactions=800)
+    honest = FeatureStore(home_with(tables, tmp_path / "a"))
+    leaky = FeatureStore(home_with(with_leaks(tables), tmp_path / "b"))
+    assert leaky.as_of(pairs(CUT)).equals(honest.as_of(pairs(CUT)))
+    later = CUT + timedelta(days=1)
+    assert not leaky.as_of(pairs(later)).equals(honest.as_of(pairs(later)))
+
+
+@pytest.mark.parametrize("pairs", [at, spread])
+@pytest.mark.parametrize("clock", ["recorded_at", "booked_at"])
+def test_p28_mutant_that_does_not_look_at_one_of_the_clocks_is_caught(
+    tmp_path: Path, pairs: Callable[[datetime], pa.Table], clock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = made_up_bank(6, transactions=800)
+    honest = FeatureStore(home_with(tables, tmp_path / "a")).as_of(pairs(CUT))
+    read = Source.rows
+
+    def blind(source: Source, table: str, *given: Any) -> pl.DataFrame:
+        """What was recorded late counts as recorded when it was booked; what is booked now, as booked before."""
+        rows = read(source, table, *given)
+        if table != "transactions":
+            return rows
+        seen = pl.col("booked_at") if clock == "recorded_at" else pl.col("booked_at") - 2
+        return rows.with_columns(seen.alias(clock))
+
+    monkeypatch.setattr(Source, "rows", blind)
+    assert not FeatureStore(home_with(with_leaks(tables), tmp_path / "b")).as_of(pairs(CUT)).equals(honest)
 
 
 @pytest.mark.parametrize("table", ["consents", "reachability", "contacts", "outcomes", "cases"])
