@@ -144,6 +144,42 @@ def test_an_event_the_bank_has_not_imported_outlives_a_newer_snapshot(tmp_path: 
     assert outflow(store, row, at, connection) == without + 70_000, "once, not twice"
 
 
+@pytest.mark.parametrize("stated", [None, 30_000])
+def test_what_has_left_and_was_not_imported_is_not_in_the_balance_of_a_newer_snapshot(
+    tmp_path: Path, stated: int | None
+) -> None:
+    tables = made_up_bank(3)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    told = withdrawal(tables, T0 + timedelta(hours=3)) | {"balance_after_minor": stated}
+    opened = {**told, "transaction_id": "D", "amount_minor": 10**6, "kind": "cash_deposit", "booked_at": T0 - timedelta(days=1),
+              "recorded_at": T0 - timedelta(days=1), "balance_after_minor": 10**6}  # fmt: skip
+    alone = [a for a in tables["accounts"] if a["account_id"] == told["account_id"]]
+    holders = [{"account_id": told["account_id"], "customer_id": told["customer_id"], "role": "owner"}]
+    tables |= {"transactions": [opened], "accounts": alone, "holders": holders}
+    store, connection, at = store_of(tables, tmp_path / "before"), ledger(), T0 + timedelta(days=2)
+    post(connection, "events", **event(told))
+    for night in (T0, T0 + timedelta(days=1)):
+        store.build(night)
+        found = store.latest([told["customer_id"]], at, connection)["balance_usd_minor"][0].as_py()
+        assert found == (10**6 - 70_000 if stated is None else stated)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_event_that_names_its_booking_counts_once_whatever_its_own_id(tmp_path: Path, named: bool) -> None:
+    """Mutant: the event's own id compared with those of bookings counts the withdrawal twice."""
+    tables = made_up_bank(3)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    row = withdrawal(tables, T0 - timedelta(hours=3))
+    tables["transactions"].append(row)
+    store, connection, at = store_of(tables, tmp_path), ledger(), T0 + timedelta(days=2)
+    store.build(T0)
+    once = outflow(store, row, at, connection)
+    post(connection, "events", **event({**row, "transaction_id": "E-1"}), transaction_id="W" if named else None)
+    assert outflow(store, row, at, connection) == once + (0 if named else 70_000)
+
+
 def test_a_long_text_takes_the_slow_road(tmp_path: Path) -> None:
     tables = made_up_bank(3, transactions=200)
     tables["customers"][0] |= {"home_branch": "银" * TEXT_BYTES, "joined_on": None}
