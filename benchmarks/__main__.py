@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.table import Table, machine, write
 
-HELPERS = ("__init__", "__main__", "table", "bank", "peers", "echo", "load", "servers")
+HELPERS = ("__init__", "__main__", "table", "bank", "bookings", "peers", "echo", "load", "servers")
 
 
 def main() -> int:
