@@ -63,15 +63,7 @@ def _declare_last(source: Source) -> tuple[Feature, ...]:
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     rows = _window(pairs, source)
-    found: dict[str, pl.Series] = {}
-    for days in DISTINCT_DAYS:
-        if days < max(DISTINCT_DAYS):
-            tail = tails(pairs.frame["as_of"], days, source.settings.tz)
-            begins = nw.from_native(tail.gather(rows.get_column("cut").to_native()), series_only=True)
-            found |= _distinct(pairs, rows.filter(rows.get_column("booked") >= begins), days)
-        else:
-            found |= _distinct(pairs, rows, days) | _of_quarter(pairs, rows)
-    return found
+    return _distinct(pairs, rows, source) | _of_quarter(pairs, rows)
 
 
 def _window(pairs: Pairs, source: Source) -> "nw.DataFrame[pl.DataFrame]":
@@ -86,13 +78,20 @@ def _window(pairs: Pairs, source: Source) -> "nw.DataFrame[pl.DataFrame]":
     return log.inside(frame, longest, zone)
 
 
-def _distinct(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]", days: int) -> dict[str, pl.Series]:
+def _distinct(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]", source: Source) -> dict[str, pl.Series]:
     """How many different values each cut's rows have."""
-    found: dict[str, pl.Series] = {}
-    for name, (column, _, _) in DISTINCT.items():
-        counts = rows.select("cut", column).drop_nulls().unique().group_by("cut").agg(nw.len().alias("n"))
-        found[f"{name}_count_{days}d"] = _by_cut(pairs, counts)["n"].fill_null(0).cast(pl.Float64)
-    return found
+    counts: list[nw.Expr] = []
+    for days in DISTINCT_DAYS:
+        tail = tails(pairs.frame["as_of"], days, source.settings.tz)
+        begins = nw.from_native(tail.gather(rows.get_column("cut").to_native()), series_only=True)
+        within = (rows.get_column("booked") >= begins).alias(f"_within_{days}")
+        rows = rows.with_columns(within)
+        counts += [
+            nw.col(column).filter(nw.col(within.name)).drop_nulls().n_unique().alias(f"{name}_count_{days}d")
+            for name, (column, _, _) in DISTINCT.items()
+        ]
+    wide = _by_cut(pairs, rows.group_by("cut").agg(*counts))
+    return {name: wide[name].fill_null(0).cast(pl.Float64) for name in wide.columns if name != "cut"}
 
 
 def _of_quarter(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]") -> dict[str, pl.Series]:
