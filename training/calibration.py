@@ -48,15 +48,19 @@ class Calibrator(BaseModel):
         return np.asarray(self.x), np.asarray(self.y)
 
 
-def fit_calibrator(raw: Matrix, label: Matrix, weight: Matrix | None = None) -> Calibrator:
+def fit_calibrator(raw: Matrix, label: Matrix, weight: Matrix | None = None, *, smooth: bool = False) -> Calibrator:
     """Learn the map on rows the model has not seen; `none` where they hold too few positives.
 
     Never falls: a slice that would turn the ranking round leaves the raw score as it is.
+
+    Args:
+        smooth: Platt however many positives there are: for scores of the very rows it is learned on, since
+            the steps of isotonic regression remember the labels of theirs and two numbers cannot.
     """
     positives = min(label.sum(), len(label) - label.sum())
     if positives < _PLATT_POSITIVES:
         return Calibrator()
-    return (_isotonic if positives >= _ISOTONIC_POSITIVES else _platt)(raw, label, weight)
+    return (_platt if smooth or positives < _ISOTONIC_POSITIVES else _isotonic)(raw, label, weight)
 
 
 def _isotonic(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:

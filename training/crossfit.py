@@ -61,6 +61,7 @@ class CrossFit:
     settings: Parameters
     rounds: int
     seed: int
+    smooth: bool = False  # see training.calibration.fit_calibrator
 
     @property
     def best(self) -> str:
@@ -74,7 +75,7 @@ class CrossFit:
     def calibrator(self, candidate: str) -> Calibrator:
         """From raw score to probability, fitted on held-out rows."""
         rows = self.learned & (self.fold >= 0)
-        return fit_calibrator(self.raw[candidate][rows], self.data.label[rows])
+        return fit_calibrator(self.raw[candidate][rows], self.data.label[rows], smooth=self.smooth)
 
     def fitted(self, candidate: str) -> Averaged:
         """The candidate on every row that may be learned from."""
@@ -90,13 +91,14 @@ class CrossFit:
 
 
 def crossfit(data: Dataset, folds: Sequence[Fold], seed: int, *, learned: Mask | None = None, trials: int = 0,
-             progress: Progress = silent) -> CrossFit:  # fmt: skip
+             smooth: bool = False, progress: Progress = silent) -> CrossFit:  # fmt: skip
     """Predict every fold by the candidates fitted on the rows the fold leaves to them.
 
     Args:
         data: The fitting part; its slices are not looked at.
         learned: Rows that models may learn from (one arm of an experiment); None: all.
         trials: Further LightGBM settings that Optuna tries on the last fold.
+        smooth: Held-out scores are to be compared with the labels of their own rows.
     """
     mine = np.ones(len(data.label), np.bool_) if learned is None else learned
     fold = np.full(len(data.label), -1, np.int64)
@@ -117,7 +119,7 @@ def crossfit(data: Dataset, folds: Sequence[Fold], seed: int, *, learned: Mask |
     raw["lightgbm"], rounds = found[place]
     raw["blend"] = mean_odds([raw["logistic"], raw["lightgbm"]])
     by_name = {name: _area(data, raw[name], fold, judged) for name in CANDIDATES}
-    return CrossFit(data, mine, fold, raw, by_name, tried[place], rounds, seed)
+    return CrossFit(data, mine, fold, raw, by_name, tried[place], rounds, seed, smooth)
 
 
 def plain_dataset(features: tuple[Feature, ...], matrix: Matrix, label: Matrix) -> Dataset:

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from training.calibration import fit_calibrator
 from training.crossfit import plain_dataset
 from training.dataset import Dataset
 from training.encode import Feature
@@ -76,6 +77,24 @@ def test_a_placebo_finds_nothing() -> None:
     assert abs(area) < found / 4
     assert np.std(fit.model.uplift(data.matrix)) < 0.5 * np.std(real.model.uplift(data.matrix))
     assert len(treated) == N
+
+
+def test_scores_that_know_nothing_stay_together() -> None:
+    """Mutant: steps fitted on the arms' own rows remember their outcomes, and noise calls itself uplift."""
+    data, treated, _ = world(4)
+    noise = np.random.default_rng(4).uniform(0.1, 0.4, N)
+    spreads, slopes = list[float](), list[float]()
+    for smooth in (True, False):
+        p: list[np.ndarray] = []
+        for arm in (0, 1):
+            mine = treated == arm
+            copies = np.repeat(np.flatnonzero(mine), 4)  # enough positives for isotonic regression
+            p.append(fit_calibrator(noise[copies], data.label[copies], smooth=smooth).apply(noise))
+        psi = pseudo_outcome(data.label, treated, p[0], p[1], np.full(N, 0.5))
+        tau = p[1] - p[0]
+        spreads.append(float(tau.std()))
+        slopes.append(float(np.cov(psi, tau)[0, 1] / max(np.var(tau), 1e-12)))
+    assert slopes[1] > 0.7 and spreads[0] < spreads[1] / 3
 
 
 def test_where_contacts_were_chosen_it_says_so_and_the_doubly_robust_effect_is_right() -> None:
