@@ -124,4 +124,5 @@ def test_it_runs_in_a_kernel(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     book = nbformat.read(path, 4)
     NotebookClient(book, timeout=240).execute()
     shown = book.cells[-1].outputs
-    assert any(kind.startswith("application/vnd.vegalite") for output in shown for kind in output.get("data", {}))
+    pictures = [output["data"]["image/svg+xml"] for output in shown if "image/svg+xml" in output.get("data", {})]
+    assert len(pictures) == 1 and pictures[0].count("<path") > 5 and "<script" not in pictures[0]
