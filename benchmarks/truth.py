@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from benchmarks.table import Table
@@ -32,12 +33,12 @@ UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 def run(quick: bool) -> list[Table]:
     """Simulate, train, compare; quick: 2,000 customers instead of 8,000."""
     with tempfile.TemporaryDirectory(prefix="truth-") as scratch:
-        home, truth = made(Path(scratch), 2_000 if quick else 8_000)
-        return [scores(home, truth), earned(home, truth)]
+        home, truth, foretold = made(Path(scratch), 2_000 if quick else 8_000)
+        return [scores(home, truth), experiment(foretold, truth), earned(home, truth)]
 
 
-def made(folder: Path, customers: int, seed: int = 7) -> tuple[Home, Truth]:
-    """A simulated bank with its features and live models, and its truth."""
+def made(folder: Path, customers: int, seed: int = 7) -> tuple[Home, Truth, pl.DataFrame]:
+    """A simulated bank with its features and live models, its truth, and the uplift learned from its holdout."""
     simulate(folder / "bank", customers, seed, until=UNTIL)
     settings = Settings(name="Truth", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
                         clock="simulated", now=UNTIL)  # fmt: skip
@@ -45,12 +46,39 @@ def made(folder: Path, customers: int, seed: int = 7) -> tuple[Home, Truth]:
     equip(home, "retail")
     import_tables(home, folder / "bank")
     FeatureStore(home).build(UNTIL)
-    for model in train_all(home, UNTIL):
+    foretold: pl.DataFrame | None = None
+    for model in train_all(home, UNTIL, uplift=True):
+        print(f"  {model.name}: {', '.join(f'{part} {who}' for part, who in model.served.items())}")
+        foretold = model.foretold if model.foretold is not None else foretold
         try:
             promote(home, model.name, model.version)
         except GateError as error:
             print(f"  {error}")
-    return home, read_truth(folder / "bank")
+    assert foretold is not None
+    return home, read_truth(folder / "bank"), foretold
+
+
+def experiment(foretold: pl.DataFrame, truth: Truth) -> Table:
+    """The uplift that `nbo train uplift` learns of contacts beside the holdout, with the truth of the same offers."""
+    rows = truth.rows_of(foretold["customer_id"].to_arrow())
+    offer = np.array([OFFER_IDS.index(name) for name in foretold["offer_id"]])
+    works = truth.p_reached[rows] > 0
+    effect = (truth.uplift()[rows, offer] * works).sum(axis=1) / np.maximum(works.sum(axis=1), 1)
+    can = truth.active[rows] & (truth.p_accept[rows, offer] > 0) & works.any(axis=1)
+    said, true = foretold["score"].to_numpy()[can], effect[can]
+    organic = foretold["p_organic"].to_numpy()[can]
+    table = Table(
+        "truth, uplift", f"{can.sum():,} customers x offers; true effect: the mean of the channels that reach him"
+    )
+    table.add("uplift: rank correlation with the truth", _rank_correlation(said, true), "")
+    table.add("uplift: mean score over true mean", float(said.mean() / true.mean()), "")
+    top = np.argsort(-said)[: len(said) // 10]
+    table.add("uplift: true mean of the best-scored tenth over that of all", float(true[top].mean() / true.mean()), "")
+    table.add(
+        "uplift: mean score of the best-scored tenth over its true mean", float(said[top].mean() / true[top].mean()), ""
+    )
+    table.add("p_organic: mean over true mean", float(organic.mean() / truth.p_organic[rows, offer][can].mean()), "")
+    return table
 
 
 def scores(home: Home, truth: Truth) -> Table:

@@ -6,6 +6,7 @@ text to stderr; errors are one-line ValueErrors, which the front door prints.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +17,12 @@ from rich.progress import Progress as Bars
 
 from features.home import Home
 from training.bundle import verify_bundle
-from training.errors import GateError, TrainingError
+from training.errors import DatasetError, GateError, TrainingError
 from training.model_commands import Json, models_app, say
 from training.promotion import gate, promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
 from training.table_commands import train_table_command
+from training.tablefile import write_table
 from training.train import TrainedModel, train_all
 
 __all__ = ["ModelReport", "TrainAnswer", "models_app", "parse_instant", "train_app"]
@@ -30,6 +32,8 @@ train_app.command("table")(train_table_command)
 
 AsOf = Annotated[str | None, typer.Option(help="Learn nothing later than this day or instant.")]
 Trials = Annotated[int, typer.Option(min=0, max=1000, help="Settings to try per model; 0: defaults.")]
+Predictions = Annotated[Path | None, typer.Option(
+    help="Write customer_id, offer_id, p_organic and score (the uplift) here, Parquet or CSV.")]  # fmt: skip
 Promote = Annotated[bool, typer.Option("--promote", help="Make live what passes the gate.")]
 _PROPENSITY = ("reach", "harm", "interest", "organic")
 
@@ -86,6 +90,15 @@ def train_value(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
     _train(context, ("value",), as_of, trials, promote, json)
 
 
+@train_app.command("uplift")
+def train_uplift(context: typer.Context, as_of: AsOf = None, trials: Trials = 0, promote: Promote = False,
+                 predictions: Predictions = None, json: Json = False) -> None:  # fmt: skip
+    """What customers do unasked, from those held out by lot, and what contacts change; says so where nobody was."""
+    if predictions is not None and not predictions.parent.is_dir():
+        raise DatasetError(f"no folder `{predictions.parent}`; name a file in a folder that exists")
+    _train(context, ("organic",), as_of, trials, promote, json, uplift=True, predictions=predictions)
+
+
 @train_app.command("all")
 def train_everything(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
                      promote: Promote = False, json: Json = False) -> None:  # fmt: skip
@@ -103,7 +116,7 @@ def parse_instant(text: str, home: Home) -> datetime:
 
 
 def _train(context: typer.Context, names: Sequence[str], as_of: str | None, trials: int, live: bool,
-           json: bool) -> None:  # fmt: skip
+           json: bool, *, uplift: bool = False, predictions: Path | None = None) -> None:  # fmt: skip
     home = Home.open(context.obj)
     cut = parse_instant(as_of, home) if as_of else home.now()
     console = Console(stderr=True)
@@ -119,14 +132,25 @@ def _train(context: typer.Context, names: Sequence[str], as_of: str | None, tria
         def show(what: str, done: int, total: int) -> None:
             bars.update(tasks[""], description=what, completed=done, total=total)
 
-        trained = train_all(home, cut, trials, show, names)
+        trained = train_all(home, cut, trials, show, names, uplift=uplift)
         reports = [_report(home, model, live) for model in trained]
     said = [line for model in trained for line in model.assumptions]
     unasked = FROM_HOLDOUT if any(model.name == "organic" for model in trained) else NO_HOLDOUT
     about = [] if set(names) <= {"churn", "value"} else [unasked]
     told = list(dict.fromkeys([*home.assumptions(), *about, *said]))
+    if predictions is not None:
+        _write(trained, predictions)
     answer = TrainAnswer(as_of=cut, models=reports, assumptions=told)
-    say(answer, json, [line for report in reports for line in _lines(report)])
+    say(answer, json, [line for report in reports for line in _lines(report)] or about)
+
+
+def _write(trained: Sequence[TrainedModel], path: Path) -> None:
+    """The uplift of everybody; refused, with the reason, where none was learned."""
+    foretold = next((model.foretold for model in trained if model.foretold is not None), None)
+    if foretold is None:
+        notes = [note for model in trained for note in model.notes] or [NO_HOLDOUT]
+        raise DatasetError(f"no uplift to write: {notes[0]}")
+    write_table(foretold, path)
 
 
 def _report(home: Home, model: TrainedModel, live: bool) -> ModelReport:
@@ -172,4 +196,8 @@ _SHOWN = (
     "lift_10",
     "ece",
     "log_loss",
+    "qini_area",
+    "qini_area_low",
+    "qini_area_high",
+    "average_effect",
 )

@@ -7,7 +7,8 @@ and never 1 either: keeping only the early positives would flatter the rate.
               accepted   accepted while an answer counts (to answer_by, else for 30 days)
               harmed     complained, opted out or "do not call" within 30 days, or a complaint
                          filed or marketing consent withdrawn within 7 days
-    customer  churned    had an account open at the cut and none 60 days later
+    customer  churned    had an account open at the cut and none 60 days later, or neither money nor
+                         doings on them any more (training/leaving.py)
               lapsed     (source without accounts) bought lately, then nothing for 42 days
     customer, taken      opened the offer's product within 30 days of the day after the cut, without
     offer                having held it

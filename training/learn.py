@@ -1,10 +1,11 @@
 """Learn one part of a bundle: candidates side by side, the better one served.
 
 TRAIN fits, TUNE stops, CALIBRATE fits the probabilities; TUNE and CALIBRATE together (positives
-are few) choose between LightGBM and its baselines; TEST measures, and may take the choice back: what it
-does not surely show to rank gives way to the next simpler candidate. For serving, what was chosen is
-then fitted once more on all ripe rows, the latest included, with the settings, the number of trees and
-the calibration of the model that was measured: the figures of a run are of that one.
+are few) choose between LightGBM and its baselines; TEST measures, and may take the choice back, never
+hand one out: LightGBM must surely rank better than the logistic model there, every model surely better
+than chance, else the next simpler candidate is served. What is served is then fitted once more on all
+ripe rows, the latest included, with the settings, the number of trees and the calibration of the model
+that was measured: the figures of a run are of that one.
 """
 
 from dataclasses import dataclass, field
@@ -70,18 +71,21 @@ def learn_part(data: Dataset, parameters: Parameters, seed: int, *, refit: bool 
     order = {name: (areas[name] or 0.0) if any(areas.values()) else float(name == "logistic") for name in candidates}
     chosen = max(order, key=lambda name: order[name])
     candidates["constant"] = _rate(data)
-    served, why = _held(data, candidates, chosen, seed)
-    note = _note(data, served, candidates[served], positives, seed).model_copy(update={"note": why})
+    gain = _gain(data, candidates, seed) if chosen == "lightgbm" else {}
+    served, why = _held(data, candidates, chosen, gain, seed)
+    note = _note(data, served, candidates[served], positives, seed)
+    note = note.model_copy(update={"note": why, "metrics": note.metrics | gain})
     scorer = _refitted(data, candidates[served], parameters, seed, served) if refit else candidates[served]
     return Learned(served, scorer, candidates, note)
 
 
-def _held(data: Dataset, candidates: dict[str, Candidate], chosen: str, seed: int) -> tuple[str, str]:
+def _held(data: Dataset, candidates: dict[str, Candidate], chosen: str, gain: Metrics, seed: int) -> tuple[str, str]:
     """The chosen candidate if TEST bears it out, else the next simpler one, and the sentence why.
 
-    It must surely rank better than chance, and LightGBM must not surely rank worse than the logistic
-    model (95 % intervals over customers). The ladder only leads down, to the rate for everybody; where TEST
-    holds one class nothing can be said, and the gate decides.
+    It must surely rank better than chance, and LightGBM surely better than the logistic model (95 %
+    intervals over customers): what officers can read is served unless trees have shown to be worth it. The
+    ladder only leads down, to the rate for everybody; where TEST holds one class nothing can be said, and
+    the gate keeps it out.
     """
     test, why = data.slice(Slice.TEST), ""
     for name in (chosen, *(n for n in ("logistic", "constant") if n != chosen)):
@@ -92,13 +96,21 @@ def _held(data: Dataset, candidates: dict[str, Candidate], chosen: str, seed: in
         if not (own.low or 0.0) > 0.5:
             why = f"{name} does not surely rank better than chance on the latest slice"
             continue
-        simpler = candidates["logistic"].predict(test.matrix)
-        gain = gain_interval(test.label, p, simpler, test.owners, seed, test.weight)
-        if name == "lightgbm" and gain.high is not None and gain.high < 0:
-            why = f"{name} surely ranks worse than logistic on the latest slice"
+        if name == "lightgbm" and not (gain["gain_low"] or 0.0) > 0:
+            why = f"{name} does not surely rank better than logistic on the latest slice"
             continue
         return name, why
     return "constant", why
+
+
+def _gain(data: Dataset, candidates: dict[str, Candidate], seed: int) -> Metrics:
+    """By how much LightGBM ranks the TEST slice better than the logistic model beside it, as AUC."""
+    test = data.slice(Slice.TEST)
+    trees, straight = (candidates[name].predict(test.matrix) for name in ("lightgbm", "logistic"))
+    found = gain_interval(test.label, trees, straight, test.owners, seed, test.weight)
+    shown = {"lightgbm_auc": auc(test.label, trees, test.weight), "logistic_auc": auc(test.label, straight, test.weight),
+             "gain": found.value, "gain_low": found.low, "gain_high": found.high}  # fmt: skip
+    return {name: None if value is None else round(value, 6) for name, value in shown.items()}
 
 
 def _refitted(data: Dataset, chosen: Candidate, parameters: Parameters, seed: int, served: str) -> Candidate:

@@ -20,7 +20,7 @@ from training.encode import Matrix
 from training.errors import RegistryError, ScoreError
 from training.evaluate import auc, auc_interval
 from training.score import read_live
-from training.served import MONITORED, Served, mature_rows
+from training.served import WATCHED, Served, mature_rows
 
 PSI_MOST = 0.25
 OFF_MOST = 0.20  # of what was foretold; less than that is no alarm, however sure
@@ -64,11 +64,11 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     Raises:
         RegistryError: No model is live.
     """
-    live = {name: sha for name, sha in read_live(home.models).items() if name in MONITORED}
+    live = {name: sha for name, sha in read_live(home.models).items() if name in WATCHED}
     if not live:
         raise RegistryError("no live model to watch; nbo train all --promote")
     states: list[ModelState] = []
-    for name in sorted(live, key=MONITORED.index):
+    for name in sorted(live, key=WATCHED.index):
         bundle = read_bundle(home.models / live[name])
         start = since or datetime.fromisoformat(bundle.manifest.trained_as_of)
         try:

@@ -1,4 +1,4 @@
-"""The pictures of a run: calibration, gains, lift and which features move the score. SVG, no ids.
+"""The pictures of a run: calibration, gains, lift, what moves the score, and what contacts change. SVG, no ids.
 
 Drawn with altair and vl-convert, nothing is fetched. The summary of features is that of SHAP values,
 which LightGBM computes itself (`pred_contrib`); of a logistic model they are weight times shaped value.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
+import pandas as pd
 import polars as pl
 
 from training.dataset import Dataset
@@ -23,19 +24,27 @@ if TYPE_CHECKING:
 _ROWS, _FEATURES, _POINTS, _WIDTH, _HEIGHT = 400, 15, 101, 360, 260
 
 
-def draw(folder: Path, pictured: "Pictured") -> Path | None:
-    """Write calibration.svg, gains.svg, lift.svg and shap.svg into `folder` and return it.
+def draw(folder: Path, pictured: "Pictured | None", qini: pd.DataFrame | None = None) -> Path | None:
+    """Write calibration.svg, gains.svg, lift.svg, shap.svg and, of uplift, qini.svg into `folder` and return it.
 
-    None where the rows hold one class only: there is nothing to see. A constant has no shap.svg.
+    Args:
+        pictured: Without, or with rows of one class only, there is nothing to see but the uplift; a constant
+            has no shap.svg.
+        qini: share, gain and random of the rows that measured the uplift.
+
+    Returns:
+        None where there is no picture.
     """
-    data, p = pictured.data, pictured.p
-    if not 0 < data.label.sum() < len(data.label):
+    charts: dict[str, Any] = {}
+    if pictured is not None and 0 < pictured.data.label.sum() < len(pictured.data.label):
+        data, p = pictured.data, pictured.p
+        charts |= {"calibration": _calibration(data, p), "gains": _gains(data, p), "lift": _lift(data, p)}
+        moved = _contributions(pictured)
+        charts |= {} if moved is None else {"shap": _summary(data, moved)}
+    charts |= {} if qini is None else {"qini": _qini(qini)}
+    if not charts:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    charts = {"calibration": _calibration(data, p), "gains": _gains(data, p), "lift": _lift(data, p)}
-    moved = _contributions(pictured)
-    if moved is not None:
-        charts["shap"] = _summary(data, moved)
     for name, chart in charts.items():
         chart.save(str(folder / f"{name}.svg"), format="svg")
     return folder
@@ -78,6 +87,15 @@ def _lift(data: Dataset, p: Matrix) -> Any:
     )
     even = pl.DataFrame({"taken": [0.0, 1.0], "lift": [1.0, 1.0]})
     return _titled(_even(even, "taken", "lift") + base.mark_line(), "Lift, rows never learned from")
+
+
+def _qini(points: pd.DataFrame) -> Any:
+    at = np.linspace(0, 1, _POINTS)
+    rows = pl.DataFrame({"taken": at, "gain": np.interp(at, points["share"], points["gain"])})
+    even = pl.DataFrame({"taken": [0.0, 1.0], "gain": [0.0, float(points["gain"].iloc[-1])]})
+    base = alt.Chart(rows).encode(x=alt.X("taken", title="best-scored share contacted"),
+                                  y=alt.Y("gain", title="outcomes added among the contacted"))  # fmt: skip
+    return _titled(_even(even, "taken", "gain") + base.mark_line(), "Qini curve, later rows; dashed: contact at random")
 
 
 def _even(rows: pl.DataFrame, x: str, y: str) -> Any:

@@ -1,7 +1,7 @@
 """Runs, logged bundles and versions in MLflow. The only file that imports mlflow.
 
-One experiment and one registered model per name (interest, reach, harm, churn, value); the alias
-`champion` marks the version that is live. MLflow's own import costs two seconds and 300 MB, so it
+One experiment per family of models (FAMILIES), one registered model per name; the alias `champion`
+marks the version that is live. MLflow's own import costs two seconds and 300 MB, so it
 happens when a Registry is opened, and serving never opens one.
 """
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+FAMILIES = {"interest": "propensity", "reach": "channel", "harm": "channel", "churn": "churn", "value": "value",
+            "organic": "uplift"}  # fmt: skip
 _SQLITE = "sqlite:///"
 _SHA = "bundle_sha256"
 
@@ -72,8 +74,8 @@ class Registry:
             pictures: Folder of plots to keep with the run.
         """
         manifest = verify_bundle(bundle)
-        experiment = self._experiment(manifest.name)
-        run = self._client.create_run(experiment, run_name=manifest.trained_as_of)
+        experiment = self._experiment(FAMILIES.get(manifest.name, manifest.name))
+        run = self._client.create_run(experiment, run_name=f"{manifest.name} {manifest.trained_as_of}")
         run_id = run.info.run_id
         for key, value in parameters.items():
             self._client.log_param(run_id, key, value)

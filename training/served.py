@@ -5,7 +5,7 @@ ever, and features as of an instant do not change with what came later (P28). So
 of every bundle, the champion's and the challenger's, whoever decided at the time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from training.score import context_codes, predict_pooled
 from training.study import Study
 
 MONITORED = ("interest", "reach", "harm", "churn")  # value is a formula: it has no outcome
+WATCHED = (*MONITORED, "organic")  # what is taken unasked is watched too, though nobody decides by it alone
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,19 @@ def mature_rows(home: Home, name: str, bundles: Mapping[str, Bundle], since: dat
         ScoreError: A bundle reads a feature that the home does not give, or gives otherwise.
     """
     study = Study(home, FeatureStore(home), since, lambda *_: None)
-    made = {"interest": study.interest, "reach": study.reach, "harm": study.harm, "churn": study.churn}[name]
+    made: Callable[[bool], Dataset | None] = {
+        "interest": study.interest, "reach": study.reach, "harm": study.harm, "churn": study.churn,
+        "organic": study.organic}[name]  # fmt: skip
     parts: list[Served] = []
     for later in (False, True):
         try:
-            data = made(later=later)
-            data = data if later else data.slice(Slice.TEST)
+            data = made(later)
         except DatasetError:  # no such history, or nothing later is ripe yet
+            data = None
+        if data is None:
             parts.append(_nothing(bundles))
             continue
+        data = data if later else data.slice(Slice.TEST)
         scores = {key: score_rows(bundle, data) for key, bundle in bundles.items()}
         parts.append(Served(data.owners, data.items, data.label, scores))
     return parts[0], parts[1]

@@ -4,6 +4,7 @@ Features are looked up once for all models that share rows; `later` are the rows
 seen, ripe at the home's present, on which the finished models are measured and nothing is chosen.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -27,6 +28,8 @@ from training.labels import (
     takeup_labels,
     who_may_be_learned_from,
 )
+from training.leaving import COLUMNS as LEAVING_COLUMNS
+from training.leaving import gone_quiet
 from training.monotone import SIGNS
 from training.tune import Progress
 
@@ -83,7 +86,7 @@ class Study:
         if drawn.is_empty() or not drawn["taken"].any():
             return None
         data = self._takeups("organic", later, pl.lit(value=True), drawn)
-        return data.knowing([name for name in data.names if not name.startswith(_MARKS)])
+        return data.knowing(not_marking(data.names))
 
     def reach(self, later: bool = False) -> Dataset:
         """Was the customer reached? Items are channels."""
@@ -153,7 +156,7 @@ class Study:
         most = _TAKEUP_ROWS_MOST // max(1, len(at) * len(self._products))
         who = sample_rows(holders.select("customer_id").unique().sort("customer_id"), "customer_id", max(1, most))
         rows = takeup_labels(accounts, holders.join(who, on="customer_id", how="semi"), self._products, at, until)
-        return self._allowed(rows.filter(pl.col("taken").is_not_null()), later)
+        return self.allowed(rows.filter(pl.col("taken").is_not_null()), later)
 
     def _contact_rows(self, later: bool) -> pl.DataFrame:
         until = self.home.now() if later else self.cut
@@ -163,7 +166,7 @@ class Study:
         if self.reach_unknown:
             ripe = pl.col("reached").is_not_null()
             rows = rows.with_columns(pl.when(ripe).then(True).alias("reached"))
-        rows = self._allowed(rows.rename({"contact_id": _KEY}), later)
+        rows = self.allowed(rows.rename({"contact_id": _KEY}), later)
         rows = weighted_sample(rows, _KEY, CONTACTS_MOST, pl.col("harmed"), "for_channel")
         reached = weighted_sample(
             rows.filter(pl.col("reached").fill_null(False)), _KEY, REACHED_MOST, pl.col("accepted"), "for_interest"
@@ -191,16 +194,26 @@ class Study:
         if self._has_accounts:
             accounts, holders = (read_history(self.home, name) for name in ("accounts", "holders"))
             rows = churn_labels(accounts, holders, at, until)
+            moved = read_history(self.home, "transactions", [*LEAVING_COLUMNS, "recorded_at"])
+            silent = gone_quiet(moved.filter(pl.col("recorded_at") <= until), holders, at, CHURN_DAYS)
+            rows = rows.join(silent.with_columns(silent=True), on=["customer_id", "as_of"], how="left",
+                             maintain_order="left")  # fmt: skip
+            left = pl.col("churned") | pl.col("silent").fill_null(value=False)
+            # INVARIANT: a young label stays unknown, also of who seems to be gone already.
+            rows = rows.with_columns(pl.when(pl.col("churned").is_not_null()).then(left).alias("churned")).drop(
+                "silent"
+            )
         else:
             rows = lapse_labels(self._booked(until).drop("recorded_at"), at, until)
         rows = rows.filter(pl.col("churned").is_not_null())
         key = pl.concat_str("customer_id", pl.col("as_of").dt.to_string("%Y%m%d")).alias(_KEY)
         marked = weighted_sample(
-            self._allowed(rows, later).with_columns(key), _KEY, MONTHS_MOST, pl.col("churned"), "stands_for"
+            self.allowed(rows, later).with_columns(key), _KEY, MONTHS_MOST, pl.col("churned"), "stands_for"
         )
         return marked.filter(pl.col("stands_for").is_not_null())
 
-    def _allowed(self, rows: pl.DataFrame, later: bool) -> pl.DataFrame:
+    def allowed(self, rows: pl.DataFrame, later: bool = False) -> pl.DataFrame:
+        """Rows (customer_id, as_of) that may be learned from, with unit_id and age_band; later: those after the cut."""
         if later:
             rows = rows.filter(pl.col("as_of") >= self.cut)
         units = self.customers.select(
@@ -219,6 +232,11 @@ class Study:
         complaints = read_history(self.home, "cases", ["kind"])["kind"]
         said = read_history(self.home, "consents", ["state"])["state"]
         return bool((complaints == "complaint").any() or (said == "withdrawn").any())
+
+
+def not_marking(names: Sequence[str]) -> list[str]:
+    """The features that do not tell by themselves who is held out: all but those of contacts and notes."""
+    return [name for name in names if not name.startswith(_MARKS)]
 
 
 def _dataset(seen: Observed | None, label: str, end: str, later: bool, item: str | None = None,

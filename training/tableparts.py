@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from training.columns import Plan, plan_columns
+from training.columns import MOST_VALUES, Plan, plan_columns
 from training.crossfit import plain_dataset
 from training.dataset import Dataset
 from training.encode import Matrix
@@ -97,6 +97,8 @@ class Parts:
         data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit])
         tested = plain_dataset(plan.features, plan.matrix(rows[held - start], "the test table"), label.codes[held])
         notes = [f"`{name}` left out: {why}" for name, why in plan.dropped.items()]
+        notes += [f"`{name}` has {len(seen)} values: the {MOST_VALUES} most frequent, and how often each occurs, are learned from"
+                  for name, seen in plan.counts.items()]  # fmt: skip
         notes += [f"label `{asked.label}`: `{label.positive}` counts as positive, being the rarer"] * label.guessed
         lost = len(n) - len(fit) - (len(held) if test is None else 0)
         notes += [f"{lost} rows left out: their group is in the test part"] if lost else []

@@ -3,25 +3,33 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
 
 from features.home import Home
 from features.store import FeatureStore
 from training import trainers
-from training.bundle import Manifest, write_bundle
-from training.errors import TrainingError
-from training.evaluate import Metrics
+from training.bankuplift import learn_uplift
+from training.bundle import Manifest, read_bundle, write_bundle
+from training.errors import DatasetError, ScoreError, TrainingError
+from training.evaluate import Metrics, gain_interval
 from training.plots import draw
 from training.registry import Registry
-from training.score import ALL_NAMES, OPTIONAL
+from training.score import ALL_NAMES, OPTIONAL, read_live
+from training.served import score_rows
 from training.study import Study
 from training.trainers import SEED, Draft
 from training.tune import Progress, silent
 
 __all__ = ["SEED", "TrainedModel", "train_all"]
 
+NO_CONTACTS = (
+    "no uplift learner compared: no contact about an offer with a product is old enough to show what came of it"
+)
+_LEAST_LIVE = 20  # of either class, to lay a draft beside the live version
 _Trainer = Callable[[Study, int, Progress], Draft | None]
 _TRAINERS: dict[str, _Trainer] = {
     "reach": trainers.reach, "harm": trainers.harm, "interest": trainers.interest, "churn": trainers.churn,
@@ -50,6 +58,7 @@ class TrainedModel:
     notes: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    foretold: pl.DataFrame | None = field(default=None, repr=False)  # of `uplift`; see training/bankuplift.py
 
 
 def train_all(
@@ -58,6 +67,8 @@ def train_all(
     trials: int = 0,
     progress: Progress = silent,
     names: Sequence[str] = ALL_NAMES,
+    *,
+    uplift: bool = False,
 ) -> list[TrainedModel]:
     """Train and register the models of a home; nothing goes live by that.
 
@@ -67,17 +78,24 @@ def train_all(
         trials: Settings Optuna tries per model; 0: the defaults. A search that was stopped goes on.
         progress: Called with what is being done, done and total.
         names: Which of interest, reach, harm, churn, value, organic.
+        uplift: Beside `organic`, learn what contacts change (training/bankuplift.py); its figures and
+            its Qini picture stand in the same run.
 
     Returns:
         The models trained; without `organic` where nobody was drawn never to be contacted.
 
     Raises:
-        DatasetError: There is nothing to learn from.   TrainingError: `names` has a stranger.
+        DatasetError: There is nothing to learn from, or as_of is still to come.   TrainingError: `names` has a stranger.
     """
     unknown = next((name for name in names if name not in _TRAINERS), None)
     if unknown is not None:
         raise TrainingError(f"no model `{unknown}`; there are {', '.join(ALL_NAMES)}")
-    cut = (as_of or home.now()).astimezone(UTC)
+    present = home.now().astimezone(UTC)
+    cut = present if as_of is None else as_of.astimezone(UTC)
+    if cut > present:  # or every young contact would be taken for a refusal
+        raise DatasetError(
+            f"as of {cut:%F} lies after the home's present, {present:%F}; what has not happened has no label"
+        )
     study = Study(home, FeatureStore(home), cut, progress)
     registry = Registry.open(home.mlflow_uri)
     trained: list[TrainedModel] = []
@@ -85,9 +103,11 @@ def train_all(
     for number, name in enumerate(wanted):
         progress(f"training {name}", number, len(wanted))
         began = time.perf_counter()
-        draft = _TRAINERS[name](study, trials, progress)
+        draft, foretold = _TRAINERS[name](study, trials, progress), None
+        if uplift and name == "organic" and draft is not None:
+            draft, foretold = _with_uplift(study, draft, trials, progress)
         if draft is not None or name not in OPTIONAL:
-            trained.append(_registered(registry, study, name, draft, began))
+            trained.append(replace(_registered(registry, study, name, draft, began), foretold=foretold))
     progress("models trained", len(wanted), len(wanted))
     return trained
 
@@ -100,7 +120,7 @@ def _registered(registry: Registry, study: Study, name: str, draft: Draft | None
         features=draft.features,
         context=draft.context,
         parts=draft.notes,
-        metrics=draft.metrics,
+        metrics=draft.metrics | _beside_live(study.home, name, draft),
         trained_as_of=study.cut.strftime("%Y-%m-%dT%H:%M:%SZ"),
         views=study.store.revision,
         dataset=draft.dataset,
@@ -118,12 +138,48 @@ def _registered(registry: Registry, study: Study, name: str, draft: Draft | None
             **draft.parameters,
         }
         later = {f"later_{key}": value for key, value in draft.later.items() if value is not None}
-        pictures = draw(Path(folder) / "plots", draft.pictured) if draft.pictured else None
+        pictures = draw(Path(folder) / "plots", draft.pictured, draft.qini)
         version = registry.log(bundle, described, later, pictures)
-    notes = [f"{part}: {note.note}" for part, note in draft.notes.items() if note.note]
+    notes = [*draft.said, *(f"{part}: {note.note}" for part, note in draft.notes.items() if note.note)]
     return TrainedModel(
         name=name, version=version.version, sha256=version.sha256, run_id=version.run_id,
-        served={part: note.served for part, note in draft.notes.items()}, metrics=draft.metrics,
+        served={part: note.served for part, note in draft.notes.items()}, metrics=manifest.metrics,
         later=draft.later, rows=draft.rows, seconds=round(time.perf_counter() - began, 3),
         notes=tuple(notes), assumptions=draft.assumptions, alarms=draft.alarms,
     )  # fmt: skip
+
+
+def _with_uplift(study: Study, draft: Draft, trials: int, progress: Progress) -> tuple[Draft, pl.DataFrame | None]:
+    progress("learning what contacts change", 0, 1)
+    try:
+        found = learn_uplift(study, SEED, trials, progress)
+    except DatasetError as error:  # p_organic stands for itself
+        return replace(draft, said=(f"no uplift learner compared: {error}",)), None
+    if found is None:
+        return replace(draft, said=(NO_CONTACTS,)), None
+    return replace(draft, metrics=draft.metrics | found.metrics, said=found.notes, qini=found.curve), found.foretold
+
+
+def _beside_live(home: Home, name: str, draft: Draft) -> Metrics:
+    """By how much the draft ranks better than the version now live, on rows decided after that was trained.
+
+    live_gain with its interval, as AUC, and live_rows; empty where none is live, where it has seen the
+    rows, or where they are too few to tell.
+    """
+    sha = read_live(home.models).get(name)
+    if sha is None or draft.pictured is None:
+        return {}
+    live = read_bundle(home.models / sha)
+    data, p = draft.pictured.data, draft.pictured.p
+    unseen = data.at >= round(datetime.fromisoformat(live.manifest.trained_as_of).timestamp() * 1e6)
+    rows = data.rows(unseen)
+    if min(rows.label.sum(), len(rows.label) - rows.label.sum()) < _LEAST_LIVE:
+        return {}
+    try:
+        former = score_rows(live, rows)
+    except ScoreError:  # it reads features that the home no longer gives: `nbo models monitor` alarms
+        return {}
+    gain = gain_interval(rows.label, p[unseen], former, rows.owners, SEED, rows.weight)
+    shown = {"live_gain": gain.value, "live_gain_low": gain.low, "live_gain_high": gain.high}
+    return {key: None if value is None else round(value, 6) for key, value in shown.items()} | {
+        "live_rows": float(len(rows.label))}  # fmt: skip

@@ -5,7 +5,8 @@ interest   P(accepts | reached, offer)          one model an offer where it has 
                                                 offer as a category
 reach      P(reached | contacted on channel)    one shared channel response model
 harm       P(complaint or opt-out | contacted)  likewise
-churn      P(leaves within 60 days), or lapses within 42 days where there are no accounts
+churn      P(leaves within 60 days: accounts closed, or money and doings gone), or lapses within 42
+           days where there are no accounts
 organic    P(takes the offer's product within 30 days unasked), of customers drawn never to be contacted
 value      the formula of training/value.py with the bank's own churn, and everybody's tier by it
 
@@ -18,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 
@@ -76,6 +78,8 @@ class Draft:
     assumptions: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
     pictured: Pictured | None = None
+    said: tuple[str, ...] = ()  # notes on the run, beside those on the parts
+    qini: pd.DataFrame | None = None  # share, gain, random: for a picture of the uplift
 
 
 def interest(study: Study, trials: int, progress: Progress) -> Draft:

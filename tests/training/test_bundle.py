@@ -94,14 +94,14 @@ def test_p27_a_model_that_kills_its_reader_kills_only_the_child(tmp_path: Path) 
     path = write_small(tmp_path, "reach")
     text = (path / "pooled.lgb").read_text().replace("left_child=", "left_child=99999999 ", 1)
     with pytest.raises(BundleError, match="first load in a child process failed"):
-        read_bundle(_sealed(path, "pooled.lgb", text))
+        read_bundle(sealed(path, "pooled.lgb", text))
 
 
 def test_p27_a_model_that_scores_otherwise_is_refused(tmp_path: Path) -> None:
     path = write_small(tmp_path, "reach")
     changed = json.loads((path / "pooled.calibrator.json").read_text()) | {"intercept": 0.3}
     with pytest.raises(BundleError, match="part `pooled` gives other scores than when it was trained"):
-        read_bundle(_sealed(path, "pooled.calibrator.json", json.dumps(changed)))
+        read_bundle(sealed(path, "pooled.calibrator.json", json.dumps(changed)))
 
 
 def test_the_child_runs_once_per_machine(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_offer_named_like_a_path_stays_in_the_folder(tmp_path: Path) -> None:
     assert load_bundle(path).parts["../../x"].predict(draw_matrix(1)).tolist() == [0.5]
 
 
-def _sealed(path: Path, file: str, text: str) -> Path:
+def sealed(path: Path, file: str, text: str) -> Path:
     """Put bad content under good hashes, as a faulty trainer might."""
     (path / file).write_text(text)
     manifest = json.loads((path / "manifest.json").read_text())

@@ -52,8 +52,8 @@ def test_unseen_values_are_unknown_and_never_a_code() -> None:
 
 
 def test_a_million_categories_cost_two_columns_and_bounded_memory() -> None:
-    n = 1_000_000
-    codes = np.random.default_rng(1).integers(0, 800_000, n)
+    n = 1_100_000
+    codes = np.concatenate([np.arange(1_000_000), np.random.default_rng(1).integers(0, 1_000_000, n - 1_000_000)])
     frame = pl.DataFrame({"shop": pl.Series(codes).cast(pl.String), "x": np.arange(n) % 7 / 2})
     tracemalloc.start()
     plan = plan_columns(frame, [])

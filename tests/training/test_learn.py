@@ -83,6 +83,18 @@ def test_the_test_slice_only_takes_a_choice_back() -> None:
         np.testing.assert_array_equal(scorer.predict(data.matrix), second.candidates[name].predict(data.matrix))
 
 
+def test_lightgbm_that_is_not_surely_better_gives_way_to_the_line() -> None:
+    """A faint curve: better on validation, not surely on 400 of the latest rows; the mutant ("not surely worse") would serve it."""
+    matrix = drawn()
+    p = 1 / (1 + np.exp(1.5 - 0.3 * matrix[:, 0] - 1.2 * (np.abs(matrix[:, 0]) > 1)))
+    data = dataset(p, matrix)
+    few = (data.slices != Slice.TEST) | (np.arange(8000) % 5 == 0)
+    more, less = learn_part(data, DEFAULTS, 1), learn_part(data.rows(few), DEFAULTS, 1)
+    assert (more.served, less.served) == ("lightgbm", "logistic")
+    assert less.note.note == "lightgbm does not surely rank better than logistic on the latest slice"
+    assert (less.note.metrics["gain"] or 0) > 0 > (less.note.metrics["gain_low"] or 0)  # not surely worse either
+
+
 def test_what_is_served_is_refitted_on_all_rows_and_the_figures_are_of_the_measured() -> None:
     data = curved(drawn())
     plain, learned = learn_part(data, DEFAULTS, 1), learn_part(data, DEFAULTS, 1, refit=True)

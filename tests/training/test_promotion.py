@@ -71,15 +71,40 @@ def test_promoting_the_live_version_again_changes_nothing(new_home: Callable[[st
     [
         ({"auc": 0.51, "auc_low": 0.49}, r"auc 0\.5100 \(from 0\.4900\) not surely above 0\.5 on the latest slice"),
         ({"auc": None}, r"auc not measurable, the latest slice lacks a class"),
-        ({"gain_high": -0.001}, r"auc 0\.7000 against 0\.6900 of the logistic baseline, gain \+0\.0100"),
+        ({"gain_low": -0.01},
+         r"part `churn`: auc 0\.7000 of lightgbm against 0\.6900 of logistic, gain \+0\.0100 \(-0\.0100 to \+0\.0300\)"
+         r" not surely above 0; tune, or serve the baseline$"),
+        ({"gain_low": None}, r"part `churn`: no logistic baseline was measured beside it; train it again$"),
+        ({"live_gain": -0.02, "live_gain_low": -0.03, "live_gain_high": -0.01},
+         r"against the live version, on rows neither has learned from, auc -0\.0200 \(-0\.0300 to -0\.0100\): surely worse"
+         r"; keep what is live$"),
         ({"ece": 0.11}, r"ece 0\.1100 > 0\.1 on the latest slice"),
     ],
-)
+)  # fmt: skip
 def test_the_gate_names_the_failing_line(change: dict[str, float | None], line: str) -> None:
     parts: dict[str, Part] = {"churn": small_booster()}
     assert "auc 0.7000" in gate(small_manifest("churn", parts, metrics=GOOD))
     with pytest.raises(GateError, match=f"^model `churn` stays out: {line}"):
         gate(small_manifest("churn", parts, metrics=GOOD | change))
+
+
+def test_parts_that_win_alone_and_lose_together_stay_out() -> None:
+    parts: dict[str, Part] = {"card": small_booster(), "pooled": small_booster(2, ("offer",))}
+    manifest = small_manifest("interest", parts)
+    assert "part `card`" in gate(manifest) and "part `pooled`" in gate(manifest)
+    lost = manifest.model_copy(
+        update={"metrics": GOOD | {"auc": 0.68, "gain": -0.01, "gain_low": -0.02, "gain_high": -0.001}}
+    )
+    with pytest.raises(
+        GateError, match=r"all parts: auc 0\.6800 against 0\.6900 of the logistic baseline.*; serve the baseline$"
+    ):
+        gate(lost)
+
+
+def test_a_baseline_that_won_goes_live_without_beating_anybody() -> None:
+    manifest = small_manifest("churn", {"churn": small_booster()}, metrics=GOOD | {"gain_low": -0.01})
+    won = {"churn": manifest.parts["churn"].model_copy(update={"served": "logistic"})}
+    assert "auc 0.7000" in gate(manifest.model_copy(update={"parts": won}))
 
 
 def test_a_refused_model_leaves_everything_as_it_was(new_home: Callable[[str], Home]) -> None:

@@ -12,6 +12,7 @@ from features.intake import import_tables
 from features.store import FeatureStore
 from tests.training.small import END, prepare_home, write_bank, write_table
 from training.errors import GateError
+from training.monitor import monitor
 from training.promotion import promote
 from training.score import FROM_HOLDOUT, Models
 from training.train import TrainedModel, train_all
@@ -96,6 +97,8 @@ def test_what_is_taken_unasked_is_scored_and_said(quiet_bank: Home, trained: dic
     assert (organic[:, 1] == 0).all()
     assert organic[age > 60, 0].mean() > 1.5 * organic[age < 40, 0].mean() > 0
     assert models.assumptions[0] == FROM_HOLDOUT
+    watched = {state.name: state for state in monitor(quiet_bank, datetime(2025, 12, 1, tzinfo=UTC))}
+    assert watched["organic"].rows > 100 and 0 < (watched["organic"].foretold or 0) < 0.5
     assert {models.tier(who) for who in ("K0000", "K0001", "K0050", "K0200")} <= {"top", "high", "middle", "base"}
 
 
