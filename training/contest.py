@@ -63,13 +63,15 @@ def challenge(home: Home, name: str, version: str, share: float, season: str) ->
         ) from error
     if name not in read_live(home.models):
         raise RegistryError(f"model `{name}` is not live; nbo models promote {name} {version}")
+    registry = Registry.open(home.mlflow_uri)
     with temporary_folder() as folder:
-        fetched = Registry.open(home.mlflow_uri).fetch(name, version, Path(folder))
+        fetched = registry.fetch(name, version, Path(folder))
         gate(verify_bundle(fetched))
         bundle = stamp_version(fetched, home.models, version)
     read_bundle(bundle)
     made = Challenge(sha256=bundle.name, share=share, season=season)
     _write(home.models, name, made)
+    registry.set_challenger(name, version)
     return made
 
 
@@ -78,6 +80,7 @@ def end_challenge(home: Home, name: str) -> None:
     if name not in read_challenges(home.models):
         raise RegistryError(f"nobody challenges model `{name}`")
     _write(home.models, name, None)
+    Registry.open(home.mlflow_uri).set_challenger(name, None)
 
 
 def compare(home: Home, name: str, since: datetime) -> Comparison:

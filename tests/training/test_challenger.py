@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from mlflow import MlflowClient
 
 from features.home import Home
 from tests.training.small import CHANNELS, OFFERS, draw_matrix, small_booster, small_manifest, write_small
@@ -15,7 +16,7 @@ from training.contest import challenge, compare, compared, end_challenge
 from training.encode import Feature
 from training.errors import BundleError, DatasetError, GateError, RegistryError
 from training.promotion import promote
-from training.registry import Registry
+from training.registry import CHALLENGER, CHAMPION, Registry
 from training.score import Models
 
 SECRET, SINCE = b"s" * 32, datetime(2026, 3, 1, tzinfo=UTC)
@@ -114,6 +115,9 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
     promote(home, "interest", "1")
     made = challenge(home, "interest", "2", 0.1, "2026H1")
     assert read_challenges(home.models) == {"interest": made}
+    client = MlflowClient(tracking_uri=home.mlflow_uri, registry_uri=home.mlflow_uri)
+    aliases = lambda: {key: int(value) for key, value in client.get_registered_model("interest").aliases.items()}
+    assert aliases() == {CHAMPION: 1, CHALLENGER: 2}
     assert Duel.load(home.models, Models.load(home.models), SECRET).revisions == {"challenger_interest": made.sha256}
     for share in (0.0, 0.7):
         with pytest.raises(DatasetError, match="--share"):
@@ -134,6 +138,7 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
         challenge(home, "interest", "3", 0.1, "2026H1")
     end_challenge(home, "interest")
     assert read_challenges(home.models) == {}
+    assert aliases() == {CHAMPION: 1}
     with pytest.raises(RegistryError, match="nobody challenges"):
         end_challenge(home, "interest")
     with pytest.raises(RegistryError, match="nobody challenges"):
