@@ -14,7 +14,7 @@ from features.store import FeatureStore
 from training import trainers
 from training.bankuplift import learn_uplift
 from training.bundle import Manifest, read_bundle, write_bundle
-from training.errors import DatasetError, ScoreError, TrainingError
+from training.errors import BundleError, DatasetError, ScoreError, TrainingError
 from training.evaluate import Metrics, gain_interval
 from training.plots import draw
 from training.registry import Registry
@@ -166,18 +166,20 @@ def _beside_live(home: Home, name: str, draft: Draft) -> Metrics:
     live_gain with its interval, as AUC, and live_rows; empty where none is live, where it has seen the
     rows, or where they are too few to tell.
     """
-    sha = read_live(home.models).get(name)
-    if sha is None or draft.pictured is None:
+    if draft.pictured is None:
         return {}
-    live = read_bundle(home.models / sha)
     data, p = draft.pictured.data, draft.pictured.p
-    unseen = data.at >= round(datetime.fromisoformat(live.manifest.trained_as_of).timestamp() * 1e6)
-    rows = data.rows(unseen)
-    if min(rows.label.sum(), len(rows.label) - rows.label.sum()) < _LEAST_LIVE:
-        return {}
     try:
+        sha = read_live(home.models).get(name)
+        if sha is None:
+            return {}
+        live = read_bundle(home.models / sha)
+        unseen = data.at >= round(datetime.fromisoformat(live.manifest.trained_as_of).timestamp() * 1e6)
+        rows = data.rows(unseen)
         former = score_rows(live, rows)
-    except ScoreError:  # it reads features that the home no longer gives: `nbo models monitor` alarms
+    except (BundleError, ScoreError):  # damaged, or of features the home no longer gives: training is the remedy
+        return {}
+    if min(rows.label.sum(), len(rows.label) - rows.label.sum()) < _LEAST_LIVE:
         return {}
     gain = gain_interval(rows.label, p[unseen], former, rows.owners, SEED, rows.weight)
     shown = {"live_gain": gain.value, "live_gain_low": gain.low, "live_gain_high": gain.high}
