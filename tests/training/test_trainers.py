@@ -28,7 +28,7 @@ N = 240
 
 @pytest.fixture(scope="module")
 def quiet_bank(tmp_path_factory: pytest.TempPathFactory, registry_template: Path) -> Home:
-    """The small bank without contacts; the older open gold cards, half the customers are held out by a note."""
+    """The small bank without contacts; the older open gold cards, three in four are held out by a note."""
     source = tmp_path_factory.mktemp("quiet")
     write_bank(source)
     for name in ("contacts", "outcomes"):
@@ -58,7 +58,9 @@ def quiet_bank(tmp_path_factory: pytest.TempPathFactory, registry_template: Path
         [{"product": p, "family": f, "currency": "CNY"} for p, f in (("current", "deposit"), ("gold_card", "card"))],
     )
     drawn: list[dict[str, object]] = [
-        {"customer_id": who, "flag": "legacy_control", "at": datetime(2025, 1, 1, tzinfo=UTC)} for who in ids[::2]
+        {"customer_id": who, "flag": "legacy_control", "at": datetime(2025, 1, 1, tzinfo=UTC)}
+        for place, who in enumerate(ids)
+        if place % 4
     ]
     write_table(source, "notes", drawn)
     home = prepare_home(tmp_path_factory.mktemp("quiet_home") / "home", registry_template)
@@ -77,7 +79,7 @@ def test_take_up_is_learned_from_holdings_and_the_rest_is_declared(trained: dict
     assert FROM_HOLDINGS in trained["interest"].assumptions
     assert (trained["interest"].metrics["auc"] or 0) > 0.65
     assert trained["reach"].assumptions == (ALL_REACHED,) and trained["harm"].assumptions == (NO_HARM,)
-    assert trained["organic"].rows < 0.6 * trained["interest"].rows
+    assert trained["organic"].rows < 0.85 * trained["interest"].rows
 
 
 def test_what_is_taken_unasked_is_scored_and_said(quiet_bank: Home, trained: dict[str, TrainedModel]) -> None:
