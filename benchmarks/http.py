@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -121,6 +122,7 @@ def bank(customers: int) -> Generator[tuple[Home, list[str]]]:
             promote(home, model.name, model.version)
         who: list[str] = pl.read_parquet(home.table("customers") / "*.parquet")["customer_id"].to_list()
         ways = ("outbound", "inbound")
+        Random(5).shuffle(who)  # a household's members have neighbouring ids, and do not call in the same instant
         bodies = [f'{{"customer_id": "{name}", "direction": "{ways[place % 2]}"}}' for place, name in enumerate(who)]
         yield home, bodies
     finally:

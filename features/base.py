@@ -147,15 +147,15 @@ class OneRow:
 
     @property
     def vector_names(self) -> list[str]:
-        """What stands in `vector`: numbers, then flags."""
+        """What stands in `vectors`: numbers, then flags."""
         return [*self.numbers, *self.flags]
 
-    def vector(self, row: Row) -> npt.NDArray[np.float64]:
-        """Numbers and flags of a row, (n,): flags 0 and 1, NaN null."""
+    def vectors(self, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
+        """Numbers and flags of rows, (n_rows, n): flags 0 and 1, NaN null."""
         n_numbers = len(self.numbers)
-        found = np.empty(n_numbers + len(self.flags))
-        found[:n_numbers] = row.numbers[:n_numbers]
-        found[n_numbers:] = _FLAGS[row.flags]
+        found = np.empty((len(rows), n_numbers + len(self.flags)))
+        found[:, :n_numbers] = [row.numbers[:n_numbers] for row in rows]
+        found[:, n_numbers:] = _FLAGS[np.array([row.flags for row in rows])]
         return found
 
     def read(self, table: pa.Table, place: int) -> Row:

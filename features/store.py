@@ -131,7 +131,8 @@ class FeatureStore:
         snapshot = self._readable(base, at)
         events, consents = self._heard(snapshot, customer_ids, at, connection)
         if len(customer_ids) <= FEW:
-            rows = self._rolled(snapshot, customer_ids, at, events, consents)
+            known = self._rolled(snapshot, customer_ids, at, events, consents)
+            rows = [known[customer] for customer in customer_ids if customer in known]
             if all(map(OneRow.fits, rows)):
                 tables = [self.one_row.table(row, _micros(at)) for row in rows]
                 return pa.concat_tables(tables) if tables else self.schema.empty_table()
@@ -145,9 +146,13 @@ class FeatureStore:
 
         `as_of` is not among them: it is `at`.
         """
-        snapshot, one = self._readable(base, at), (customer_id,)
-        rows = self._rolled(snapshot, one, at, *self._heard(snapshot, one, at, connection))
-        return rows[0] if rows else None
+        return self.latest_rows([customer_id], at, connection, base).get(customer_id)
+
+    def latest_rows(self, customer_ids: Sequence[str], at: datetime, connection: sqlalchemy.Connection | None,
+                    base: Snapshot | None = None) -> dict[str, Row]:  # fmt: skip
+        """`latest_row` of each of those whom the base holds."""
+        snapshot = self._readable(base, at)
+        return self._rolled(snapshot, customer_ids, at, *self._heard(snapshot, customer_ids, at, connection))
 
     def _readable(self, base: Snapshot | None, at: datetime) -> Snapshot:
         snapshot = base or self.newest(at)
@@ -165,19 +170,21 @@ class FeatureStore:
         return read_heard(connection, customer_ids, since, self._online.reach(since), _micros(at))
 
     def _rolled(self, snapshot: Snapshot, customer_ids: Sequence[str], at: datetime, events: Sequence[EventRow],
-                consents: Sequence[ConsentRow]) -> list[Row]:  # fmt: skip
+                consents: Sequence[ConsentRow]) -> dict[str, Row]:  # fmt: skip
         """The rows of those the base holds, one by one brought up to `at`."""
         base, moment, since = self._base(snapshot), _micros(at), _micros(snapshot.as_of)
-        rows: list[Row] = []
+        heard: dict[str, list[EventRow]] = {}
+        for event in events:
+            heard.setdefault(event[1], []).append(event)
+        said: dict[str, list[ConsentRow]] = {}
+        for word in consents:
+            said.setdefault(word[0], []).append(word)
+        rows: dict[str, Row] = {}
         for customer in customer_ids:
             place = base.find(customer)
-            if place is None:
-                continue
-            row, one = base.read(place), len(customer_ids) == 1
-            mine = events if one else [e for e in events if e[1] == customer]
-            said = consents if one else [c for c in consents if c[0] == customer]
-            self._online.roll(row, place, base, since, moment, mine, said)
-            rows.append(row)
+            if place is not None:
+                rows[customer] = row = base.read(place)
+                self._online.roll(row, place, base, since, moment, heard.get(customer, ()), said.get(customer, ()))
         return rows
 
     def _base(self, snapshot: Snapshot) -> Base:

@@ -1,10 +1,10 @@
-"""Decide for one customer alone, in plain Python: what `rules.decide` says of him, an order sooner.
+"""Decide for a few customers of different units, in plain Python: what `rules.decide` says of each, an order sooner.
 
 One row as an Arrow batch costs more than its decision. Nobody else of his unit is decided with him, so there
 is nothing to resolve. A test ties the two roads on generated customers, reason for reason and bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -18,7 +18,7 @@ from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.suppress import ClosedRow, closed_row
 from rules.terms import Terms
 from rules.window import cut_window
-from rules.worth import Scored, worth_of
+from rules.worth import Scored, each_of, worth_of
 
 EPOCH, MICRO = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _CODES = tuple(int(code) for code in PRECEDENCE)
@@ -51,20 +51,40 @@ class DecidedAlone(NamedTuple):
     worth: np.ndarray
 
 
-ScoreAlone = Callable[[np.ndarray], Scored]  # open cells (1, n_cells) -> the scores of one customer
+ScoreFew = Callable[[np.ndarray], Scored]  # open cells (n, n_cells) -> the scores of the customers
 
 
-def decide_alone(who: Alone, terms: Terms, score: ScoreAlone) -> DecidedAlone:
-    """Choose at most one offer and channel; `score` is called once, null scores close what depends on them."""
+def decide_alone(who: Alone, terms: Terms, score: ScoreFew) -> DecidedAlone:
+    """`decide_few` of one customer."""
+    return decide_few([who], terms, score)[0]
+
+
+def decide_few(people: Sequence[Alone], terms: Terms, score: ScoreFew) -> list[DecidedAlone]:
+    """Choose at most one offer and channel for each; `score` is called once, null scores close what depends on them.
+
+    No two of them are of one unit: nobody sees what another of his household is offered.
+    """
     program = terms.program
-    closed = closed_row(program, who.row, who.direction, _facts(who, terms))
-    packed = np.frombuffer(closed.open.to_bytes(-(-program.n_cells // 8), "little"), np.uint8)
-    scored = score(np.unpackbits(packed, count=program.n_cells, bitorder="little").view(bool)[None])
-    worth = worth_of(scored, terms)[0]
-    best = _arbitrated(who, terms, closed.open, worth.tolist()) if closed.decisive < 0 else _SILENT
+    closed = [closed_row(program, who.row, who.direction, _facts(who, terms)) for who in people]
+    width = -(-program.n_cells // 8)
+    packed = np.frombuffer(b"".join([each.open.to_bytes(width, "little") for each in closed]), np.uint8)
+    bits = np.unpackbits(packed.reshape(len(people), width), axis=1, count=program.n_cells, bitorder="little")
+    open_ = bits.view(bool)
+    scored = score(open_)
+    worth = worth_of(scored, terms)
+    each = zip(people, closed, each_of(scored), worth, _arbitrated(people, terms, open_, worth), strict=True)
+    return [_settled(who, terms, of, his, values, best) for who, of, his, values, best in each]
+
+
+def _settled(
+    who: Alone, terms: Terms, closed: ClosedRow, scored: Scored, worth: np.ndarray, best: "_Best"
+) -> DecidedAlone:
+    """scored, worth: his alone. best: what is best for him where a cell is open."""
+    if closed.decisive >= 0:
+        best = _SILENT
     reasons, decisive = _reasons(closed, best)
     won = best.cell >= 0
-    place, where = divmod(best.cell, program.n_channels) if won else (0, 0)
+    place, where = divmod(best.cell, terms.program.n_channels) if won else (0, 0)
     offer, channel = terms.catalogue.offers[place], terms.catalogue.channels[where]
     factors = _factors(terms, scored, place, where) if won else None
     decision = {
@@ -128,30 +148,31 @@ class _Best(NamedTuple):
 _SILENT = _Best(-1, 0, 1.0, explored=False, scored=False, unscored=False, wanted=False)
 
 
-def _arbitrated(who: Alone, terms: Terms, open_: int, worth: list[float]) -> _Best:
-    """The best open cell of positive value, ties to the lower cell, or one drawn to explore."""
-    prices, top, cell = terms.prices, 0.0, -1
-    scored = unscored = wanted = False
-    offered: list[tuple[int, float]] = []
-    for place in cells_of(open_):
-        value = worth[place]
-        if value != value:  # noqa: PLR0124  # NaN: a score is missing
-            unscored = True
-            continue
-        scored, wanted = True, wanted or value > 0
-        if prices:
-            value -= prices[place]
-        if value > 0:
-            offered.append((place, value))
-            if value > top:
-                top, cell = value, place
-    best = _Best(cell, int(top), 1.0, explored=False, scored=scored, unscored=unscored, wanted=wanted)
-    return _explored(who, terms, best, offered) if terms.exploration.share > 0 and who.local_day is not None else best
+def _arbitrated(people: Sequence[Alone], terms: Terms, open_: np.ndarray, worth: np.ndarray) -> list[_Best]:
+    """Each one's best open cell of positive value, ties to the lower cell, or one drawn to explore."""
+    known = open_ & ~np.isnan(worth)  # NaN: a score is missing
+    priced = worth - np.array(terms.prices) if terms.prices else worth
+    offered = np.where(known, priced, 0.0)
+    offered[offered < 0] = 0.0
+    cells = offered.argmax(axis=1)  # the first of equals
+    tops = offered[np.arange(len(people)), cells].tolist()
+    n_known = known.sum(axis=1)
+    unscored = (open_.sum(axis=1) > n_known).tolist()
+    scored, wanted = (n_known > 0).tolist(), ((known & (worth > 0)).sum(axis=1) > 0).tolist()
+    found: list[_Best] = []
+    for place, who in enumerate(people):
+        top = tops[place]
+        best = _Best(int(cells[place]) if top > 0 else -1, int(top), 1.0, explored=False, scored=scored[place],
+                     unscored=unscored[place], wanted=wanted[place])  # fmt: skip
+        if top > 0 and terms.exploration.share > 0 and who.local_day is not None:
+            best = _explored(who, terms, best, offered[place])
+        found.append(best)
+    return found
 
 
-def _explored(who: Alone, terms: Terms, best: _Best, offered: list[tuple[int, float]]) -> _Best:
+def _explored(who: Alone, terms: Terms, best: _Best, offered: np.ndarray) -> _Best:
     share, floor = terms.exploration.share, max(best.minor - terms.exploration.max_loss_minor, 1)
-    pool = [each for each in offered if each[1] >= floor]
+    pool = np.flatnonzero(offered >= floor)
     if len(pool) < 2:
         return best
     drawn = float(
@@ -160,9 +181,12 @@ def _explored(who: Alone, terms: Terms, best: _Best, offered: list[tuple[int, fl
     chance = share / len(pool)
     if drawn >= share:
         return best._replace(p_chosen=1.0 - share + chance)
-    cell, value = pool[min(int(drawn / share * len(pool)), len(pool) - 1)]
+    cell = int(pool[min(int(drawn / share * len(pool)), len(pool) - 1)])
     return best._replace(
-        cell=cell, minor=int(value), p_chosen=1.0 - share + chance if cell == best.cell else chance, explored=True
+        cell=cell,
+        minor=int(offered[cell]),
+        p_chosen=1.0 - share + chance if cell == best.cell else chance,
+        explored=True,
     )
 
 
@@ -183,13 +207,13 @@ def _reasons(closed: ClosedRow, best: _Best) -> tuple[int, int]:
 def _factors(terms: Terms, scored: Scored, place: int, where: int) -> dict[str, Any]:
     """FACTORS of the winner, null where the value has none."""
     offer, channel = terms.catalogue.offers[place], terms.catalogue.channels[where]
-    churn = float(scored.p_churn[0])
+    churn = float(scored.p_churn)
     return {
-        "p_interest": float(scored.p_interest[0, place]), "p_reach": float(scored.p_reach[0, where]),
-        "p_organic": float(scored.p_organic[0, place]), "margin_minor": float(offer.margin_minor),
-        "cost_minor": float(channel.cost_minor), "p_harm": float(scored.p_harm[0, where]),
+        "p_interest": float(scored.p_interest[place]), "p_reach": float(scored.p_reach[where]),
+        "p_organic": float(scored.p_organic[place]), "margin_minor": float(offer.margin_minor),
+        "cost_minor": float(channel.cost_minor), "p_harm": float(scored.p_harm[where]),
         "p_churn": None if churn != churn else churn,  # noqa: PLR0124
-        "lifetime_value_minor": float(scored.lifetime_value_minor[0]),
+        "lifetime_value_minor": float(scored.lifetime_value_minor),
         "save_rate": None if offer.save_rate is None else float(offer.save_rate), "context": 1.0, "lever": float(offer.lever),
         "bid_price_minor": float(terms.prices[place * terms.program.n_channels + where]) if terms.prices else 0.0}  # fmt: skip
 
@@ -217,4 +241,4 @@ def _send_before(who: Alone, terms: Terms, cell: int) -> datetime | None:
     return EPOCH + cut * MICRO
 
 
-__all__ = ["Alone", "DecidedAlone", "ScoreAlone", "cells_of", "decide_alone", "ranked"]
+__all__ = ["Alone", "DecidedAlone", "ScoreFew", "cells_of", "decide_alone", "decide_few", "ranked"]

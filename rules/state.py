@@ -38,6 +38,22 @@ class _Plan:
         """A contact that ended so long before the window (negative micros) is counted by none; 0 without counters."""
         return min((begin - to for _, to, begin in (count.shifts for count in self.counts)), default=0)
 
+    @cached_property
+    def look_back(self) -> int:
+        """No fact older than this (micros, before the window) moves a column, but those before an opening."""
+        pauses = {pause.id: pause for listed in self.pauses.values() for pause in listed}.values()
+        longest = [part.lengthened for part, _ in self.suppressions.values() if part.lengthened]
+        days = [p.lasts_days + p.within_days + p.ignored_after_days for p in pauses]
+        days += [longer.at_most_days for longer in longest]
+        return max([-self.reach, *((each + 1) * DAY_MICROS for each in days), *(
+            (each.within_days + 1) * DAY_MICROS for each in self.precedents)])  # fmt: skip
+
+    @cached_property
+    def before_opening(self) -> int:
+        """What was sent so long (micros) before an event suppression opened may lengthen it."""
+        longest = [part.lengthened for part, _ in self.suppressions.values() if part.lengthened]
+        return max(((each.within_days + each.after_days + 1) * DAY_MICROS for each in longest), default=0)
+
     def counters(self, own: bool, contact: ContactFact) -> list[tuple[str, _Shifts]]:
         """The counters that count this contact, with their shifts."""
         key = (own, contact.channel, contact.family, contact.offer, contact.campaign)
@@ -70,6 +86,15 @@ def _plan(policy: ContactPolicy, catalogue: Catalogue) -> _Plan:
             _PLANS.clear()
         _PLANS[key] = plan
     return plan
+
+
+def look_back(policy: ContactPolicy, catalogue: Catalogue, after: int, openings: Iterable[int] = ()) -> int:
+    """The instant (micros) from which on `customer_state` of a window that begins at `after` needs facts.
+
+    openings: when the suppressions it is given were opened.
+    """
+    plan = _plan(policy, catalogue)
+    return min([after - plan.look_back, *(opened - plan.before_opening for opened in openings)])
 
 
 def customer_state(policy: ContactPolicy, catalogue: Catalogue, customer_id: str, window: tuple[int, int],
@@ -153,4 +178,12 @@ def _times(asked: Precedent, window: tuple[int, int], sent: Sequence[ContactFact
                for at, fact in facts)  # fmt: skip
 
 
-__all__ = ["COUNTING_STATES", "AnswerFact", "ContactFact", "SuppressionFact", "contact_state", "customer_state"]
+__all__ = [
+    "COUNTING_STATES",
+    "AnswerFact",
+    "ContactFact",
+    "SuppressionFact",
+    "contact_state",
+    "customer_state",
+    "look_back",
+]

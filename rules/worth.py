@@ -41,6 +41,11 @@ class Scored(NamedTuple):
     lifetime_value_minor: np.ndarray
 
 
+def each_of(scored: Scored) -> list[Scored]:
+    """The scores of each customer alone: lists (n_offers,) or (n_channels,), singles ()."""
+    return [Scored(*parts) for parts in zip(*scored, strict=True)]
+
+
 def all_cells(scores: pa.RecordBatch, terms: Terms, rows: np.ndarray) -> np.ndarray:
     """(n_rows, n_cells) float64, rounded; NaN where a score the value needs is null."""
     lists = (matrix(scores, name)[rows] for name in Scored._fields[:4])
@@ -141,4 +146,4 @@ class CellByCell:
         return np.rint(value, out=value) if self.tame else rounded(value)
 
 
-__all__ = ["BEYOND", "CellByCell", "Scored", "all_cells", "matrix", "rounded", "worth_of"]
+__all__ = ["BEYOND", "CellByCell", "Scored", "all_cells", "each_of", "matrix", "rounded", "worth_of"]

@@ -1,4 +1,4 @@
-"""One decision inside one transaction: facts, decide, reservation, record, answer.
+"""Decisions inside one transaction: facts, decide, reservation, record, answer.
 
 The road of every answer that leaves the house. Ids come from the caller's idempotency key, so the
 same key can never make a second contact.
@@ -12,19 +12,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 
-from rules.alone import DecidedAlone, decide_alone, ranked
+from rules.alone import DecidedAlone, decide_few, ranked
 from rules.reasons import ReasonCode
 from rules.terms import Terms
-from rules.worth import Scored
+from rules.worth import Scored, each_of
 from serving.engine import Engine
-from serving.http.messages import Choice, DecisionRequest, DecisionResponse, Direction, Words
-from serving.ledger.book import ContactRow, claim, micros, reserve
-from serving.ledger.lifecycle import State, expire_unit
-from serving.ledger.records import DecisionRow, record
+from serving.http.messages import DecisionRequest, DecisionResponse, Direction
+from serving.ledger.book import ContactRow, micros
+from serving.ledger.lifecycle import expire_unit, offering, reserving
+from serving.ledger.records import DecisionRow, recording
+from serving.ledger.statement import Entry, enter_all
 from serving.ledger.switches import paused
-from serving.plainrow import online_row
+from serving.ledger.vault import closed_with
+from serving.plainrow import plain_rows
 from serving.rows import OUTBOUND_VALID, Asked
 from training.score import SINGLES
 
@@ -33,75 +37,117 @@ INBOUND_VALID = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Decided:
-    """An answer and what it was made of. row: DECISIONS as a mapping, null for a stranger."""
+    """An answer and what it was made of.
 
-    answer: DecisionResponse
+    said: DecisionResponse by field, its contacts still without ids. row: DECISIONS as a mapping, null for a stranger.
+    lapsed: his unit holds a reservation that can no longer be claimed. cipher: what his payload is closed with, null
+    where it has to be looked up; keyless: where he never had a key.
+    """
+
+    said: dict[str, Any]
     row: dict[str, Any] | None
     inputs: bytes
     terms: Terms
+    lapsed: bool = False
+    cipher: AESGCM | None = None
+    keyless: bool = False
+
+    @property
+    def answer(self) -> DecisionResponse:
+        """The answer as a message, for who reads and does not write."""
+        return DecisionResponse.model_validate_json(to_json(self.said))
 
 
 def decide_one(
     engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime
 ) -> Decided:
-    """Decide for one customer as of `at`; reads only.
+    """`decide_several` of one."""
+    return decide_several(engine, connection, [(request, decision_id)], at)[0]
 
-    A customer no snapshot knows is silence for `regulatory_unknown`: nobody can say he consented.
+
+def decide_several(
+    engine: Engine, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]], at: datetime
+) -> list[Decided]:
+    """Decide each request, with its decision_id, as of `at`; reads only.
+
+    No two are about one unit: nobody would see what the other was offered. A customer no snapshot knows is silence
+    for `regulatory_unknown`: nobody can say he consented.
     """
-    terms = engine.terms(at, paused(connection))
-    snapshot = engine.snapshot(at)
+    terms, snapshot = engine.terms(at, paused(connection)), engine.snapshot(at)
     degraded = bool(engine.problems(at, snapshot))
-    asked = Asked(request.customer_id, request.direction.value, request.channels)
-    known = online_row(engine, terms, connection, asked, at, snapshot)
-    if known is None:
-        answer = _silence(engine, request, decision_id, at, terms, degraded)
-        return Decided(answer, None, b"{}", terms)
+    revisions = engine.revisions(at, terms, snapshot)
+    people = plain_rows(engine, terms, connection, [
+        Asked(request.customer_id, request.direction.value, request.channels) for request, _ in asked
+    ], at, snapshot)  # fmt: skip
+    known = list(people.values())
     kept: list[Scored] = []
 
     def score(open_: np.ndarray) -> Scored:
-        kept.append(engine.score_one(known.who.unit_id, known.features, open_, degraded=degraded))
+        units, rows = [each.who.unit_id for each in known], [each.features for each in known]
+        kept.append(engine.score_few(units, rows, open_, degraded=degraded))
         return kept[0]
 
-    found = decide_alone(known.who, terms, score)
-    choices, row = _choices(engine, terms, kept[0], found, request.top), found.decision
-    answer = DecisionResponse(
-        decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=tuple(choices),
-        offer_id=choices[0].offer_id if choices else None, channel=choices[0].channel if choices else None,
-        reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
-        tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms, snapshot), assumptions=engine.assumptions, degraded=degraded,
-        expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
-    return Decided(answer, row, stored_inputs(known.inputs, kept[0], degraded=degraded), terms)
+    decided = decide_few([each.who for each in known], terms, score) if known else []
+    told = dict(zip(people, zip(known, decided, each_of(kept[0]) if kept else (), strict=True), strict=True))
+    ciphers = engine.vault.ciphers(connection, people)
+    done: list[Decided] = []
+    for request, decision_id in asked:
+        said = _answer(engine, request, decision_id, at, revisions, degraded=degraded)
+        if (found := told.get(request.customer_id)) is None:
+            done.append(Decided(said | {"reasons": [ReasonCode.REGULATORY_UNKNOWN.slug]}, None, b"{}", terms))
+            continue
+        plain, of, scored = found
+        if choices := _choices(engine, terms, scored, of, request.top):
+            said |= {"choices": choices, "offer_id": choices[0]["offer_id"], "channel": choices[0]["channel"]}
+        else:
+            said["reasons"] = [ReasonCode(number).slug for number in of.decision["reasons"]]
+        inputs = stored_inputs(plain.inputs, scored, degraded=degraded)
+        name = request.customer_id
+        done.append(
+            Decided(said, of.decision, inputs, terms, plain.lapsed, ciphers.get(name), keyless=name not in ciphers)
+        )
+    return done
 
 
-def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> DecisionResponse:
+def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> dict[str, Any]:
     """Reserve what was chosen and record the decision, in the caller's transaction; the final answer."""
-    answer, choices = decided.answer, []
-    for place, choice in enumerate(answer.choices):
-        inbound = choice.send_after is None
-        contact_id = f"{answer.decision_id}-{place}"
-        starts = choice.send_after or answer.as_of
-        ends = choice.send_before or answer.expires_at
-        assert decided.row is not None  # a stranger has no choices
+    said, entries = kept(engine, connection, decided, now)
+    enter_all(connection, entries)
+    return said
+
+
+def kept(engine: Engine, connection: Connection, decided: Decided, now: int) -> tuple[dict[str, Any], list[Entry]]:
+    """The final answer, and what has to be entered before it may go out: contacts, a key, the record."""
+    said, row, entries = decided.said, decided.row, list[Entry]()
+    at, customer, decision_id = micros(said["as_of"]), said["customer_id"], said["decision_id"]
+    unit = row["unit_id"] if row else customer
+    if decided.lapsed and any(choice["send_after"] for choice in said["choices"]):
+        expire_unit(connection, unit, now)
+    choices: list[dict[str, Any]] = []
+    for place, choice in enumerate(said["choices"]):
+        assert row is not None  # a stranger has no choices
+        inbound, first, contact_id = choice["send_after"] is None, place == 0, f"{decision_id}-{place}"
         contact = ContactRow(
-            contact_id=contact_id, customer_id=answer.customer_id, unit_id=decided.row["unit_id"], channel=choice.channel,
-            decided_at=micros(answer.as_of), send_after=micros(starts), send_before=micros(ends), offer_id=choice.offer_id,
-            family=engine.families[choice.offer_id], treatment=choice.treatment, campaign_id=decided.row["campaign_id"] if place == 0 else None,
-            direction="inbound" if inbound else "outbound", state=State.RESERVED, p_chosen=decided.row["p_chosen"] if place == 0 else None,
-            decision_id=answer.decision_id)  # fmt: skip
-        if not inbound:
-            expire_unit(connection, contact.unit_id, now)
-        reserve(connection, contact)
-        if inbound:  # made by answering: there is nothing left to claim, and its outcome may come at once
-            claim(connection, contact_id, now)
-        choices.append(choice.model_copy(update={"contact_id": contact_id}))
-    answer = answer.model_copy(update={"choices": tuple(choices)})
-    row = DecisionRow(
-        decision_id=answer.decision_id, customer_id=answer.customer_id,
-        unit_id=decided.row["unit_id"] if decided.row else answer.customer_id, as_of=micros(answer.as_of),
-        inputs=decided.inputs, result=canonical(_result(answer, decided.row)), reasons=json.dumps(list(answer.reasons)),
-        terms=decided.terms.revision, revisions=json.dumps(answer.revisions, sort_keys=True), recorded_at=now)  # fmt: skip
-    record(connection, engine.vault.closed(connection, row))
-    return answer
+            contact_id=contact_id, customer_id=customer, unit_id=unit, channel=choice["channel"], decided_at=at,
+            send_after=micros(choice["send_after"]) if choice["send_after"] else at,
+            send_before=micros(choice["send_before"] or said["expires_at"]), offer_id=choice["offer_id"],
+            family=engine.families[choice["offer_id"]], treatment=choice["treatment"], campaign_id=row["campaign_id"] if first else None,
+            direction="inbound" if inbound else "outbound", p_chosen=row["p_chosen"] if first else None, decision_id=decision_id)  # fmt: skip
+        entries.append(offering(contact, now) if inbound else reserving(contact))
+        choices.append(choice | {"contact_id": contact_id})
+    said = said | {"choices": choices}
+    record = DecisionRow(
+        decision_id=decision_id, customer_id=customer, unit_id=unit, as_of=at, inputs=decided.inputs, result=_result(said, row),
+        reasons=json.dumps(said["reasons"]), terms=decided.terms.revision, revisions=json.dumps(said["revisions"], sort_keys=True),
+        recorded_at=now)  # fmt: skip
+    cipher = decided.cipher
+    if cipher is None and decided.keyless:
+        cipher, entry = engine.vault.keying(customer, now)
+        entries.append(entry)
+    entries.append(
+        recording(engine.vault.closed(connection, record) if cipher is None else closed_with(cipher, record))
+    )
+    return said, entries
 
 
 def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
@@ -110,13 +156,17 @@ def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
 
 
 def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool) -> bytes:
-    """What decide read of one customer, as canonical JSON: CUSTOMERS and state columns, and SCORES."""
+    """What decide read of one customer, as JSON: CUSTOMERS and state columns, and SCORES."""
     scores: dict[str, Any] = dict.fromkeys(Scored._fields)
     if not degraded:
         for name, part in zip(Scored._fields, scored, strict=True):
-            known = [None if v != v else v for v in part.reshape(-1).tolist()]  # noqa: PLR0124  # NaN is null
-            scores[name] = known[0] if name in SINGLES else known
-    return canonical({"customers": inputs, "scores": scores})
+            known = part.tolist()
+            scores[name] = _known(known) if name in SINGLES else [*map(_known, known)]
+    return to_json({"customers": inputs, "scores": scores})
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124  # NaN is null
 
 
 def canonical(value: Any) -> bytes:
@@ -124,8 +174,11 @@ def canonical(value: Any) -> bytes:
     return _CANONICAL.encode(value).encode()
 
 
-def _result(answer: DecisionResponse, row: dict[str, Any] | None) -> dict[str, Any]:
-    return {"answer": answer.model_dump(mode="json"), "row": row}
+def _result(said: dict[str, Any], row: dict[str, Any] | None) -> bytes:
+    """The answer as it went out, and DECISIONS of it with instants as `canonical` writes them."""
+    if row is not None:
+        row = row | {name: _plain(row[name]) for name in ("as_of", "send_after", "send_before")}
+    return to_json({"answer": said, "row": row})
 
 
 def _plain(value: Any) -> Any:
@@ -139,7 +192,8 @@ _CANONICAL = json.JSONEncoder(
 )
 
 
-def _choices(engine: Engine, terms: Terms, scored: Scored, found: DecidedAlone, top: int) -> list[Choice]:
+def _choices(engine: Engine, terms: Terms, scored: Scored, found: DecidedAlone, top: int) -> list[dict[str, Any]]:
+    """Choice by field, best first; their ids are given when they are kept."""
     row = found.decision
     if row["offer_id"] is None:
         return []
@@ -152,26 +206,26 @@ def _choices(engine: Engine, terms: Terms, scored: Scored, found: DecidedAlone, 
     return [_choice(engine, terms, scored, cell, value, row) for cell, value in chosen]
 
 
-def _choice(engine: Engine, terms: Terms, scored: Scored, cell: int, value: int, row: dict[str, Any]) -> Choice:
+def _choice(engine: Engine, terms: Terms, scored: Scored, cell: int, value: int, row: dict[str, Any]) -> dict[str, Any]:
     place, where = divmod(cell, len(terms.catalogue.channels))
     offer, channel = terms.catalogue.offers[place], terms.catalogue.channels[where]
-    interest, reach = float(scored.p_interest[0, place]), float(scored.p_reach[0, where])
-    return Choice(contact_id=None, offer_id=offer.id, channel=channel.id, treatment=terms.treatments[cell],
-                  send_after=row["send_after"], send_before=row["send_before"], expected_value_minor=value,
-                  p_accept=interest * reach, why=why_words(engine, offer.title, interest, reach, value))  # fmt: skip
+    interest, reach = float(scored.p_interest[place]), float(scored.p_reach[where])
+    return {"contact_id": None, "offer_id": offer.id, "channel": channel.id, "treatment": terms.treatments[cell],
+            "send_after": row["send_after"], "send_before": row["send_before"], "expected_value_minor": value,
+            "p_accept": interest * reach, "why": why_words(engine, offer.title, interest, reach, value)}  # fmt: skip
 
 
-def why_words(engine: Engine, title: Any, interest: float, reach: float, value: int) -> tuple[Words, ...]:
-    """Why this offer, in one sentence a clerk can read out."""
+def why_words(engine: Engine, title: Any, interest: float, reach: float, value: int) -> list[dict[str, str]]:
+    """Why this offer, in one sentence a clerk can read out, in both languages."""
     worth = f"{value / 100:,.2f} {engine.catalogue.base_currency}"
-    return (Words(en=f"{title.en}: reached with {reach:.0%}, then interested with {interest:.1%}; worth {worth}.",
-                  zh=f"{title.zh}：触达概率{reach:.0%}，触达后感兴趣概率{interest:.1%}，预期价值{worth}。"),)  # fmt: skip
+    return [{"en": f"{title.en}: reached with {reach:.0%}, then interested with {interest:.1%}; worth {worth}.",
+             "zh": f"{title.zh}：触达概率{reach:.0%}，触达后感兴趣概率{interest:.1%}，预期价值{worth}。"}]  # fmt: skip
 
 
-def _silence(
-    engine: Engine, request: DecisionRequest, decision_id: str, at: datetime, terms: Terms, degraded: bool
-) -> DecisionResponse:
-    reasons: Sequence[ReasonCode] = (ReasonCode.REGULATORY_UNKNOWN,)
-    return DecisionResponse(decision_id=decision_id, customer_id=request.customer_id, as_of=at, choices=(), offer_id=None, channel=None,
-                            reasons=tuple(code.slug for code in reasons), tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms),
-                            assumptions=engine.assumptions, degraded=degraded, expires_at=at + OUTBOUND_VALID)  # fmt: skip
+def _answer(engine: Engine, request: DecisionRequest, decision_id: str, at: datetime, revisions: dict[str, str], *,
+            degraded: bool) -> dict[str, Any]:  # fmt: skip
+    """DecisionResponse by field, in its order, before anything was chosen."""
+    lasts = OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID
+    return {"decision_id": decision_id, "customer_id": request.customer_id, "as_of": at, "choices": [], "offer_id": None,
+            "channel": None, "reasons": [], "tier": engine.models.tier(request.customer_id), "revisions": revisions,
+            "assumptions": engine.assumptions, "degraded": degraded, "expires_at": at + lasts}  # fmt: skip

@@ -4,7 +4,7 @@ The only place where the rooms meet. Immutable: a change opens a new engine, and
 swapped as a whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -149,20 +149,22 @@ class Engine:
         scores = (self.duel or self.models).score(customers, open_, offers, families, channels)
         return self.supplied.over(scores, customers, families)
 
-    def score_one(self, unit: str, row: Row, open_: np.ndarray, degraded: bool = False) -> Scored:
-        """What `score` says of one customer of that unit, as numbers. row: as FeatureStore.latest_row gives it."""
-        offers, families, channels = self._items
+    def score_few(self, units: Sequence[str], rows: Sequence[Row], open_: np.ndarray, degraded: bool = False) -> Scored:
+        """What `score` says of customers of these units, as numbers. rows: as FeatureStore.latest_rows gives them."""
+        (offers, families, channels), n, one = self._items, len(rows), self.store.one_row
         if degraded:
-            wide = ((1, len(offers)), (1, len(offers)), (1, len(channels)), (1, len(channels)), (1,), (1,))
+            wide = ((n, len(offers)), (n, len(offers)), (n, len(channels)), (n, len(channels)), (n,), (n,))
             return Scored(*(np.full(shape, np.nan) for shape in wide))
-        inputs = RowInputs(self._encoders, self.store.one_row.vector(row), row.texts)
+        texts = [row.texts for row in rows]
+        inputs = RowInputs(self._encoders, one.vectors(rows), texts)
         if self.duel is not None:
-            found = self.duel.scored(inputs, unit, open_, offers, families, channels)
+            found = self.duel.scored(inputs, units, open_, offers, families, channels)
         else:
             found = self.models.scored(inputs, open_, offers, families, channels)
         if self.supplied.tables:
-            customer = row.texts[self.store.one_row.texts.index("customer_id")] or ""
-            found["p_interest"] = self.supplied.over_one(found["p_interest"], customer, families)
+            place = one.texts.index("customer_id")
+            customers = [said[place] or "" for said in texts]
+            found["p_interest"] = self.supplied.over_few(found["p_interest"], customers, families)
         return Scored(**found)
 
     @cached_property

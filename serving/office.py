@@ -3,26 +3,27 @@
 import json
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
-from serving.decisions import commit, decide_one, decision_id_of
+from serving.decisions import Decided, commit, decide_several, decision_id_of, kept
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
 from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     BatchDecisionRequest,
-    BatchDecisionResponse,
     CancelRequest,
     ClaimRequest,
     ConsentRequest,
@@ -43,7 +44,8 @@ from serving.http.messages import (
     SwitchRequest,
 )  # fmt: skip
 from serving.ledger import idempotency, records
-from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
+from serving.ledger.ahead import Later, Wish
+from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, unit_of, write_meta
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
@@ -164,15 +166,47 @@ class Office:
 
     def decide(self, request: DecisionRequest, call: Call) -> Pending:
         """The decision, recorded; outbound: its contact reserved."""
-        touches = Touches(customers=(request.customer_id,))
-        return self._write(call, touches, lambda connection, now: self._decide(connection, now, request, call, 0))
+        asked = _Asked(request, _key_of(call), _decision_id(call))
+        wish = Wish(self._ahead, asked)
+
+        def task(connection: Connection) -> Later[StoredAnswer] | StoredAnswer:
+            told = wish.told or self._ahead(connection, [asked])[0]
+            if isinstance(told, Exception):
+                raise told
+            if isinstance(told, StoredAnswer):
+                return told
+            now = self.ledger.now_micros()
+            said, entries = kept(self.engine, connection, told, now)
+            answer = StoredAnswer(to_json(said))
+            entries.append(idempotency.remembering(asked.key, idempotency.Answer(answer.status, answer.body), now))
+            return Later(answer, entries)
+
+        touches = Touches(customers=(request.customer_id,), names=(_name_of(asked.key),))
+        return self.ledger.write(task, call.deadline, touches=touches, wish=wish)
+
+    def _ahead(self, connection: Connection, asked: "Sequence[_Asked]") -> "list[_Told]":
+        """What each key got before, else the decision; its error where it cannot be decided."""
+        told: list[_Told | None] = [
+            StoredAnswer(found.body, found.status) if isinstance(found, idempotency.Answer) else found
+            for found in idempotency.remembered_many(connection, [one.key for one in asked])
+        ]
+        for place, one in enumerate(asked):
+            told[place] = told[place] or self._unknown_channel(one.request)
+        fresh = [one for one, known in zip(asked, told, strict=True) if known is None]
+        decided = iter(self._decided(connection, [(one.request, one.decision_id) for one in fresh]) if fresh else ())
+        return [known or next(decided) for known in told]
 
     def decide_batch(self, request: BatchDecisionRequest, call: Call) -> Pending:
         """The decisions in order, in one transaction: a unit that comes twice sees its first contact."""
 
-        def work(connection: Connection, now: int) -> Message:
-            answers = [self._decide(connection, now, one, call, place) for place, one in enumerate(request.decisions)]
-            return BatchDecisionResponse(decisions=tuple(answers))
+        def work(connection: Connection, now: int) -> StoredAnswer:
+            asked = [(one, _decision_id(call, place)) for place, one in enumerate(request.decisions)]
+            said: list[dict[str, Any]] = []
+            for refused in filter(None, map(self._unknown_channel, request.decisions)):
+                raise refused
+            for turn in _by_turns(connection, asked):
+                said += [commit(self.engine, connection, one, now) for one in self._decided(connection, turn)]
+            return StoredAnswer(to_json({"decisions": said}))
 
         return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
 
@@ -278,33 +312,70 @@ class Office:
 
         The key is held like a unit: its twin on another worker waits, and then reads the answer.
         """
-        name, key, body = call.principal.name, call.idempotency_key or "", call.body_sha256 or ""
+        asked = _key_of(call)
 
         def task(connection: Connection) -> StoredAnswer:
-            known = idempotency.remembered(connection, name, call.route, key, body)
+            known = idempotency.remembered(connection, *asked)
             if known is not None:
                 return StoredAnswer(known.body, known.status)
             now = self.ledger.now_micros()
             done = work(connection, now)
             answer = done if isinstance(done, StoredAnswer) else StoredAnswer.of(done)
-            stored = idempotency.Answer(answer.status, answer.body)
-            idempotency.remember(connection, name, call.route, key, body, stored, now)
+            idempotency.remember(connection, *asked, idempotency.Answer(answer.status, answer.body), now)
             return answer
 
-        held = replace(touches, names=(*touches.names, f"key {name} {call.route} {key}"))
+        held = replace(touches, names=(*touches.names, _name_of(asked)))
         return self.ledger.write(task, call.deadline, touches=held)
 
-    def _decide(
-        self, connection: Connection, now: int, request: DecisionRequest, call: Call, place: int
-    ) -> DecisionResponse:
-        engine = self.engine  # read once: it may be swapped while this runs
-        for channel in request.channels or ():
-            if channel not in engine.catalogue.channel_index:
-                known = ", ".join(engine.catalogue.channel_index)
-                raise Unprocessable(f"`channels` names one that is not in the catalogue; there are: {known}")
-        decision_id = decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
-        decided = decide_one(engine, connection, request, decision_id, instant(now))
-        return commit(engine, connection, decided, now)
+    def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
+        """Decisions about different units, by the engine in force."""
+        return decide_several(self.engine, connection, asked, self._now())
+
+    def _unknown_channel(self, request: DecisionRequest) -> Unprocessable | None:
+        known = self.engine.catalogue.channel_index
+        if all(channel in known for channel in request.channels or ()):
+            return None
+        return Unprocessable(f"`channels` names one that is not in the catalogue; there are: {', '.join(known)}")
+
+
+class _Asked(NamedTuple):
+    """A decision asked for."""
+
+    request: DecisionRequest
+    key: idempotency.Asked
+    decision_id: str
+
+
+_Told = Decided | StoredAnswer | Exception
+
+
+def _key_of(call: Call) -> idempotency.Asked:
+    return idempotency.Asked(call.principal.name, call.route, call.idempotency_key or "", call.body_sha256 or "")
+
+
+def _name_of(asked: idempotency.Asked) -> str:
+    """What is held of a key: its twin on another worker waits, and then reads the answer."""
+    return f"key {asked.principal} {asked.route} {asked.key}"
+
+
+def _decision_id(call: Call, place: int = 0) -> str:
+    return decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
+
+
+def _by_turns(
+    connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]
+) -> Generator[list[tuple[DecisionRequest, str]]]:
+    """The requests in their order, cut where a unit comes again: it has to see what it was offered before."""
+    units = unit_of(connection, [request.customer_id for request, _ in asked])
+    turn: list[tuple[DecisionRequest, str]] = []
+    seen: set[str] = set()
+    for one in asked:
+        if (unit := units[one[0].customer_id]) in seen:
+            yield turn
+            turn, seen = [], set()
+        turn.append(one)
+        seen.add(unit)
+    yield turn
 
 
 def _probe(connection: Connection) -> None:

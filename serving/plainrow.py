@@ -1,8 +1,9 @@
-"""One customer's row on the plain road: features, ledger state and local clock as Python values.
+"""A few customers on the plain road: their feature rows, ledger state and local clock as values by name.
 
-Says what `serving.rows.online_rows` says of him, without a column of Arrow; a test ties the two.
+What `serving.rows.online_rows` says of them, without a column of Arrow; a test ties the two.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -37,37 +38,49 @@ class PlainCustomer(NamedTuple):
     """One customer on the plain road.
 
     who: as the rules take him; inputs: CUSTOMERS and state columns by name, as values; features: his feature row.
+    lapsed: his unit holds a reservation that can no longer be claimed.
     """
 
     who: Alone
     inputs: dict[str, Any]
     features: Row
+    lapsed: bool
 
 
 def online_row(engine: Engine, terms: Terms, connection: Connection, asked: Asked, at: datetime,
                snapshot: Snapshot | None = None) -> PlainCustomer | None:  # fmt: skip
-    """What `online_rows` says of one customer, without Arrow; null where there is no snapshot, or nobody knows him."""
+    """`plain_rows` of one customer; null where there is no snapshot, or nobody knows him."""
+    return plain_rows(engine, terms, connection, [asked], at, snapshot).get(asked.customer_id)
+
+
+def plain_rows(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], at: datetime,
+               snapshot: Snapshot | None = None) -> dict[str, PlainCustomer]:  # fmt: skip
+    """Each of different customers as `online_rows` has him, without Arrow; none of whom no snapshot knows."""
     if (snapshot := snapshot or engine.snapshot(at)) is None:
-        return None
-    name = asked.customer_id
-    aliases = aliases_of(connection, [name])
-    features = _features_of(engine, connection, name, aliases.get(name, ()), at, snapshot)
-    if features is None:
-        return None
-    units = unit_of(connection, [name])
-    [state] = ledger_state(
-        engine, terms, connection, [asked], units, aliases, (micros(at), micros(at + OUTBOUND_VALID))
-    )
-    plan, outbound = _plan(engine, terms), asked.direction == "outbound"
-    zone = features.texts[plan.zone] if plan.zone is not None else None
-    clock = clock_at(zone, micros(at) // MINUTE_MICROS, engine.holidays)
-    fixed: dict[str, Any] = {
-        "customer_id": name, "unit_id": units[name], "as_of": at, "local_day": clock["local_day"],
-        "direction": asked.direction, "channels": channel_bits(engine, asked.channels),
-        "send_after": at if outbound else None, "send_before": at + OUTBOUND_VALID if outbound else None}  # fmt: skip
-    inputs = fixed | plan.state(features, state, clock)
-    row = terms.plain.one(inputs)
-    return PlainCustomer(Alone(**fixed, time_zone=inputs.get("time_zone"), row=row), inputs, features)
+        return {}
+    names = [one.customer_id for one in asked]
+    aliases = aliases_of(connection, names)
+    features = _features_of(engine, connection, names, aliases, at, snapshot)
+    asked = [one for one in asked if one.customer_id in features]
+    if not asked:
+        return {}
+    units = unit_of(connection, [one.customer_id for one in asked])
+    moment, before = micros(at), at + OUTBOUND_VALID
+    found = ledger_state(engine, terms, connection, asked, units, aliases, (moment, micros(before)))
+    plan = _plan(engine, terms)
+    people: dict[str, PlainCustomer] = {}
+    for one, state in zip(asked, found.states, strict=True):
+        name, row, outbound = one.customer_id, features[one.customer_id], one.direction == "outbound"
+        zone = row.texts[plan.zone] if plan.zone is not None else None
+        clock = clock_at(zone, moment // MINUTE_MICROS, engine.holidays)
+        fixed: dict[str, Any] = {
+            "customer_id": name, "unit_id": units[name], "as_of": at, "local_day": clock["local_day"],
+            "direction": one.direction, "channels": channel_bits(engine, one.channels),
+            "send_after": at if outbound else None, "send_before": before if outbound else None}  # fmt: skip
+        inputs = fixed | plan.state(row, state, clock)
+        who = Alone(**fixed, time_zone=inputs.get("time_zone"), row=terms.plain.one(inputs))
+        people[name] = PlainCustomer(who, inputs, row, units[name] in found.lapsed)
+    return people
 
 
 class _Plan:
@@ -108,17 +121,23 @@ def _plan(engine: Engine, terms: Terms) -> _Plan:
     return _Plan(engine, terms)
 
 
-def _features_of(engine: Engine, connection: Connection, name: str, others: tuple[str, ...], at: datetime,
-                 snapshot: Snapshot) -> Row | None:  # fmt: skip
-    """His features as of the instant after, with what he said of profiling and shares with his other ids."""
-    said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, (name, *others)))
-    if not others:
-        row, objectors = engine.store.latest_row(name, at + INSTANT_AFTER, connection, snapshot), objectors_among(said)
-        if row is not None and objectors and "no_profiling" in engine.store.one_row.flags:
-            row.flags[engine.store.one_row.flags.index("no_profiling")] = 1
-        return row
-    everyone = [name, *others]
-    features = with_objections(engine.store.latest(everyone, at + INSTANT_AFTER, connection, snapshot), said)
-    features = shared(features, [everyone], certain_groups(connection, everyone))
-    names = features.column("customer_id").to_pylist()
-    return engine.store.one_row.read(features, names.index(name)) if name in names else None
+def _features_of(engine: Engine, connection: Connection, names: Sequence[str], aliases: dict[str, tuple[str, ...]],
+                 at: datetime, snapshot: Snapshot) -> dict[str, Row]:  # fmt: skip
+    """Features as of the instant after, with what each said of profiling and shares with his other ids."""
+    everyone = list(dict.fromkeys([*names, *(other for others in aliases.values() for other in others)]))
+    said = [(c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone)]
+    alone, one = [name for name in names if name not in aliases], engine.store.one_row
+    rows = engine.store.latest_rows(alone, at + INSTANT_AFTER, connection, snapshot)
+    if "no_profiling" in one.flags:
+        place = one.flags.index("no_profiling")
+        for name in objectors_among(said):
+            if name in rows:
+                rows[name].flags[place] = 1
+    for name, others in aliases.items():
+        person = [name, *others]
+        table = with_objections(engine.store.latest(person, at + INSTANT_AFTER, connection, snapshot), said)
+        table = shared(table, [person], certain_groups(connection, person))
+        ids = table.column("customer_id").to_pylist()
+        if name in ids:
+            rows[name] = one.read(table, ids.index(name))
+    return rows

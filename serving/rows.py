@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,15 @@ from sqlalchemy.engine import Connection
 from features.identity import shared
 from rules.closures import Plainly
 from rules.quiet import clock_state
-from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state
+from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state, customer_state, look_back
 from rules.terms import Terms
 from rules.types import CUSTOMERS, INSTANT
 from serving.engine import Engine
-from serving.ledger.book import contacts_of_units, micros, unit_of
+from serving.ledger.book import micros, unit_of
 from serving.ledger.consents import of_customers
+from serving.ledger.counted import answers_of_units, counted_of_units
 from serving.ledger.events import suppressions_of_units
 from serving.ledger.identity import aliases_of, certain_groups
-from serving.ledger.outcomes import outcomes_of_units
 
 LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
 OUTBOUND_VALID = timedelta(hours=12)
@@ -70,8 +71,8 @@ def online_rows(
     if not asked:
         return None
     units = unit_of(connection, [a.customer_id for a in asked])
-    window = (micros(at), micros(at))
-    states = ledger_state(engine, terms, connection, asked, units, aliases, (window[0], micros(at + OUTBOUND_VALID)))
+    window = (micros(at), micros(at + OUTBOUND_VALID))
+    states = ledger_state(engine, terms, connection, asked, units, aliases, window).states
     fields = terms.policy.state_fields(engine.catalogue)
     state = {f.name: pa.array([s[f.name] for s in states], pa.float64()) for f in fields if f.name in states[0]}
     outbound = [a.direction == "outbound" for a in asked]
@@ -140,21 +141,31 @@ def _schema(engine: Engine, terms: Terms) -> pa.Schema:
     return pa.schema([fields[name] for name in names])
 
 
+class LedgerState(NamedTuple):
+    """The ledger's state columns of each of those asked for; lapsed: units that hold what waits to be closed as expired."""
+
+    states: list[dict[str, float]]
+    lapsed: frozenset[str]
+
+
 def ledger_state(engine: Engine, terms: Terms, connection: Connection, asked: Sequence[Asked], units: dict[str, str],
-                  aliases: dict[str, tuple[str, ...]], window: tuple[int, int]) -> list[dict[str, float]]:  # fmt: skip
+                  aliases: dict[str, tuple[str, ...]], window: tuple[int, int]) -> LedgerState:  # fmt: skip
     """The ledger's state columns of each of those asked for."""
-    since, names = window[0] - LOOK_BACK // timedelta(microseconds=1), sorted(set(units.values()))
+    names = sorted(set(units.values()))
+    suppressed = suppressions_of_units(connection, names, look_back(terms.policy, engine.catalogue, window[0]))
+    since = look_back(terms.policy, engine.catalogue, window[0], [row.opened_at for row in suppressed])
     contacts: dict[str, list[ContactFact]] = defaultdict(list)
-    for row in contacts_of_units(connection, names, since):
-        if row.counts(window[0]) and row.purpose == "marketing" and row.direction == "outbound":
-            starts, ends = (row.sent_at, row.sent_at) if row.sent_at is not None else (row.send_after, row.send_before)
-            contacts[row.unit_id].append(ContactFact(row.customer_id, row.channel, row.family or "", starts, ends, row.offer_id or "",
-                                                     row.campaign_id or "", row.contact_id, row.sent_at is not None and row.state == "sent"))  # fmt: skip
+    lapsed = set[str]()
+    for row in counted_of_units(connection, names, since):
+        if row[1] is not None and row[1] <= window[0]:
+            lapsed.add(row[0])
+        else:
+            contacts[row[0]].append(ContactFact(*row[2:10], bool(row[10])))
     answers: dict[str, list[AnswerFact]] = defaultdict(list)
-    for row in outcomes_of_units(connection, names, since):
-        answers[row.customer_id].append(AnswerFact(row.kind, row.at, row.family or "", row.offer_id or "", row.channel, row.contact_id))  # fmt: skip
+    for row in answers_of_units(connection, names, since):
+        answers[row[0]].append(AnswerFact(*row[1:]))
     stretches: dict[str, list[SuppressionFact]] = defaultdict(list)
-    for row in suppressions_of_units(connection, names, since):
+    for row in suppressed:
         stretches[row.customer_id].append(
             SuppressionFact(row.rule_id, row.currency, row.opened_at, row.ends_at, row.closed_at)
         )
@@ -167,7 +178,7 @@ def ledger_state(engine: Engine, terms: Terms, connection: Connection, asked: Se
         span = window if a.direction == "outbound" else (window[0], window[0])
         states.append(customer_state(terms.policy, engine.catalogue, a.customer_id, span, own,
                                      [fact for one in ids for fact in answers[one]], [fact for one in ids for fact in stretches[one]]))  # fmt: skip
-    return states
+    return LedgerState(states, frozenset(lapsed))
 
 
 def as_persons(customers: pa.ChunkedArray, persons: pa.Table) -> pa.ChunkedArray:

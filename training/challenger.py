@@ -86,15 +86,17 @@ class Duel:
                 columns[column] = pa.concat_arrays([scores.column(column), rival.column(column)]).take(rows)
         return pa.RecordBatch.from_arrays([columns[name] for name in scores.schema.names], schema=scores.schema)
 
-    def scored(self, inputs: Inputs, unit: str, open: npt.NDArray[np.bool_], offers: Sequence[str],
+    def scored(self, inputs: Inputs, units: Sequence[str], open: npt.NDArray[np.bool_], offers: Sequence[str],
                families: Sequence[str], channels: Sequence[str]) -> dict[str, Matrix]:  # fmt: skip
-        """What `score` says of one customer of that unit, as numbers; see Models.scored."""
+        """What `score` says of customers of these units, as numbers; see Models.scored."""
         scores = self.champions.scored(inputs, open, offers, families, channels)
-        mine = [name for name, challenge in self.challenges.items()
-                if in_challenge(self.secret, name, challenge.season, [unit], challenge.share)[0]]  # fmt: skip
-        if mine:
+        drawn = {name: in_challenge(self.secret, name, challenge.season, units, challenge.share)
+                 for name, challenge in self.challenges.items()}  # fmt: skip
+        if any(mine.any() for mine in drawn.values()):
             rival = self.challengers.scored(inputs, open, offers, families, channels)
-            scores |= {column: rival[column] for name in mine for column in _COLUMNS[name]}
+            for name, mine in drawn.items():
+                for column in _COLUMNS[name]:
+                    scores[column][mine] = rival[column][mine]
         return scores
 
 

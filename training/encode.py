@@ -68,7 +68,7 @@ def encode(table: pa.Table | pa.RecordBatch, features: Sequence[Feature]) -> Mat
 
 
 class RowEncoder:
-    """Fills the matrix of one customer from plain values in an order known beforehand; says what `encode` says."""
+    """Fills the matrix of a few customers from plain values in an order known beforehand; says what `encode` says."""
 
     def __init__(self, features: Sequence[Feature], numbers: Sequence[str], texts: Sequence[str]) -> None:
         """numbers, texts: names of the values that `matrix` is given; ScoreError where a feature is not among them."""
@@ -88,14 +88,14 @@ class RowEncoder:
                 taken.append(among[feature.name])
         self._into, self._taken = np.array(into, np.intp), np.array(taken, np.intp)
 
-    def matrix(self, numbers: Matrix, texts: Sequence[str | None]) -> Matrix:
-        """(1, n_features) float64. numbers: flags among them as 0 and 1, NaN where null."""
-        row = np.full(self._width, np.nan)
-        row[self._into] = numbers[self._taken]
+    def matrix(self, numbers: Matrix, texts: Sequence[Sequence[str | None]]) -> Matrix:
+        """(n, n_features) float64. numbers: (n, n_numbers), flags among them as 0 and 1, NaN where null; texts: n rows."""
+        rows = np.full((len(numbers), self._width), np.nan)
+        rows[:, self._into] = numbers[:, self._taken]
         for place, source, codes in self._codes:
-            row[place] = codes.get(texts[source], np.nan)
-        row[~np.isfinite(row)] = np.nan
-        return row[None]
+            rows[:, place] = [codes.get(said[source], np.nan) for said in texts]
+        rows[~np.isfinite(rows)] = np.nan
+        return rows
 
 
 def categorical_places(features: Sequence[Feature]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a bundle reads, as the matrix it reads it from: of a batch of customers, or of one as plain values."""
+"""What a bundle reads, as the matrix it reads it from: of a batch of customers, or of a few as plain values."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -38,16 +38,17 @@ class BatchInputs:
 
 
 class RowInputs:
-    """One customer as plain values. encoders: by `Bundle.inputs`, for these values' order (`row_encoders`)."""
+    """A few customers as plain values, (n, n_numbers) and n rows of texts.
 
-    n = 1
+    encoders: by `Bundle.inputs`, for these values' order (`row_encoders`).
+    """
 
-    def __init__(self, encoders: dict[str, RowEncoder], numbers: Matrix, texts: Sequence[str | None]) -> None:
-        self._encoders, self._numbers, self._texts = encoders, numbers, texts
+    def __init__(self, encoders: dict[str, RowEncoder], numbers: Matrix, texts: Sequence[Sequence[str | None]]) -> None:
+        self._encoders, self._numbers, self._texts, self.n = encoders, numbers, texts, len(numbers)
         self._made: dict[str, Matrix] = {}
 
     def matrix(self, bundle: Bundle) -> Matrix:
-        """(1, n_features)."""
+        """(n, n_features)."""
         made = self._made.get(bundle.inputs)
         if made is None:
             made = self._made[bundle.inputs] = self._encoders[bundle.inputs].matrix(self._numbers, self._texts)

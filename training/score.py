@@ -20,7 +20,7 @@ from training.encode import Matrix
 from training.errors import BundleError, ScoreError
 from training.inputs import BatchInputs, Inputs
 from training.probe import ensure_probed
-from training.scorer import BoosterScorer
+from training.scorer import BoosterScorer, LogisticScorer
 from training.tiers import Tiers
 
 NAMES = ("interest", "reach", "harm", "churn", "value")
@@ -134,7 +134,7 @@ class Models:
         # One call for all pooled items: online, a call costs more than its rows.
         rows, places = np.nonzero(wanted[:, pooled])
         if len(rows):
-            scores[rows, pooled[places]] = predict_pooled(bundle, matrix[rows], codes[places])
+            scores[rows, pooled[places]] = predict_pooled(bundle, matrix, codes[places], rows)
         return scores
 
     def _places(self, bundle: Bundle, items: tuple[str, ...]) -> "_Places":
@@ -182,11 +182,16 @@ def context_codes(bundle: Bundle, items: Sequence[str]) -> Matrix:
     return np.asarray([domain.index(item) if item in domain else np.nan for item in items])
 
 
-def predict_pooled(bundle: Bundle, matrix: Matrix, codes: Matrix) -> Matrix:
-    """Scores of the pooled part, (n,): row i for the offer or channel codes[i]."""
+def predict_pooled(bundle: Bundle, matrix: Matrix, codes: Matrix, rows: npt.NDArray[np.intp] | None = None) -> Matrix:
+    """Scores of the pooled part, (n,): the customer of row rows[i], null row i, for the offer or channel codes[i]."""
     part = _part(bundle, POOLED)
     has_code = len(part.features) > matrix.shape[1]
-    return part.predict(np.concatenate([matrix, codes[:, None]], axis=1) if has_code else matrix)
+    if rows is None:
+        rows = np.arange(len(matrix))
+    if has_code and isinstance(part, LogisticScorer) and part.ends_in_code:
+        return part.pooled(matrix, rows, codes)
+    taken = matrix[rows]
+    return part.predict(np.concatenate([taken, codes[:, None]], axis=1) if has_code else taken)
 
 
 def _part(bundle: Bundle, name: str) -> Part:

@@ -126,6 +126,25 @@ class LogisticScorer:
 
     def raw(self, matrix: Matrix) -> Matrix:
         """Uncalibrated probabilities, (n,)."""
+        odds = self._odds(matrix)
+        for place, term in self._numbers.codes:
+            odds = odds + term.share(matrix[:, place])
+        return 1.0 / (1.0 + np.exp(-odds))
+
+    def pooled(self, matrix: Matrix, rows: npt.NDArray[np.intp], codes: Matrix) -> Matrix:
+        """What `predict` says of matrix[rows] with the codes as their last column: what does not hang on them, once."""
+        odds, last = self._odds(matrix)[rows], matrix.shape[1]
+        for place, term in self._numbers.codes:  # added up in the order of `raw`, to the same bits
+            odds = odds + (term.share(codes) if place == last else term.share(matrix[:, place])[rows])
+        return rounded(self.calibrator.apply(1.0 / (1.0 + np.exp(-odds))))
+
+    @cached_property
+    def ends_in_code(self) -> bool:
+        """Whether `pooled` may be asked: the last feature is a code, and no number."""
+        return len(self.features) - 1 not in self._numbers.places
+
+    def _odds(self, matrix: Matrix) -> Matrix:
+        """Log-odds from intercept and numbers, (n,)."""
         numbers = self._numbers
         x = matrix[:, numbers.places]
         logs = x[:, numbers.log]
@@ -134,10 +153,7 @@ class LogisticScorer:
         shares[np.isnan(shares)] = 0.0
         # INVARIANT: added up from left to right by cumsum - a matrix product or a sum would add in
         # an order that may depend on the number of rows, and a row alone differ from the batch.
-        odds = np.cumsum(np.column_stack([np.full(len(x), self.model.intercept), shares]), axis=1)[:, -1]
-        for place, term in numbers.codes:
-            odds = odds + term.share(matrix[:, place])
-        return 1.0 / (1.0 + np.exp(-odds))
+        return np.cumsum(np.column_stack([np.full(len(x), self.model.intercept), shares]), axis=1)[:, -1]
 
     @cached_property
     def _numbers(self) -> "_Numbers":

@@ -84,13 +84,15 @@ class Supplied:
         columns = [made if number == place else other for number, other in enumerate(scores.columns)]
         return pa.RecordBatch.from_arrays(columns, schema=scores.schema)
 
-    def over_one(self, p_interest: Matrix, customer_id: str, families: Sequence[str]) -> Matrix:
-        """What `over` says of one customer: (1, n_offers), NaN where null."""
+    def over_few(self, p_interest: Matrix, customers: Sequence[str], families: Sequence[str]) -> Matrix:
+        """What `over` says of a few customers: (n, n_offers), NaN where null."""
         p = p_interest.copy()
         for family, table in self.tables.items():
             mine = [offer for offer, of in enumerate(families) if of == family]
-            found = table.filter(pl.col("customer_id") == customer_id)["score"].to_numpy()
-            p[:, mine] = np.where(np.isnan(p[:, mine]), np.nan, found[0] if len(found) else np.nan)
+            rows = table.filter(pl.col("customer_id").is_in(list(customers)))
+            known = dict(zip(rows["customer_id"], rows["score"], strict=True))
+            found = np.array([known.get(customer, np.nan) for customer in customers])
+            p[:, mine] = np.where(np.isnan(p[:, mine]), np.nan, found[:, None])
         return p
 
     @cached_property

@@ -12,6 +12,7 @@ from functools import cache
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route as StarletteRoute
+from starlette.types import Receive, Scope, Send
 
 from serving.http.answers import Reply, reply
 from serving.http.door import Door
@@ -32,7 +33,7 @@ def build_app(
     routes: Iterable[Route] = ROUTES,
     in_flight_max: int = IN_FLIGHT_MAX,
     answer_seconds_max: float = ANSWER_SECONDS_MAX,
-) -> Starlette:
+) -> "Direct":
     """The application over a door. The caller closes the door; the application only uses it.
 
     Args:
@@ -46,13 +47,32 @@ def build_app(
     openapi = _openapi(routes)
     endpoints: dict[str, Endpoint] = {route.name: TableEndpoint(hall, route) for route in routes}
     endpoints |= _plain_endpoints(hall, openapi)
-    return Starlette(
-        routes=[
-            StarletteRoute(name.partition(" ")[2], endpoint, methods=[name.partition(" ")[0]])
-            for name, endpoint in endpoints.items()
-        ],
-        exception_handlers={HTTPException: hall.no_such_route},
+    return Direct(
+        endpoints,
+        Starlette(
+            routes=[
+                StarletteRoute(name.partition(" ")[2], endpoint, methods=[name.partition(" ")[0]])
+                for name, endpoint in endpoints.items()
+            ],
+            exception_handlers={HTTPException: hall.no_such_route},
+        ),
     )
+
+
+class Direct:
+    """Requests to a path that stands in the table go straight to their endpoint; the rest through Starlette's router.
+
+    An endpoint answers its own errors, so that nothing of Starlette's is needed around it.
+    """
+
+    def __init__(self, endpoints: dict[str, Endpoint], rest: Starlette) -> None:
+        self._exact = {tuple(name.split(" ")): endpoint for name, endpoint in endpoints.items() if "{" not in name}
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        endpoint = self._exact.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (endpoint or self._rest)(scope, receive, send)
 
 
 @cache

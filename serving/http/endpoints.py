@@ -1,6 +1,5 @@
 """One route as an ASGI application: admit, read, ask the door, answer."""
 
-import asyncio
 import hashlib
 import time
 from abc import ABC, abstractmethod
@@ -15,14 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http import guard
 from serving.http.answers import Reply, error_reply, problem, reply
-from serving.http.door import Call, Door, StoredAnswer, TooLate
+from serving.http.door import Call, Door, StoredAnswer
 from serving.http.messages import DueContactsQuery, Message, RecallsQuery
 from serving.http.messages.reading import read_body, read_id, read_query
 from serving.http.metrics import Metrics
 from serving.http.routes import Route, RouteError
+from serving.http.waiting import done_within
 from serving.ledger.keys import Principal, Role
 
-GRACE_SECONDS = 1.0  # the writer keeps the deadline itself; this is for one that hangs
 READERS = 4
 
 T = TypeVar("T")
@@ -54,8 +53,7 @@ class Hall:
 
     async def aside(self, seconds: float, work: Callable[..., T], *given: Any) -> T:
         """What blocking work returns, run in one of a few threads; TooLate after `seconds`."""
-        loop = asyncio.get_running_loop()
-        return await within(seconds, loop.run_in_executor(self.pool, work, *given))
+        return await done_within(seconds, self.pool.submit(work, *given))
 
 
 class Endpoint(ABC):
@@ -131,7 +129,7 @@ class TableEndpoint(Endpoint):
         with self.hall.turnstile.entered():
             done: Future[StoredAnswer] | StoredAnswer = self._method(*given, call)
             if isinstance(done, Future):
-                done = await within(seconds, asyncio.wrap_future(done))
+                done = await done_within(seconds, done)
             return reply(done)
 
 
@@ -150,24 +148,6 @@ class PlainEndpoint(Endpoint):
     ) -> Reply:
         """The one reply there is."""
         return await self._replying()
-
-
-async def within(seconds: float, work: Awaitable[T]) -> T:
-    """What the work returns; TooLate where it takes longer.
-
-    The work itself is never cut off: what a writer has begun it finishes.
-    """
-    running = asyncio.ensure_future(work)
-    try:
-        async with asyncio.timeout(seconds + GRACE_SECONDS):
-            return await asyncio.shield(running)
-    except TimeoutError:
-        running.add_done_callback(lambda late: late.cancelled() or late.exception())
-        raise TooLate(
-            "no answer in time, and whether it was done is not known yet; repeat the request with"
-            " the same Idempotency-Key",
-            code="outcome_unknown",
-        ) from None
 
 
 def _own(query: Message, principal: Principal) -> Message:

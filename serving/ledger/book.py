@@ -19,6 +19,8 @@ from sqlalchemy import bindparam, create_engine, event, insert, select
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
+from serving.ledger.ahead import Later, Wish
+from serving.ledger.checkpoint import BACKSTOP_PAGES, Checkpointer
 from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, ServerClock, micros
 from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
 from serving.ledger.journal import Entered, enter
@@ -70,6 +72,7 @@ class Ledger:
         self._clock, self._lock, self._server = clock, lock, server
         self._writing, self._reading = _engine(address, True), _engine(address, False)
         self._writer = Writer(self._writing, self._see, lock=hold)
+        self._checkpoints = Checkpointer(address.database or "") if lock is not None else None
         if server is not None:
             with self.read() as connection:
                 server.sync(connection)
@@ -112,6 +115,8 @@ class Ledger:
     def close(self) -> None:
         """Finish what waits, then let go of the database and of the serving place."""
         self._writer.close()
+        if self._checkpoints is not None:
+            self._checkpoints.stop()
         self._writing.dispose()
         self._reading.dispose()
         if self._lock is not None:
@@ -120,10 +125,11 @@ class Ledger:
 
     def write(
         self,
-        task: Callable[[Connection], T],
+        task: Callable[[Connection], T | Later[T]],
         deadline: float | None = None,
         units: Sequence[str] | None = None,
         touches: Touches | None = None,
+        wish: Wish[Any, Any] | None = None,
     ) -> Future[T]:
         """The task's answer once it is on disk; see `Writer.submit`.
 
@@ -131,7 +137,7 @@ class Ledger:
         alone, () nothing. Both null: it may be anything, which is safe and, on PostgreSQL, makes
         the other workers wait. SQLite does not care.
         """
-        return self._writer.submit(task, deadline, touches if units is None else Touches(units=units))
+        return self._writer.submit(task, deadline, touches if units is None else Touches(units=units), wish)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -295,6 +301,7 @@ def _engine(address: URL, writes: bool) -> Engine:
     def set_up(connection: Any, _: object) -> None:
         for pragma in (
             "synchronous = FULL",
+            f"wal_autocheckpoint = {BACKSTOP_PAGES}",
             "foreign_keys = ON",
             f"query_only = {int(not writes)}",
         ):

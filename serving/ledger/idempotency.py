@@ -4,17 +4,28 @@ The answer is stored in the transaction that did the work, so a twin in flight w
 and then reads it.
 """
 
-from typing import NamedTuple
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, insert, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.schema import idempotency
-from serving.ledger.statement import Statement
+from serving.ledger.statement import Entry, Statement, enter_all, is_listed
 
 
 class ConflictError(ValueError):
     """The same key or id came with other content. Nothing was kept."""
+
+
+class Asked(NamedTuple):
+    """Who asked what, and with which body."""
+
+    principal: str
+    route: str
+    key: str
+    body_sha256: str
 
 
 class Answer(NamedTuple):
@@ -33,6 +44,14 @@ _FIND = Statement(
         )
     )
 )
+_FIELDS = tuple(idempotency.c.keys())
+_FIND_MANY = Statement(
+    select(*(idempotency.c[name] for name in ("principal", "route", "key", "body_sha256", "status", "answer"))).where(
+        is_listed(idempotency.c.key, bindparam("keys")),
+        is_listed(idempotency.c.principal, bindparam("principals")),
+        is_listed(idempotency.c.route, bindparam("routes")),
+    )
+)
 _INSERT = Statement(insert(idempotency))
 
 
@@ -42,11 +61,28 @@ def remembered(connection: Connection, principal: str, route: str, key: str, bod
     ConflictError where the key came with another body.
     """
     row = _FIND.run(connection, principal=principal, route=route, key=key).fetchone()
-    if row is None:
+    found = _same(row, body_sha256)
+    if isinstance(found, ConflictError):
+        raise found
+    return found
+
+
+def remembered_many(connection: Connection, asked: Sequence[Asked]) -> list[Answer | ConflictError | None]:
+    """`remembered` of each, all at once; the ConflictError is handed out, for the others have done nothing wrong."""
+    principals, routes, keys = (
+        json.dumps(list(dict.fromkeys(values))) for values in list(zip(*asked, strict=True))[:3]
+    )
+    rows = _FIND_MANY.run(connection, principals=principals, routes=routes, keys=keys).fetchall()
+    known = {(principal, route, key): answer for principal, route, key, *answer in rows}
+    return [_same(known.get(one[:3]), one.body_sha256) for one in asked]
+
+
+def _same(found: Sequence[Any] | None, body_sha256: str) -> Answer | ConflictError | None:
+    if found is None:
         return None
-    if row[0] != body_sha256:
-        raise ConflictError("this Idempotency-Key came with another body before; take a new key")
-    return Answer(int(row[1]), bytes(row[2]))
+    if found[0] != body_sha256:
+        return ConflictError("this Idempotency-Key came with another body before; take a new key")
+    return Answer(int(found[1]), bytes(found[2]))
 
 
 def remember(
@@ -59,10 +95,12 @@ def remember(
     now: int,
 ) -> None:
     """Store the answer beside the work it tells of; RowError where the key is taken."""
-    _INSERT.run(
-        connection, principal=principal, route=route, key=key, body_sha256=body_sha256,
-        status=answer.status, answer=answer.body, recorded_at=now,
-    )  # fmt: skip
+    enter_all(connection, [remembering(Asked(principal, route, key, body_sha256), answer, now)])
+
+
+def remembering(asked: Asked, answer: Answer, now: int) -> Entry:
+    """What `remember` enters."""
+    return Entry(_INSERT, _FIELDS, (*asked, answer.status, answer.body, now))
 
 
 def forget(connection: Connection, before: int) -> int:

@@ -120,9 +120,19 @@ def certain_groups(connection: Connection, customers: Iterable[str] | None = Non
     return joined.groups()
 
 
+_AMONG = Statement(
+    select(*merges.c)
+    .where(merges.c.undone_at.is_(None), is_listed(merges.c.one, bindparam("customer_ids")))
+    .where(is_listed(merges.c.other, bindparam("customer_ids")))
+    .order_by(merges.c.merge_id)
+)
+
+
 def _among(connection: Connection, customers: set[str]) -> list[Merge]:
-    found = {row.merge_id: row for customer in sorted(customers) for row in in_force(connection, customer)}
-    return list(found.values())
+    """Merges in force within these customers."""
+    ids = json.dumps(sorted(customers))
+    found = _AMONG.run(connection, customer_ids=ids).fetchall()
+    return [Merge(**dict(zip(merges.c.keys(), row, strict=True))) for row in found]
 
 
 def follow_links(connection: Connection, links: Iterable[Link], now: int) -> int:

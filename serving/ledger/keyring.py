@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import secrets
+from functools import lru_cache
 from pathlib import Path
 
 FIRST = "k0"
@@ -17,6 +18,11 @@ FIRST = "k0"
 
 class KeyringError(ValueError):
     """A key is missing or the file is no keyring; one line."""
+
+
+@lru_cache(maxsize=64)
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, b"nbo\0" + purpose, hashlib.sha256).digest()
 
 
 class Keyring:
@@ -59,7 +65,7 @@ class Keyring:
         key = self._keys().get(key_id)
         if key is None:
             raise KeyringError(f"key `{key_id}` is missing in keyring.json; bring the file back from the backup")
-        return hmac.new(key, b"nbo\0" + purpose, hashlib.sha256).digest()
+        return _derived(key, purpose)
 
     def _keys(self) -> dict[str, bytes]:
         try:

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import contacts, outcomes
-from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
+from serving.ledger.statement import Entry, Statement, arrow, arrow_schema, enter_all, is_listed
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
 
@@ -149,7 +149,17 @@ _CLOSE_DEAD = Statement(
 
 def reserve(connection: Connection, contact: ContactRow) -> None:
     """Enter a contact as reserved: from here on it counts. RowError where its id is taken."""
-    _INSERT.run_row(connection, FIELDS, _reservable(contact))
+    enter_all(connection, [reserving(contact)])
+
+
+def reserving(contact: ContactRow) -> Entry:
+    """What `reserve` enters."""
+    return Entry(_INSERT, FIELDS, _reservable(contact))
+
+
+def offering(contact: ContactRow, now: int) -> Entry:
+    """What is entered of an offer to a caller: claimed, for it was made by answering, and there is nothing left to send."""
+    return Entry(_INSERT, FIELDS, _reservable(contact)._replace(state=State.CLAIMED, claimed_at=now))
 
 
 def reserve_many(connection: Connection, rows: Sequence[ContactRow]) -> None:

@@ -39,7 +39,9 @@ NOTHING = Touches()
 _UNITS = Statement(
     select(units.c.customer_id, units.c.unit_id).where(is_listed(units.c.customer_id, bindparam("customer_ids")))
 )
-_OF_CONTACTS = Statement(select(contacts.c.unit_id).where(is_listed(contacts.c.contact_id, bindparam("contact_ids"))))
+_OF_CONTACTS = Statement(
+    select(contacts.c.contact_id, contacts.c.unit_id).where(is_listed(contacts.c.contact_id, bindparam("contact_ids")))
+)
 
 
 def together(touched: Iterable[Touches | None]) -> Touches | None:
@@ -93,11 +95,15 @@ def unit_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, st
     return {customer_id: customer_id for customer_id in asked} | dict(rows)
 
 
+def units_of_contacts(connection: Connection, contact_ids: Iterable[str]) -> dict[str, str]:
+    """Contact -> unit for each of the contacts that there are."""
+    if not (asked := sorted(set(contact_ids))):
+        return {}
+    return dict(_OF_CONTACTS.run(connection, contact_ids=json.dumps(asked)).fetchall())
+
+
 def _units_of(connection: Connection, touches: Touches) -> set[str]:
-    found = set(touches.units)
+    found = {*touches.units, *units_of_contacts(connection, touches.contacts).values()}
     if touches.customers:
         found.update(unit_of(connection, touches.customers).values())
-    if touches.contacts:
-        listed = json.dumps(sorted(set(touches.contacts)))
-        found.update(row[0] for row in _OF_CONTACTS.run(connection, contact_ids=listed).fetchall())
     return found

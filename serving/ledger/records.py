@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.schema import decisions
-from serving.ledger.statement import Statement
+from serving.ledger.statement import Entry, Statement, enter_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class DecisionRow:
 
 FIELDS = tuple(field.name for field in fields(DecisionRow))
 _values = attrgetter(*FIELDS)
+_STORED = (*FIELDS, "row_sha256")
 _NULL = b"\xff" * 8
 _COLUMNS = tuple(decisions.c[name] for name in (*FIELDS, "row_sha256"))
 _INSERT = Statement(insert(decisions))
@@ -65,10 +66,15 @@ def fields_sha256(values: Iterable[object]) -> str:
 
 def record(connection: Connection, row: DecisionRow) -> str:
     """Store the decision; its row hash. RowError where the id is taken."""
-    sha256 = row_sha256(row)
-    values = dict(zip(FIELDS, _values(row), strict=True))
-    _INSERT.run(connection, **values, row_sha256=sha256)
-    return sha256
+    entry = recording(row)
+    enter_all(connection, [entry])
+    return str(entry.row[-1])
+
+
+def recording(row: DecisionRow) -> Entry:
+    """What `record` enters."""
+    values = _values(row)
+    return Entry(_INSERT, _STORED, (*values, fields_sha256(values)))
 
 
 def find(connection: Connection, decision_id: str) -> DecisionRow | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import (
@@ -37,6 +37,9 @@ def _listed_postgresql(element: Listed, compiler: SQLCompiler, **more: Any) -> s
 def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> ColumnElement[bool]:
     """True where the column stands in the JSON array bound to the parameter."""
     return column.op("IN", is_comparison=True)(Listed(parameter))
+
+
+_SIZES = (32, 8, 1)  # rows of one insert; 32 contacts have 704 values, SQLite's least limit is 999
 
 
 class Statement:
@@ -85,12 +88,42 @@ class Statement:
         cursor.execute(ordered[0], ordered[1](row))
         return cursor
 
+    def run_rows(self, connection: Connection, fields: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        """Like `run_row` of an insert for each row, many of them in one execution: a round trip and a lock each."""
+        sql, names, _ = self._compiled(connection.dialect)
+        head, _, marks = sql.partition(" VALUES ")
+        values, cursor, place = itemgetter(*map(fields.index, names)), connection.connection.cursor(), 0
+        for size in _SIZES:  # few texts, so that each stays prepared
+            while len(rows) - place >= size:
+                part = rows[place : place + size]
+                cursor.execute(
+                    f"{head} VALUES {', '.join([marks] * size)}", [one for row in part for one in values(row)]
+                )
+                place += size
+
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute for each row, which names every parameter; how many rows of the table changed."""
         sql, names, _ = self._compiled(connection.dialect)
         cursor = connection.connection.cursor()
         cursor.executemany(sql, [tuple([row[name] for name in names]) for row in rows])
         return max(int(cursor.rowcount), 0)
+
+
+class Entry(NamedTuple):
+    """A row to be inserted. statement: an insert; fields: what stands in the row, in its order; the same each time."""
+
+    statement: Statement
+    fields: tuple[str, ...]
+    row: Sequence[Any]
+
+
+def enter_all(connection: Connection, entries: Iterable[Entry]) -> None:
+    """Insert the rows, those of one statement together, statements in the order they first come."""
+    by_statement: dict[Statement, list[Entry]] = {}
+    for entry in entries:
+        by_statement.setdefault(entry.statement, []).append(entry)
+    for statement, alike in by_statement.items():
+        statement.run_rows(connection, alike[0].fields, [entry.row for entry in alike])
 
 
 def arrow(connection: Connection, core: ClauseElement, schema: pa.Schema) -> pa.Table:

@@ -8,8 +8,9 @@ The wrapped key is read in the decision's own transaction, never remembered: a s
 the next decision in every process. What is remembered is how a wrapped key unwraps.
 """
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -21,7 +22,7 @@ from sqlalchemy.engine import Connection
 from serving.ledger.keyring import Keyring
 from serving.ledger.records import DecisionRow
 from serving.ledger.schema import vault
-from serving.ledger.statement import Statement
+from serving.ledger.statement import Entry, Statement, is_listed
 
 ENCRYPTED = b"\x01"  # first byte of a payload; JSON, as records were before the vault, begins with `{`
 NONCE_BYTES, KEY_BYTES = 12, 32
@@ -30,10 +31,17 @@ KEPT = 65_536  # unwrapped keys remembered in a process: about 20 MB
 _FIND = Statement(
     select(vault.c.wrapped, vault.c.key_id, vault.c.shredded_at).where(vault.c.customer_id == bindparam("customer_id"))
 )
+_FIND_MANY = Statement(
+    select(vault.c.customer_id, vault.c.wrapped, vault.c.key_id).where(
+        is_listed(vault.c.customer_id, bindparam("customer_ids"))
+    )
+)
+_FIELDS = ("customer_id", "wrapped", "key_id", "made_at", "shredded_at")
+_NEW = Statement(insert(vault))
 _MAKE = Statement(
     insert(vault),
     "ON CONFLICT (customer_id) DO UPDATE SET wrapped = excluded.wrapped, key_id = excluded.key_id,"
-    " made_at = excluded.made_at WHERE vault.wrapped IS NULL",
+    " made_at = excluded.made_at WHERE vault.wrapped IS NULL RETURNING key_id",
 )
 
 
@@ -56,10 +64,25 @@ class Vault:
         self.keyring = keyring
         self._unwrapped: Callable[[bytes, str, str], AESGCM] = lru_cache(KEPT)(self._unwrap)
 
+    def ciphers(self, connection: Connection, customers: Iterable[str]) -> dict[str, AESGCM | None]:
+        """The ciphers of those who have or had a key, null where it was shredded.
+
+        Good for this transaction, as long as nobody shreds one there.
+        """
+        found = _FIND_MANY.run(connection, customer_ids=json.dumps(sorted(set(customers)))).fetchall()
+        return {
+            customer: wrapped and self._unwrapped(bytes(wrapped), key_id, customer)
+            for customer, wrapped, key_id in found
+        }
+
     def closed(self, connection: Connection, row: DecisionRow) -> DecisionRow:
         """The row with its payload encrypted; a customer's first record makes his key."""
-        cipher = self._cipher_of(connection, row.customer_id, row.recorded_at)
-        return replace(row, inputs=_encrypt(cipher, row, "inputs"), result=_encrypt(cipher, row, "result"))
+        return closed_with(self._cipher_of(connection, row.customer_id, row.recorded_at), row)
+
+    def keying(self, customer: str, now: int) -> tuple[AESGCM, Entry]:
+        """A cipher for somebody who never had a key, and what is to be entered with it."""
+        plain, key_id = os.urandom(KEY_BYTES), self.keyring.current()
+        return AESGCM(plain), Entry(_NEW, _FIELDS, (customer, self._wrap(plain, key_id, customer), key_id, now, None))
 
     def opened(self, connection: Connection, row: DecisionRow) -> DecisionRow:
         """The row with its payload readable; ErasedError, or PayloadError where it is damaged."""
@@ -97,24 +120,36 @@ class Vault:
     def _cipher_of(self, connection: Connection, customer: str, now: int) -> AESGCM:
         found = _FIND.run(connection, customer_id=customer).fetchone()
         if found is None or found[0] is None:
-            key_id = self.keyring.current()
-            wrapped = self._wrap(AESGCM.generate_key(KEY_BYTES * 8), key_id, customer)
-            made = {"customer_id": customer, "wrapped": wrapped, "key_id": key_id, "made_at": now, "shredded_at": None}
-            _MAKE.run(connection, **made)
-            found = _FIND.run(connection, customer_id=customer).fetchone()  # another worker may have been first
-            assert found is not None
+            return self._new_cipher(connection, customer, now)
         return self._unwrapped(bytes(found[0]), found[1], customer)
+
+    def _new_cipher(self, connection: Connection, customer: str, now: int) -> AESGCM:
+        """The cipher of a key made now for somebody who has none; another worker's where that was first."""
+        key_id, plain = self.keyring.current(), os.urandom(KEY_BYTES)
+        made = dict(zip(_FIELDS, (customer, self._wrap(plain, key_id, customer), key_id, now, None), strict=True))
+        if _MAKE.run(connection, **made).fetchone() is not None:
+            return AESGCM(plain)
+        wrapped, key_id, _ = _FIND.run(connection, customer_id=customer).fetchone()
+        return self._unwrapped(bytes(wrapped), key_id, customer)
 
     def _wrap(self, plain: bytes, key_id: str, customer: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + AESGCM(self.keyring.vault_key(key_id)).encrypt(nonce, plain, customer.encode())
+        return nonce + _cipher(self.keyring.vault_key(key_id)).encrypt(nonce, plain, customer.encode())
 
     def _plain(self, wrapped: bytes, key_id: str, customer: str) -> bytes:
-        home = AESGCM(self.keyring.vault_key(key_id))
+        home = _cipher(self.keyring.vault_key(key_id))
         return home.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], customer.encode())
 
     def _unwrap(self, wrapped: bytes, key_id: str, customer: str) -> AESGCM:
         return AESGCM(self._plain(wrapped, key_id, customer))
+
+
+_cipher = lru_cache(maxsize=64)(AESGCM)  # of the home's keys, which are few
+
+
+def closed_with(cipher: AESGCM, row: DecisionRow) -> DecisionRow:
+    """The row with its payload encrypted."""
+    return replace(row, inputs=_encrypt(cipher, row, "inputs"), result=_encrypt(cipher, row, "result"))
 
 
 def shred(connection: Connection, customer: str, now: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import Connection, Engine
 
+from serving.ledger.ahead import Later, Wish, forget, tell
 from serving.ledger.clock import EPOCH, SIMULATED, WALL, ClockBounds, LedgerClock, boot_seconds, micros
 from serving.ledger.errors import (
     ClockError,
@@ -27,6 +28,7 @@ from serving.ledger.errors import (
     of_commit,
 )
 from serving.ledger.locks import Touches, together
+from serving.ledger.statement import Entry, enter_all
 
 T = TypeVar("T")
 
@@ -36,6 +38,7 @@ class _Request:
     work: Callable[[Connection], Any]
     deadline: float | None
     touches: Touches | None
+    wish: Wish[Any, Any] | None
     future: Future[Any]
 
 
@@ -73,16 +76,18 @@ class Writer:
 
     def submit(
         self,
-        task: Callable[[Connection], T],
+        task: Callable[[Connection], T | Later[T]],
         deadline: float | None = None,
         touches: Touches | None = None,
+        wish: Wish[Any, Any] | None = None,
     ) -> Future[T]:
         """The task's answer, once it is on disk.
 
         The task may run more than once (a neighbour's deadline undoes the group), so it touches
         nothing but the connection, and neither commits nor rolls back. deadline: on the `steady`
-        clock. touches: what it reads and then writes; null: it may be anything. The future raises
-        what the task raised; LedgerError where the database failed.
+        clock. touches: what it reads and then writes; null: it may be anything. wish: what it would
+        like to be told ahead, with its group; see there. The future raises what the task raised; LedgerError
+        where the database failed.
         """
         future: Future[T] = Future()
         with self._wake:
@@ -90,7 +95,7 @@ class Writer:
                 raise LedgerError("the ledger is closed; open it again")
             if len(self._waiting) >= self._waiting_max:
                 raise CrowdedError(f"{self._waiting_max} requests wait already; ask again later")
-            self._waiting.append(_Request(task, deadline, touches, future))
+            self._waiting.append(_Request(task, deadline, touches, wish, future))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
                 self._thread.start()
@@ -123,8 +128,8 @@ class Writer:
             group = [self._waiting.popleft() for _ in range(n_requests)]
         return [r for r in group if r.future.set_running_or_notify_cancel()]
 
-    def _attempt(self, group: Sequence[_Request]) -> list[_Request]:
-        """One transaction. Whom it could not answer, to be tried again: fewer each time."""
+    def _attempt(self, group: Sequence[_Request], *, careful: bool = False) -> list[_Request]:
+        """One transaction. Whom it could not answer, to be tried again: fewer each time. careful: nobody is told ahead."""
         group = self._without_late(group)
         if not group:
             return []
@@ -133,13 +138,27 @@ class Writer:
         except Exception as error:  # noqa: BLE001  # whatever it was, every caller hears of it
             return self._fail(group, error)
         answers: list[Any] = []
-        for place, request in enumerate(group):
-            try:
-                answers.append(self._one(connection, request, alone=len(group) == 1))
-            except _TransactionLost as lost:
-                self._roll_back()
-                others = [*group[:place], *group[place + 1 :]]
-                return [*self._fail([request], lost.cause), *others]
+        forget(group)
+        pile: list[Entry] = []  # what those who were told ahead write; whoever was not may have to read it
+        try:
+            for place, request in enumerate(group):
+                if request.wish is not None and request.wish.told is None and not careful:
+                    pile = _entered(connection, pile)
+                    _told(connection, group[place:])
+                if request.wish is not None and request.wish.told is not None:
+                    answers.append(_piled(connection, request, pile))
+                    continue
+                pile = _entered(connection, pile)
+                try:
+                    answers.append(self._one(connection, request, alone=len(group) == 1))
+                except _TransactionLost as lost:
+                    self._roll_back()
+                    others = [*group[:place], *group[place + 1 :]]
+                    return [*self._fail([request], lost.cause), *others]
+            _entered(connection, pile)
+        except _GroupLost:  # one of them spoilt it for all: each gets a savepoint
+            self._roll_back()
+            return self._attempt(group, careful=True)
         if any(map(self._is_late, group)):
             self._roll_back()
             return self._without_late(group)
@@ -172,7 +191,7 @@ class Writer:
     def _one(self, connection: Connection, request: _Request, alone: bool) -> Any:
         if alone:  # nobody to be spared: the whole transaction is its savepoint
             try:
-                answer = request.work(connection)
+                answer = _done(connection, request)
             except Exception as error:
                 raise _TransactionLost(error) from error
             if not _is_open(connection):
@@ -183,7 +202,7 @@ class Writer:
         cursor = connection.connection.cursor()
         try:
             cursor.execute("SAVEPOINT request")
-            answer = request.work(connection)
+            answer = _done(connection, request)
             cursor.execute("RELEASE SAVEPOINT request")
         except Exception as error:  # noqa: BLE001  # the task's own error goes to its caller
             try:  # a full disk may have rolled back the whole transaction, savepoint and all
@@ -223,6 +242,45 @@ class Writer:
             self._connection = None
 
 
+def _told(connection: Connection, group: Sequence[_Request]) -> None:
+    try:
+        tell(connection, group)
+    except Exception as error:  # even its savepoint is gone
+        raise _GroupLost from error
+
+
+def _piled(connection: Connection, request: _Request, pile: list[Entry]) -> Any:
+    """The answer of a request that was told ahead; what it writes is on the pile."""
+    try:
+        done = request.work(connection)
+    except Exception as error:  # the task's own error goes to its caller
+        if not _is_open(connection):
+            raise _GroupLost from error
+        return _Failed(in_plain_words(error))
+    if isinstance(done, Later):
+        pile += done.entries
+        return done.answer
+    return done
+
+
+def _entered(connection: Connection, pile: list[Entry]) -> list[Entry]:
+    """An empty pile; _GroupLost where a row is refused."""
+    try:
+        enter_all(connection, pile)
+    except Exception as error:
+        raise _GroupLost from error
+    return []
+
+
+def _done(connection: Connection, request: _Request) -> Any:
+    """The answer of a request on its own, what it writes entered."""
+    done = request.work(connection)
+    if isinstance(done, Later):
+        enter_all(connection, done.entries)
+        return done.answer
+    return done
+
+
 def _is_open(connection: Connection) -> bool:
     """False where the task, or a full disk, ended the transaction: its COMMIT would keep nothing and say nothing."""
     driver: Any = connection.connection.dbapi_connection
@@ -234,6 +292,10 @@ def _is_open(connection: Connection) -> bool:
 @dataclass(frozen=True)
 class _Failed:
     error: Exception
+
+
+class _GroupLost(Exception):
+    """What was written together was refused, or the transaction is gone; nobody can say whose doing it is."""
 
 
 class _TransactionLost(Exception):

@@ -13,6 +13,7 @@ from rules.alone import decide_alone
 from rules.closures import Plainly
 from rules.decide import decide
 from serving import plainrow
+from serving.account import restored
 from serving.decisions import canonical, decide_one
 from serving.engine import Engine
 from serving.http.messages import DecisionRequest, Direction
@@ -68,7 +69,7 @@ def same(engine: Engine, connection: Connection, customers: Sequence[str], clock
                 return kept[0]
 
             whole = decide(batch, terms, score).to_pylist()[0]
-            scored = engine.score_one(plain.who.unit_id, plain.features, kept[1])
+            scored = engine.score_few([plain.who.unit_id], [plain.features], kept[1])
             known = {
                 name: [None if x != x else x for x in v.reshape(-1).tolist()] for name, v in scored._asdict().items()
             }
@@ -79,7 +80,8 @@ def same(engine: Engine, connection: Connection, customers: Sequence[str], clock
             decided = decide_one(engine, connection, request, "x", clock.now)
             assert canonical(decided.row) == canonical(whole)
             stored = {"customers": {name: batch.column(name)[0].as_py() for name in names}, "scores": told}
-            assert decided.inputs == canonical(stored)
+            kept_, told_ = (restored(terms, json.loads(text)) for text in (decided.inputs, canonical(stored)))
+            assert kept_[0].equals(told_[0]) and kept_[1].equals(told_[1])
             assert json.loads(decided.inputs)["customers"].keys() == set(names)
             won.add(whole["offer_id"] is not None)
     return won
@@ -119,7 +121,8 @@ def test_p15_a_road_that_forgets_the_ledger_is_caught(
     real = plainrow.ledger_state
 
     def empty(*args: Any) -> list[dict[str, float]]:
-        return [dict.fromkeys(state, 0.0) for state in real(*args)]
+        found = real(*args)
+        return found._replace(states=[dict.fromkeys(state, 0.0) for state in found.states])
 
     monkeypatch.setattr(plainrow, "ledger_state", empty)
     with office.ledger.read() as connection, pytest.raises(AssertionError):

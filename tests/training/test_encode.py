@@ -38,8 +38,8 @@ def test_a_plain_row_is_encoded_like_the_row_of_a_table() -> None:
         numbers = [
             np.nan if row.get(name) is None else float(row[name]) for name in ("rate", "holds", "other", "balance")
         ]
-        found = encoder.matrix(np.array(numbers), ["zh", row["kind"]])
-        np.testing.assert_array_equal(found, encode(table.slice(place, 1), features))
+        found = encoder.matrix(np.array([numbers, numbers]), [["zh", row["kind"]]] * 2)
+        np.testing.assert_array_equal(found, np.repeat(encode(table.slice(place, 1), features), 2, axis=0))
     with pytest.raises(ScoreError, match=r"^column `kind` is missing; build the features again or retrain$"):
         RowEncoder(features, ["rate", "holds", "balance"], [])
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 import serving.http.endpoints
+import serving.http.waiting
 from serving.http.api import build_app
 from serving.http.door import Busy, Conflict, Forbidden, NotFound, StoredAnswer, TooLate, Unavailable
 from serving.http.routes import ROUTES
@@ -120,7 +121,7 @@ def test_the_deadline_of_the_header_reaches_the_door(ask, door, monkeypatch):
 
 
 def test_a_writer_that_hangs_is_answered_as_unknown(ask, door, monkeypatch):
-    monkeypatch.setattr(serving.http.endpoints, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(serving.http.waiting, "GRACE_SECONDS", 0.0)
     door.replies["decide"] = Future
     answer = ask("decide", headers={"X-Deadline-Ms": "1"})
     assert answer.status_code == 504
