@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 import pyarrow as pa
+from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 
 from benchmarks.http import bank
@@ -91,15 +92,17 @@ def _one(engine: Engine, connection: Connection, request: DecisionRequest, key: 
     assert known is not None, "the bank does not know its own customer"
     who, cells = known.who, []
     watch.timed("rules", lambda: closed_row(terms.program, who.row, who.direction, ()))
-    decide_alone(who, terms, lambda open_: cells.append(open_) or engine.score_one(who.unit_id, known.features, open_))
-    scored = watch.timed("scoring", lambda: engine.score_one(who.unit_id, known.features, cells[0]))
+    decide_alone(
+        who, terms, lambda open_: cells.append(open_) or engine.score_few([who.unit_id], [known.features], open_)
+    )
+    scored = watch.timed("scoring", lambda: engine.score_few([who.unit_id], [known.features], cells[0]))
     found = watch.timed("settled", lambda: decide_alone(who, terms, lambda _: scored))
     assert canonical(found.decision) == canonical(_by_arrow(engine, connection, asked, at)), "the two roads differ"
     decided = watch.timed("without the ledger", lambda: decide_one(
         engine, connection, request, decision_id_of("app-bench", "POST /v1/decisions", key), at))  # fmt: skip
 
     def kept() -> None:
-        answer = StoredAnswer.of(commit(engine, connection, decided, now))
+        answer = StoredAnswer(to_json(commit(connection, decided, now)))
         stored = idempotency.Answer(answer.status, answer.body)
         idempotency.remember(connection, "app-bench", "POST /v1/decisions", key, "0" * 64, stored, now)
 

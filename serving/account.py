@@ -16,27 +16,36 @@ from serving.engine import Engine
 from serving.http.messages import Cell, DecisionWhyResponse, Words
 from serving.ledger import switches
 from serving.ledger.records import DecisionRow
+from serving.reasoning import drivers, would_change
 
 
 class AccountError(ValueError):
     """A decision cannot be explained from what is stored; one line."""
 
 
-def account(engine: Engine, connection: Connection, record: DecisionRow) -> DecisionWhyResponse:
-    """Read the record back and say why, cell by cell; ErasedError where its payload was erased. Writes nothing."""
+def account(
+    engine: Engine, connection: Connection, record: DecisionRow, channel: str | None = None
+) -> DecisionWhyResponse:
+    """Read the record back and say why, cell by cell; ErasedError where its payload was erased. Writes nothing.
+
+    channel: tell of the cells of this one only; null: of all.
+    """
     record = engine.vault.opened(connection, record)
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
     terms = terms_of(engine, connection, record.terms, at)
-    cells: tuple[Cell, ...] = ()
-    if stored and terms is not None:
-        cells = tuple(_cells(terms, stored))
+    cells, moved, change = (), (), ()
     won = row if row is not None and row["offer_id"] is not None else None
+    if stored and terms is not None:
+        customers, scores = restored(terms, stored)
+        cells = tuple(cell for cell in _cells(terms, customers, scores) if channel in (None, cell.channel))
+        moved = drivers(engine, connection, terms, record)
+        change = would_change(engine, terms, customers, scores, won, channel)
     return DecisionWhyResponse(
         decision_id=record.decision_id, offer_id=won["offer_id"] if won else None, channel=won["channel"] if won else None,
         sentences=tuple(_sentences(result)), factors=won["factors"] if won else {}, p_chosen=won["p_chosen"] if won else None,
-        explored=bool(won and won["explored"]), cells=cells)  # fmt: skip
+        explored=bool(won and won["explored"]), drivers=moved, would_change=change, cells=cells)  # fmt: skip
 
 
 def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime) -> Terms | None:
@@ -70,8 +79,7 @@ def _typed(value: Any, type_: pa.DataType) -> Any:
     return date.fromisoformat(value) if value is not None and pa.types.is_date(type_) else value
 
 
-def _cells(terms: Terms, stored: dict[str, Any]) -> list[Cell]:
-    customers, scores = restored(terms, stored)
+def _cells(terms: Terms, customers: pa.RecordBatch, scores: pa.RecordBatch) -> list[Cell]:
     values = cell_values(scores, terms)
     found: list[Cell] = []
     for offer in terms.catalogue.offers:

@@ -39,11 +39,12 @@ INBOUND_VALID = timedelta(minutes=30)
 class Decided:
     """An answer and what it was made of.
 
-    said: DecisionResponse by field, its contacts still without ids. row: DECISIONS as a mapping, null for a stranger.
+    engine: which decided. said: DecisionResponse by field, its contacts still without ids. row: DECISIONS as a mapping, null for a stranger.
     lapsed: his unit holds a reservation that can no longer be claimed. cipher: what his payload is closed with, null
     where it has to be looked up; keyless: where he never had a key.
     """
 
+    engine: Engine
     said: dict[str, Any]
     row: dict[str, Any] | None
     inputs: bytes
@@ -94,7 +95,7 @@ def decide_several(
     for request, decision_id in asked:
         said = _answer(engine, request, decision_id, at, revisions, degraded=degraded)
         if (found := told.get(request.customer_id)) is None:
-            done.append(Decided(said | {"reasons": [ReasonCode.REGULATORY_UNKNOWN.slug]}, None, b"{}", terms))
+            done.append(Decided(engine, said | {"reasons": [ReasonCode.REGULATORY_UNKNOWN.slug]}, None, b"{}", terms))
             continue
         plain, of, scored = found
         if choices := _choices(engine, terms, scored, of, request.top):
@@ -104,21 +105,28 @@ def decide_several(
         inputs = stored_inputs(plain.inputs, scored, degraded=degraded)
         name = request.customer_id
         done.append(
-            Decided(said, of.decision, inputs, terms, plain.lapsed, ciphers.get(name), keyless=name not in ciphers)
+            Decided(
+                engine, said, of.decision, inputs, terms, plain.lapsed, ciphers.get(name), keyless=name not in ciphers
+            )
         )
     return done
 
 
-def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> dict[str, Any]:
+def commit(connection: Connection, decided: Decided, now: int, asked_by: str | None = None) -> dict[str, Any]:
     """Reserve what was chosen and record the decision, in the caller's transaction; the final answer."""
-    said, entries = kept(engine, connection, decided, now)
+    said, entries = kept(connection, decided, now, asked_by)
     enter_all(connection, entries)
     return said
 
 
-def kept(engine: Engine, connection: Connection, decided: Decided, now: int) -> tuple[dict[str, Any], list[Entry]]:
-    """The final answer, and what has to be entered before it may go out: contacts, a key, the record."""
-    said, row, entries = decided.said, decided.row, list[Entry]()
+def kept(
+    connection: Connection, decided: Decided, now: int, asked_by: str | None = None
+) -> tuple[dict[str, Any], list[Entry]]:
+    """The final answer, and what has to be entered before it may go out: contacts, a key, the record.
+
+    asked_by: the key that asked, who may read what it was told; null: nobody's.
+    """
+    engine, said, row, entries = decided.engine, decided.said, decided.row, list[Entry]()
     at, customer, decision_id = micros(said["as_of"]), said["customer_id"], said["decision_id"]
     unit = row["unit_id"] if row else customer
     if decided.lapsed and any(choice["send_after"] for choice in said["choices"]):
@@ -137,7 +145,7 @@ def kept(engine: Engine, connection: Connection, decided: Decided, now: int) -> 
         choices.append(choice | {"contact_id": contact_id})
     said = said | {"choices": choices}
     record = DecisionRow(
-        decision_id=decision_id, customer_id=customer, unit_id=unit, as_of=at, inputs=decided.inputs, result=_result(said, row),
+        decision_id=decision_id, customer_id=customer, unit_id=unit, as_of=at, inputs=decided.inputs, result=_result(said, row, asked_by),
         reasons=json.dumps(said["reasons"]), terms=decided.terms.revision, revisions=json.dumps(said["revisions"], sort_keys=True),
         recorded_at=now)  # fmt: skip
     cipher = decided.cipher
@@ -174,11 +182,11 @@ def canonical(value: Any) -> bytes:
     return _CANONICAL.encode(value).encode()
 
 
-def _result(said: dict[str, Any], row: dict[str, Any] | None) -> bytes:
-    """The answer as it went out, and DECISIONS of it with instants as `canonical` writes them."""
+def _result(said: dict[str, Any], row: dict[str, Any] | None, asked_by: str | None) -> bytes:
+    """The answer as it went out, who asked, and DECISIONS of it with instants as `canonical` writes them."""
     if row is not None:
         row = row | {name: _plain(row[name]) for name in ("as_of", "send_after", "send_before")}
-    return to_json({"answer": said, "row": row})
+    return to_json({"answer": said, "asked_by": asked_by, "row": row})
 
 
 def _plain(value: Any) -> Any:

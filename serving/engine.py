@@ -24,9 +24,11 @@ from rules.worth import Scored
 from serving.campaign import Campaign, CampaignError, load_campaigns
 from serving.ledger.keyring import Keyring
 from serving.ledger.vault import Vault
+from serving.triggers import Trigger, load_triggers
 from training.challenger import Duel, read_challenges
 from training.encode import RowEncoder
 from training.errors import BundleError
+from training.explain import Explained, explained
 from training.inputs import RowInputs, row_encoders
 from training.score import Models
 from training.supplied import NOTHING_SUPPLIED, Supplied
@@ -53,6 +55,7 @@ class Engine:
     damaged: tuple[str, ...] = ()  # what is wrong with the live models: then none is used
     duel: Duel | None = None  # the same models beside their challengers
     supplied: Supplied = NOTHING_SUPPLIED  # the bank's own scores of some families
+    triggers: tuple[Trigger, ...] = ()
 
     @classmethod
     def open(cls, home: Home) -> "Engine":
@@ -71,7 +74,9 @@ class Engine:
         policy = load_policy(policies[0], catalogue, store.schema)
         models, duel, supplied, damaged = _live(home)
         campaigns, holidays = load_campaigns(home.campaigns), _holidays(home)
-        engine = cls(home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied)
+        engine = cls(
+            home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied, load_triggers(home)
+        )
         missing = [name for name in engine.model_columns if name not in store.schema.names]
         if missing:
             raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
@@ -166,6 +171,17 @@ class Engine:
             customers = [said[place] or "" for said in texts]
             found["p_interest"] = self.supplied.over_few(found["p_interest"], customers, families)
         return Scored(**found)
+
+    def explained(self, unit: str, row: Row, offer: str) -> Explained | None:
+        """What moves the interest of a customer of that unit in an offer; null where no model says."""
+        models = self.models
+        if self.duel is not None and "interest" in self.duel.decides(unit):
+            models = self.duel.challengers
+        bundle = models.bundles.get("interest")
+        if bundle is None:
+            return None
+        inputs = RowInputs(self._encoders, self.store.one_row.vectors([row]), [row.texts])
+        return explained(bundle, offer, inputs.matrix(bundle))
 
     @cached_property
     def _items(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

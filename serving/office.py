@@ -176,7 +176,7 @@ class Office:
             if isinstance(told, StoredAnswer):
                 return told
             now = self.ledger.now_micros()
-            said, entries = kept(self.engine, connection, told, now)
+            said, entries = kept(connection, told, now, call.principal.name)
             answer = StoredAnswer(to_json(said))
             entries.append(idempotency.remembering(asked.key, idempotency.Answer(answer.status, answer.body), now))
             return Later(answer, entries)
@@ -205,7 +205,8 @@ class Office:
             for refused in filter(None, map(self._unknown_channel, request.decisions)):
                 raise refused
             for turn in _by_turns(connection, asked):
-                said += [commit(self.engine, connection, one, now) for one in self._decided(connection, turn)]
+                decided = self._decided(connection, turn)
+                said += [commit(connection, one, now, call.principal.name) for one in decided]
             return StoredAnswer(to_json({"decisions": said}))
 
         return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
@@ -300,9 +301,8 @@ class Office:
     def why(self, decision_id: str, call: Call) -> DecisionWhyResponse:
         """The account of a decision, from its stored inputs."""
         with self.ledger.read() as connection:
-            told = account(self.engine, connection, _readable(self.engine, connection, decision_id, call))
-        own = channel_of(call.principal)
-        return told.model_copy(update={"cells": tuple(c for c in told.cells if own in (None, c.channel))})
+            row = _readable(self.engine, connection, decision_id, call)
+            return account(self.engine, connection, row, channel_of(call.principal))
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
@@ -385,14 +385,20 @@ def _probe(connection: Connection) -> None:
 
 
 def _readable(engine: Engine, connection: Connection, decision_id: str, call: Call) -> DecisionRow:
-    """The record with its payload; Forbidden to another channel's key, NotFound where it was erased."""
+    """The record with its payload; NotFound where it was erased.
+
+    A channel key reads what it asked for itself - it was told all of that - and else only what names no other channel:
+    Forbidden.
+    """
     row = _record(connection, decision_id)
     try:
         row = engine.vault.opened(connection, row)
     except ErasedError as erased:
         raise NotFound(str(erased), code="erased") from None
-    for choice in json.loads(row.result)["answer"]["choices"]:
-        check_channel(call.principal, choice["channel"])
+    result = json.loads(row.result)
+    if result.get("asked_by") != call.principal.name:
+        for choice in result["answer"]["choices"]:
+            check_channel(call.principal, choice["channel"])
     return row
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from features.tables import MARKETING_CHANNELS
+from serving.causing import caused_by_event
 from serving.claims import contact_of, instant
 from serving.engine import Engine
 from serving.http.door import Unprocessable
@@ -44,7 +45,7 @@ def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Pr
 
 
 def enter_event(engine: Engine, connection: Connection, request: EventRequest, now: int) -> Message:
-    """The event, stored, and the suppressions it opened and closed."""
+    """The event, stored, the suppressions it opened and closed, and the decision it caused."""
     currencies = engine.home.settings.currencies
     if request.currency is not None and request.currency not in currencies:
         raise Unprocessable(f"`currency` is not kept by this bank; it keeps {', '.join(currencies)}")
@@ -60,7 +61,11 @@ def enter_event(engine: Engine, connection: Connection, request: EventRequest, n
     accepted = events.accept(connection, row, unit, now, events.policy_fold(engine.policy))
     rule = {row.suppression_id: row.rule_id for row in events.suppressions_of_units(connection, [unit], 0)}
     opened, closed = (tuple(sorted({rule[name] for name in names})) for names in (accepted.opened, accepted.closed))
-    return EventResponse(event_id=request.event_id, new=accepted.new, opened=opened, closed=closed)
+    money = (request.kind.value, request.amount_minor, request.currency)
+    decision = (
+        caused_by_event(engine, connection, request.customer_id, request.event_id, money, now) if accepted.new else None
+    )
+    return EventResponse(event_id=request.event_id, new=accepted.new, opened=opened, closed=closed, caused=decision)
 
 
 def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> Message:

@@ -86,6 +86,11 @@ class Duel:
                 columns[column] = pa.concat_arrays([scores.column(column), rival.column(column)]).take(rows)
         return pa.RecordBatch.from_arrays([columns[name] for name in scores.schema.names], schema=scores.schema)
 
+    def decides(self, unit: str) -> frozenset[str]:
+        """The models whose challenger decides for a unit."""
+        return frozenset(name for name, challenge in self.challenges.items()
+                         if in_challenge(self.secret, name, challenge.season, [unit], challenge.share)[0])  # fmt: skip
+
     def scored(self, inputs: Inputs, units: Sequence[str], open: npt.NDArray[np.bool_], offers: Sequence[str],
                families: Sequence[str], channels: Sequence[str]) -> dict[str, Matrix]:  # fmt: skip
         """What `score` says of customers of these units, as numbers; see Models.scored."""

@@ -1,8 +1,6 @@
 """The pictures of a run: calibration, gains, lift, what moves the score, and what contacts change. SVG, no ids.
 
-Drawn with altair and vl-convert, nothing is fetched. The summary of features is that of SHAP values,
-which LightGBM computes itself (`pred_contrib`); of a logistic model they are weight times shaped value.
-Source: Lundberg et al., From local explanations to global understanding, Nature Machine Intelligence 2 (2020).
+Drawn with altair and vl-convert, nothing is fetched. The summary of features is that of training/explain.py.
 """
 
 from pathlib import Path
@@ -16,7 +14,7 @@ import polars as pl
 from training.dataset import Dataset
 from training.encode import Matrix
 from training.evaluate import calibration_bins
-from training.scorer import BoosterScorer, LogisticScorer
+from training.explain import contributions
 
 if TYPE_CHECKING:
     from training.trainers import Pictured
@@ -104,16 +102,8 @@ def _even(rows: pl.DataFrame, x: str, y: str) -> Any:
 
 def _contributions(pictured: "Pictured") -> Matrix | None:
     """(rows, features) log-odds each feature adds, of at most 400 rows; None for a constant."""
-    rows, scorer = pictured.data.matrix[:: max(1, len(pictured.data.label) // _ROWS)], pictured.pooled.measured
-    if isinstance(scorer, BoosterScorer):
-        return np.asarray(scorer.booster.predict(rows, pred_contrib=True, num_threads=1))[:, :-1]
-    if isinstance(scorer, LogisticScorer):
-        found = np.zeros(rows.shape)
-        for term in scorer.model.terms:
-            place = scorer.features.index(term.feature)
-            found[:, place] = term.share(rows[:, place])
-        return found
-    return None
+    rows = pictured.data.matrix[:: max(1, len(pictured.data.label) // _ROWS)]
+    return contributions(pictured.pooled.measured, rows)
 
 
 def _summary(data: Dataset, moved: Matrix) -> Any:

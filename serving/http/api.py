@@ -67,7 +67,7 @@ class Direct:
 
     def __init__(self, endpoints: dict[str, Endpoint], rest: Starlette) -> None:
         self._exact = {tuple(name.split(" ")): endpoint for name, endpoint in endpoints.items() if "{" not in name}
-        self._rest = rest
+        self._rest, self.routes = rest, rest.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""

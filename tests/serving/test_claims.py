@@ -16,6 +16,8 @@ from serving.http.messages import (
     ConsentResponse,
     ContactResponse,
     ContactState,
+    DecisionRequest,
+    DecisionResponse,
     DueContact,
     DueContactsQuery,
     OutcomeKind,
@@ -288,3 +290,18 @@ def test_p25_what_was_known_and_other_channels_cells_are_not_for_a_channel_key(o
     assert office.decision(one.decision_id, call()).inputs and office.decision(one.decision_id, key).inputs == {}
     assert {cell.channel for cell in office.why(one.decision_id, key).cells} == {one.channel}
     assert office.decision(silent, key).inputs == {}
+
+
+def test_p25_a_channel_key_reads_the_decision_it_asked_for_whatever_channel_was_chosen(office: Office) -> None:
+    """It was told all of that; another key of its channel was not."""
+    desk, other = Principal("call-desk", Role.CHANNEL), Principal("call-centre", Role.CHANNEL)
+    request = DecisionRequest(customer_id=HERO)
+    one = answer(DecisionResponse, office.decide(request, call("POST /v1/decisions", who=desk)))
+    assert one.channel not in (None, "call"), "the choice went to the desk itself: nothing is shown"
+    read = office.decision(one.decision_id, call(who=desk))
+    assert read.result == one and read.inputs == {}
+    told = office.why(one.decision_id, call(who=desk))
+    assert told.sentences and {cell.channel for cell in told.cells} == {"call"}
+    for method in (office.decision, office.why):
+        with pytest.raises(Forbidden, match="its own channel only"):
+            method(one.decision_id, call(who=other))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pyarrow import ipc
+from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 
 from features.settings import write_whole
@@ -75,7 +76,7 @@ class DecidesOutside(Office):
         with self.ledger.read() as connection:
             decided = decide_one(self.engine, connection, request, decision_id, self._now())
         self.barrier.wait(30)
-        return self.ledger.write(lambda c: StoredAnswer.of(commit(self.engine, c, decided, now)))
+        return self.ledger.write(lambda c: StoredAnswer(to_json(commit(c, decided, now))))
 
 
 def asks_of_the_couple(office: Office, n: int) -> list[DecisionResponse]:

@@ -197,5 +197,10 @@ class DecisionWhyResponse(Message):
     """Logged probability of this choice; null: silence."""
     explored: bool
     """Whether the choice was drawn for exploration."""
+    drivers: tuple[Words, ...]
+    """What spoke most for and against the offer, from the model's contributions to the log-odds, the strongest first;
+    empty: silence, or the features of that moment are no longer at hand."""
+    would_change: tuple[Words, ...]
+    """What would have to be otherwise for another answer."""
     cells: tuple[Cell, ...]
     """Every cell of the catalogue, in its order."""

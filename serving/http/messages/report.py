@@ -142,6 +142,8 @@ class EventResponse(Message):
     """Rules whose event suppression it opened or lengthened."""
     closed: tuple[Id, ...]
     """Rules whose event suppression it ended."""
+    caused: Id | None = None
+    """The decision it caused by a trigger of the bank, an offer or silence; its contact is due as any other. Null: none."""
 
 
 class ConsentRequest(Message):

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from features.home import Home
 from serving import office as room
+from serving.decisions import Decided
 from serving.engine import Engine
 from serving.ledger import records
 from serving.office import Office, open_engine
@@ -95,17 +97,13 @@ def test_p09_the_mutant_that_reads_the_policy_twice_is_seen(
 ) -> None:
     """The bug: the answer is decided under one engine and its revisions are told of the one that came meanwhile."""
     both = (office.engine, other_policy(bank))
-    honest = room.commit
+    honest = room.kept
 
-    def late(engine: Engine, connection: Any, decided: Any, now: int) -> Any:
-        current = both[1] if engine is both[0] else both[0]
-        answer = decided.answer
-        told = current.revisions(answer.as_of, decided.terms)
-        decided = type(decided)(
-            answer.model_copy(update={"revisions": told}), decided.row, decided.inputs, decided.terms
-        )
-        return honest(current, connection, decided, now)
+    def late(connection: Any, decided: Decided, now: int, asked_by: str) -> Any:
+        current = both[1] if decided.engine is both[0] else both[0]
+        told = current.revisions(decided.said["as_of"], decided.terms)
+        return honest(connection, replace(decided, said=decided.said | {"revisions": told}), now, asked_by)
 
-    monkeypatch.setattr(room, "commit", late)
+    monkeypatch.setattr(room, "kept", late)
     found = verdict(office, both, flipped(office, both))
     assert found["broken"] > 0 and found["other"] > 0

@@ -106,15 +106,15 @@ def _answer_early(office: Office, acknowledge: Callable[[dict[str, Any]], None])
     """The mutant of P02 and P04: the answer leaves when the work is done, not when it is on disk."""
     from serving.ledger import idempotency
 
-    honest = idempotency.remember
+    honest = idempotency.remembering
 
-    def remember(connection: Any, principal: str, route: str, key: str, body: str, answer: Any, now: int) -> None:
-        honest(connection, principal, route, key, body, answer, now)
+    def remembering(asked: Any, answer: Any, now: int) -> Any:
         import hashlib
 
-        acknowledge({"route": route, "key": key, "sha256": hashlib.sha256(answer.body).hexdigest()})
+        acknowledge({"route": asked.route, "key": asked.key, "sha256": hashlib.sha256(answer.body).hexdigest()})
+        return honest(asked, answer, now)
 
-    idempotency.remember = remember  # the child's own copy
+    idempotency.remembering = remembering  # the child's own copy
 
 
 def _forked(work: Callable[[int], None], seconds: float = 60) -> tuple[bool, str]:

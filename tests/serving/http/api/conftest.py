@@ -40,7 +40,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "external_contact": CONTACT,
     "recalls": {"recalls": [], "cursor": None},
     "outcome": {"contact_id": "K1", "kind": "refused", "new": True},
-    "event": {"event_id": "E1", "new": True, "opened": ["recent_outflow"], "closed": []},
+    "event": {"event_id": "E1", "new": True, "opened": ["recent_outflow"], "closed": [], "caused": None},
     "consent": {"consent_id": "S1", "new": True, "recalled": 2},
     "decision": {
         "decision_id": "D1", "customer_id": "C1", "unit_id": "C1", "as_of": T,
@@ -49,7 +49,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "why": {
         "decision_id": "D1", "offer_id": None, "channel": None, "sentences": [], "factors": {},
-        "p_chosen": None, "explored": False, "cells": [{
+        "p_chosen": None, "explored": False, "drivers": [], "would_change": [], "cells": [{
             "offer_id": "card_gold", "channel": "sms", "open": False, "reasons": ["holdout"],
             "expected_value_minor": None,
         }],

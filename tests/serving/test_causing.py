@@ -1,0 +1,107 @@
+"""P14: a trigger causes a contact through the same gate as every other, once per occasion."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from rules.errors import PolicyError
+from serving.causing import near_maturity, run_maturities
+from serving.commands.triggers import RunAnswer, ShowAnswer, triggers_app
+from serving.http.messages import EventResponse
+from serving.office import Office
+from serving.triggers import FILE
+from tests.home import HERO, Clock, ask, call, copied, move, office_at, rows, said
+
+RUN = CliRunner().invoke
+EXAMPLE = Path(__file__).parents[2] / "examples" / FILE
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """A home with the example's triggers."""
+    home = copied(tmp_path / "bank")
+    shutil.copy(EXAMPLE, home / FILE)
+    return home
+
+
+def dollars_in(office: Office, clock: Clock, amount: int = 600_000, name: str | None = None) -> EventResponse:
+    return move(office, "cash_deposit", amount, 1_800_000, clock.now, name=name)
+
+
+def test_money_in_causes_a_contact_that_is_due_like_any_other(office: Office, clock: Clock) -> None:
+    told = dollars_in(office, clock)
+    assert told.caused is not None
+    record = office.decision(told.caused, call())
+    assert record.result.offer_id is not None
+    [(state, customer)] = rows(office, "SELECT state, customer_id FROM contacts WHERE decision_id = ?", told.caused)
+    assert (state, customer) == ("reserved", HERO)
+
+
+def test_less_money_causes_nothing(office: Office, clock: Clock) -> None:
+    assert dollars_in(office, clock, 499_999).caused is None
+
+
+def test_the_same_event_told_again_causes_nothing_more(office: Office, clock: Clock) -> None:
+    assert dollars_in(office, clock, name="e1").caused is not None
+    assert dollars_in(office, clock, name="e1").caused is None
+    assert rows(office, "SELECT count(*) FROM decisions")[0][0] == 1
+
+
+def test_p14_a_trigger_obeys_caps_and_opt_outs(office: Office, clock: Clock) -> None:
+    """A trigger that went round the gate would reserve: it asks for it in the very situation a caller is refused."""
+    assert ask(office).offer_id is not None  # the day's contact is spent
+    capped = dollars_in(office, clock)
+    assert capped.caused is not None
+    assert "cap_household" in office.decision(capped.caused, call()).result.reasons
+    office.consent(said(clock.now), call()).result(30)
+    clock.forward(days=3)
+    refused = dollars_in(office, clock)
+    assert refused.caused is not None
+    assert "opted_out" in office.decision(refused.caused, call()).result.reasons
+    assert rows(office, "SELECT count(*) FROM contacts WHERE source = 'decision'")[0][0] == 1
+
+
+def test_without_the_file_no_event_causes_anything(tmp_path: Path, clock: Clock) -> None:
+    office = office_at(copied(tmp_path / "plain"), clock)
+    assert dollars_in(office, clock).caused is None
+    office.close()
+
+
+def test_a_maturity_near_is_decided_once_for_each_who_has_one(office: Office, clock: Clock) -> None:
+    snapshot = office.engine.snapshot(clock.now)
+    assert snapshot is not None
+    near = near_maturity(snapshot, 7)
+    ahead = pl.from_arrow(snapshot.table.select(["customer_id", "maturity_ahead_days"]))
+    assert isinstance(ahead, pl.DataFrame)
+    assert {name for name, _ in near} == set(ahead.filter(pl.col("maturity_ahead_days") <= 7)["customer_id"])
+    assert near, "nothing matures in this bank: the test shows nothing"
+    assert run_maturities(office.engine, office.ledger) == {"maturity_near": len(near)}
+    assert run_maturities(office.engine, office.ledger) == {"maturity_near": 0}
+    assert rows(office, "SELECT count(*) FROM decisions")[0][0] == len(near)
+
+
+def test_the_command_shows_and_runs_them(bank: Path) -> None:
+    shown = ShowAnswer.model_validate_json(RUN(triggers_app, ["show", "--json"], obj=bank).stdout)
+    assert list(shown.triggers) == ["salary_in", "large_inflow", "dollars_came_in", "maturity_near"]
+    made = RunAnswer.model_validate_json(RUN(triggers_app, ["run", "--json"], obj=bank).stdout)
+    assert made.decided["maturity_near"] > 0
+
+
+@pytest.mark.parametrize(("was", "now", "line"), [
+    ("kinds: [salary]", "kinds: [salery]", "unknown `salery`: did you mean `salary`"),
+    ("least_minor: 500000\n    channels", "channels", "`kinds` needs `currency` and `least_minor`"),
+    ("channels: [app, sms]", "channels: [fax]", "unknown `fax`"),
+    ("id: large_inflow", "id: salary_in", "trigger `salary_in` stands twice"),
+    ("maturity_within_days: 7", "maturity_within_days: 7\n    kinds: [salary]", "one of the two"),
+])  # fmt: skip
+def test_a_wrong_file_is_refused_with_one_line(bank: Path, was: str, now: str, line: str) -> None:
+    file = bank / FILE
+    text = file.read_text("utf-8")
+    assert text.count(was) >= 1
+    file.write_text(text.replace(was, now, 1), "utf-8")
+    with pytest.raises(PolicyError, match=line) as refused:
+        office_at(bank, Clock())
+    assert "\n" not in str(refused.value)
