@@ -14,6 +14,8 @@ from sqlalchemy.engine import Connection
 from features.base import Row
 from rules.arbitrate import cell_values
 from rules.closures import Plainly
+from rules.errors import PolicyError
+from rules.folder import SHIPPED
 from rules.invariants import load_invariants
 from rules.language import Language
 from rules.reasons import ReasonCode
@@ -105,11 +107,16 @@ def _opening(row: Plainly, terms: Terms, cell: int, tellable: tuple[str, ...], d
 
 
 def _tellable(engine: Engine) -> tuple[str, ...]:
-    """The facts a customer may be told; none where the policy has no invariants file."""
-    found = sorted(engine.home.policies.glob("*.invariants.yaml"))
-    if not found:
+    """The facts a customer may be told: of the home's invariants file, else of the shipped one; none where it does not fit."""
+    own = engine.home.policies / f"{engine.policy.id}.invariants.yaml"
+    shipped = SHIPPED / own.name
+    file = own if own.is_file() else shipped
+    if not file.is_file():
         return ()
-    return load_invariants(found[0], engine.policy, engine.catalogue, engine.store.schema).tellable
+    try:
+        return load_invariants(file, engine.policy, engine.catalogue, engine.store.schema).tellable
+    except PolicyError:  # `nbo rules prove` says what is wrong with it
+        return ()
 
 
 def _features(engine: Engine, connection: Connection, terms: Terms, record: DecisionRow) -> Row | None:
