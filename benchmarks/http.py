@@ -5,16 +5,19 @@ x 5 channels, the shipped policy, all models, SQLite with synchronous FULL.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import polars as pl
+import psycopg
 import yaml
 
 from benchmarks.servers import Running, Side, running
@@ -32,6 +35,7 @@ from training.train import train_all
 UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 MORNING = UNTIL + timedelta(hours=2)  # 10:00 in Shanghai
 COPIES = 3
+SERVER = "postgresql://postgres@127.0.0.1:5432/{}"
 OUT, HALF = "whole decision, durable", 0.5
 BENTO = ("bentoml", "serve")
 
@@ -48,6 +52,7 @@ def run(quick: bool = False) -> list[Table]:
                 rates[side.name] = _throughput(table, server, bodies, seconds)
                 if side.keyed:
                     _half(table, server, bodies, seconds, rates[side.name])
+        _postgres(table, home, bodies, seconds)
     ours, mounted, own, bare = (rates[side.name] for side in sides(None))
     table.add(
         "echo mounted like the service: a decision is",
@@ -59,6 +64,34 @@ def run(quick: bool = False) -> list[Table]:
     table.add("BentoML's own @bentoml.api echo: a decision is", own / ours, "x", 1.0, "target: at or above its rate")
     table.add("bare uvicorn: the mounted echo is", bare / mounted, "x", 1 / 0.8, "target: at least 0.8 of its rate")
     return [table]
+
+
+def _postgres(table: Table, home: Home, bodies: list[str], seconds: float) -> None:
+    """The same home with its ledger on PostgreSQL, served by two workers."""
+    try:
+        admin = psycopg.connect(SERVER.format("postgres"), autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError:
+        table.add("PostgreSQL, two workers", None, "1/s", note="no server on 127.0.0.1:5432")
+        return
+    name = f"nbo_bench_{os.getpid()}"
+    settings = home.path / "bank.yaml"
+    was = settings.read_text("utf-8")
+    try:
+        admin.execute(f"CREATE DATABASE {name}")
+        kept = [line for line in was.splitlines() if not line.startswith("database:")]
+        url = SERVER.format(name).replace("postgresql", "postgresql+psycopg")
+        settings.write_text("\n".join([*kept, f"database: {url}", ""]), "utf-8")
+        side = sides(Home.open(home.path))[0]
+        two = replace(
+            side, name="whole decision, PostgreSQL, two workers", environment={**side.environment, "NBO_WORKERS": "2"}
+        )
+        with running(two) as server:
+            most = _throughput(table, server, bodies, seconds)
+            _half(table, server, bodies, seconds, most)
+    finally:
+        settings.write_text(was, "utf-8")
+        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        admin.close()
 
 
 def sides(home: Home | None) -> list[Side]:

@@ -9,15 +9,16 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
+from serving.asking import Asked, Told, by_turns, id_of, key_of, name_of
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
-from serving.decisions import Decided, commit, decide_several, decision_id_of, kept
+from serving.decisions import Decided, commit, decide_several, kept
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
 from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
@@ -45,7 +46,7 @@ from serving.http.messages import (
 )  # fmt: skip
 from serving.ledger import idempotency, records
 from serving.ledger.ahead import Later, Wish
-from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, unit_of, write_meta
+from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
@@ -166,7 +167,7 @@ class Office:
 
     def decide(self, request: DecisionRequest, call: Call) -> Pending:
         """The decision, recorded; outbound: its contact reserved."""
-        asked = _Asked(request, _key_of(call), _decision_id(call))
+        asked = Asked(request, key_of(call), id_of(call))
         wish = Wish(self._ahead, asked)
 
         def task(connection: Connection) -> Later[StoredAnswer] | StoredAnswer:
@@ -181,12 +182,12 @@ class Office:
             entries.append(idempotency.remembering(asked.key, idempotency.Answer(answer.status, answer.body), now))
             return Later(answer, entries)
 
-        touches = Touches(customers=(request.customer_id,), names=(_name_of(asked.key),))
+        touches = Touches(customers=(request.customer_id,), names=(name_of(asked.key),))
         return self.ledger.write(task, call.deadline, touches=touches, wish=wish)
 
-    def _ahead(self, connection: Connection, asked: "Sequence[_Asked]") -> "list[_Told]":
+    def _ahead(self, connection: Connection, asked: "Sequence[Asked]") -> "list[Told]":
         """What each key got before, else the decision; its error where it cannot be decided."""
-        told: list[_Told | None] = [
+        told: list[Told | None] = [
             StoredAnswer(found.body, found.status) if isinstance(found, idempotency.Answer) else found
             for found in idempotency.remembered_many(connection, [one.key for one in asked])
         ]
@@ -200,11 +201,11 @@ class Office:
         """The decisions in order, in one transaction: a unit that comes twice sees its first contact."""
 
         def work(connection: Connection, now: int) -> StoredAnswer:
-            asked = [(one, _decision_id(call, place)) for place, one in enumerate(request.decisions)]
+            asked = [(one, id_of(call, place)) for place, one in enumerate(request.decisions)]
             said: list[dict[str, Any]] = []
             for refused in filter(None, map(self._unknown_channel, request.decisions)):
                 raise refused
-            for turn in _by_turns(connection, asked):
+            for turn in by_turns(connection, asked):
                 decided = self._decided(connection, turn)
                 said += [commit(connection, one, now, call.principal.name) for one in decided]
             return StoredAnswer(to_json({"decisions": said}))
@@ -312,7 +313,7 @@ class Office:
 
         The key is held like a unit: its twin on another worker waits, and then reads the answer.
         """
-        asked = _key_of(call)
+        asked = key_of(call)
 
         def task(connection: Connection) -> StoredAnswer:
             known = idempotency.remembered(connection, *asked)
@@ -324,7 +325,7 @@ class Office:
             idempotency.remember(connection, *asked, idempotency.Answer(answer.status, answer.body), now)
             return answer
 
-        held = replace(touches, names=(*touches.names, _name_of(asked)))
+        held = replace(touches, names=(*touches.names, name_of(asked)))
         return self.ledger.write(task, call.deadline, touches=held)
 
     def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
@@ -336,46 +337,6 @@ class Office:
         if all(channel in known for channel in request.channels or ()):
             return None
         return Unprocessable(f"`channels` names one that is not in the catalogue; there are: {', '.join(known)}")
-
-
-class _Asked(NamedTuple):
-    """A decision asked for."""
-
-    request: DecisionRequest
-    key: idempotency.Asked
-    decision_id: str
-
-
-_Told = Decided | StoredAnswer | Exception
-
-
-def _key_of(call: Call) -> idempotency.Asked:
-    return idempotency.Asked(call.principal.name, call.route, call.idempotency_key or "", call.body_sha256 or "")
-
-
-def _name_of(asked: idempotency.Asked) -> str:
-    """What is held of a key: its twin on another worker waits, and then reads the answer."""
-    return f"key {asked.principal} {asked.route} {asked.key}"
-
-
-def _decision_id(call: Call, place: int = 0) -> str:
-    return decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
-
-
-def _by_turns(
-    connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]
-) -> Generator[list[tuple[DecisionRequest, str]]]:
-    """The requests in their order, cut where a unit comes again: it has to see what it was offered before."""
-    units = unit_of(connection, [request.customer_id for request, _ in asked])
-    turn: list[tuple[DecisionRequest, str]] = []
-    seen: set[str] = set()
-    for one in asked:
-        if (unit := units[one[0].customer_id]) in seen:
-            yield turn
-            turn, seen = [], set()
-        turn.append(one)
-        seen.add(unit)
-    yield turn
 
 
 def _probe(connection: Connection) -> None:

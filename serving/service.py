@@ -4,7 +4,7 @@ BentoML hosts: processes, sockets, packaging. Every request goes straight to our
 (serving/http/api.py), so that none of BentoML's pages, schemas or metrics can be reached.
 
 The environment says what to serve: NBO_HOME, the bank's home (`./bank` where it is not set);
-NBO_COMPLAINT, a file for the one line that says why it cannot be opened (else stderr); and, for
+NBO_WORKERS, how many processes serve it (one on SQLite); NBO_COMPLAINT, a file for the one line that says why it cannot be opened (else stderr); and, for
 tests only, NBO_DOOR, `module:function` of another door than serving.office:open_office.
 """
 
@@ -63,7 +63,7 @@ class Front:
 
 
 @bentoml.service(
-    workers=1,  # SQLite has one serving process; the ledger refuses a second one
+    workers=int(os.environ.get("NBO_WORKERS", "1")),  # SQLite has one serving process; the ledger refuses a second one
     traffic={"timeout": 5},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

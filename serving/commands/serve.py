@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 from pydantic import BaseModel
+from sqlalchemy.engine import make_url
 
 from features.home import Home
 
@@ -45,10 +46,13 @@ def serve(
     context: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve; one on SQLite.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Serve a home over HTTP until SIGTERM or Ctrl-C; requests begun are answered first."""
     home = Home.open(context.obj)
+    if workers > 1 and make_url(home.database_url).get_backend_name() == "sqlite":
+        raise ServeError(f"--workers is {workers} and the ledger is SQLite, which has one; move the home to PostgreSQL")
     address = _address(host)
     _check_free(address, port)
     url = f"http://{f'[{address}]' if address.version == 6 else address}:{port}"
@@ -60,6 +64,7 @@ def serve(
         environment = os.environ | {
             "NBO_HOME": str(home.path),
             "NBO_COMPLAINT": str(complaint),
+            "NBO_WORKERS": str(workers),
             "BENTOML_HOME": folder,  # else it makes ~/bentoml
             "BENTOML_DO_NOT_TRACK": "True",
         }

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from examples.client import Client, Refused
 from examples.legacy_contacts import report
 from examples.sms_gateway import Gateway
 from tests.examples.conftest import Served
-from tests.home import DOLLAR_OFFERS, HERO, rows, said
+from tests.home import DOLLAR_OFFERS, HERO, HERO_DOLLARS, rows, said
 
 
 class Died(BaseException):
@@ -176,3 +177,35 @@ def test_a_refusal_is_an_exception_with_its_code(served: Served) -> None:
     with pytest.raises(Refused) as no:
         Client(served.client("sms-x").url, "no-key").get("/v1/contacts", channel="sms")
     assert (no.value.status, no.value.code) == (401, "unauthorised")
+
+
+def test_p29_the_dollars_leave_and_come_back_over_http_in_both_directions(served: Served) -> None:
+    """The very next decision after the withdrawal, outbound and inbound, on every channel; and back when they come back."""
+    teller, desk = served.client("app-core"), Desk(served.client("call-desk"))
+
+    def offered(key: str) -> set[str]:
+        ways = (
+            {"direction": "outbound"},
+            {"direction": "inbound", "top": 3},
+            {"direction": "inbound", "channels": ["call"], "top": 3},
+        )
+        asked = [teller.post("/v1/decisions", f"{key}-{n}", {"customer_id": HERO, **way}) for n, way in enumerate(ways)]
+        found = {choice["offer_id"] for one in asked for choice in one["choices"]}
+        return (found | {choice["offer_id"] for choice in desk.ask(HERO, key)["choices"]}) & set(DOLLAR_OFFERS)
+
+    def moved(name: str, kind: str, amount: int, balance: int) -> dict[str, Any]:
+        at = served.clock.now.isoformat()
+        return teller.post("/v1/events", name, {
+            "event_id": name, "customer_id": HERO, "kind": kind, "amount_minor": amount, "currency": "USD",
+            "balance_after_minor": balance, "booked_at": at, "recorded_at": at})  # fmt: skip
+
+    assert offered("before")
+    assert moved("out", "cash_withdrawal", -1_150_000, HERO_DOLLARS - 1_150_000)["opened"] == ["outflow"]
+    assert not offered("after")
+    silent = teller.post("/v1/decisions", "proof", {"customer_id": HERO, "direction": "inbound"})
+    closed = [cell["reasons"] for cell in teller.get(f"/v1/decisions/{silent['decision_id']}/why")["cells"]
+              if cell["offer_id"] in DOLLAR_OFFERS]  # fmt: skip
+    assert closed and all("recent_outflow" in reasons for reasons in closed), "compliance can pull the proof"
+    served.clock.forward(days=3)
+    assert moved("in", "cash_deposit", 1_150_000, HERO_DOLLARS)["closed"] == ["outflow"]
+    assert offered("back")
