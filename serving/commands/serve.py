@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import make_url
 
 from features.home import Home
+from serving.engine import EXPLORATION
 
 SERVICE = "serving.service:NextBestOffer"
 FOLDER = Path(__file__).resolve().parents[2]  # from where `serving` is imported
@@ -70,6 +71,9 @@ def serve(
         }
         with _running(address, port, environment) as child:
             _wait_until_live(child, url, complaint)
+            most = EXPLORATION.share * EXPLORATION.max_loss_minor / 100
+            print(f"exploring {EXPLORATION.share:.0%} of decisions: expected to cost {most:.2f} {home.settings.currency} at most"
+                  " for each decision made", file=sys.stderr)  # fmt: skip
             print(f"serving on {url}, press Ctrl-C to stop", file=sys.stderr, flush=True)
             if as_json:
                 answer = Serving(url=url, home=str(home.path), pid=os.getpid())
