@@ -1,10 +1,11 @@
 """A campaign is a file: what is offered to whom, where, when, and with how many seats."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, ValidationError, model_validator
 
 from rules.catalogue import Catalogue, Frozen, Name, Words
@@ -63,6 +64,12 @@ class Schedule(Frozen):
             raise ValueError(
                 f"`cron` has {len(self.cron.split())} fields; minute, hour, day, month and weekday are five"
             )
+        try:
+            found = next(CronSim(self.cron, datetime(2026, 1, 1, tzinfo=UTC)), None)
+        except CronSimError as error:
+            raise ValueError(f"`cron` is `{self.cron}`: {str(error).lower()}; man 5 crontab has the syntax") from None
+        if found is None:
+            raise ValueError(f"`cron` is `{self.cron}`, which never comes; mend its day or month")
         if self.zone is not None and self.zone not in available_timezones():
             near = did_you_mean(self.zone, available_timezones()) or "; write an IANA zone such as Asia/Shanghai"
             raise ValueError(f"`zone` is `{self.zone}`{near}")

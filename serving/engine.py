@@ -70,7 +70,7 @@ class Engine:
             )
         policy = load_policy(policies[0], catalogue, store.schema)
         models, duel, supplied, damaged = _live(home)
-        campaigns, holidays = load_campaigns(home.campaigns), _holidays(home)
+        campaigns, holidays = load_campaigns(home.campaigns), holidays_of(home)
         engine = cls(home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied)
         missing = [name for name in engine.model_columns if name not in store.schema.names]
         if missing:
@@ -228,7 +228,7 @@ def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
         return Models({}), None, NOTHING_SUPPLIED, (str(error),)
 
 
-def _holidays(home: Home) -> frozenset[date]:
+def holidays_of(home: Home) -> frozenset[date]:
     """Days that are a holiday everywhere; regional ones wait for a region on the customer."""
     parts = sorted(home.table("calendar").glob("part-*.parquet"))
     days: set[date] = set()

@@ -25,6 +25,7 @@ class Entered(StrEnum):
     MERGE = "merge"
     PRUNE = "prune"
     ROTATE = "rotate"
+    SCHEDULE = "schedule"
     UNMERGE = "unmerge"
     VOLUME = "volume"
 

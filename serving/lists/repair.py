@@ -154,18 +154,17 @@ class List:
                    for limit, units in change.items())  # fmt: skip
 
     def mend(self, moves: Moves) -> None:
-        """Take moves, cheapest first, that bring a limit nearer to holding and break none."""
+        """Take moves, the least wasteful first, that bring a limit nearer to holding and break none."""
         broken = {
             limit for limit, left in enumerate(self.left) if left < 0 and (self.minima_hold or limit not in self.minima)
         }
         for _ in range(ROUNDS):
             before = len(broken), sum(self.left[limit] for limit in broken)
-            for chooser, cell in zip(moves.chooser.tolist(), moves.cell.tolist(), strict=True):
+            order = self._mending(moves, broken)
+            for chooser, cell in zip(moves.chooser[order].tolist(), moves.cell[order].tolist(), strict=True):
                 if not broken:
                     return
-                if not broken.intersection(
-                    limit for limit, _ in (*self.uses(int(self.cell[chooser])), *self.uses(cell))
-                ):
+                if self.cell[chooser] == cell:
                     continue
                 change = self.change(chooser, cell)
                 if any(change.get(limit, 0) < 0 for limit in broken) and self.fits(change):
@@ -173,6 +172,23 @@ class List:
                     broken = {limit for limit in broken if self.left[limit] < 0}
             if (len(broken), sum(self.left[limit] for limit in broken)) == before:
                 return
+
+    def _mending(self, moves: Moves, broken: set[int]) -> np.ndarray:
+        """Those moves that use less of a broken limit, in the order of what they waste.
+
+        That is the value they give up beyond what the broken limits' freed units are worth: room freed of a limit
+        that holds is worth its price too, but may find no taker.
+        """
+        own = self.cell[moves.chooser]
+        value = [np.where(cell >= 0, self.cells.gross[cell], 0) * SCALE for cell in (own, moves.cell)]
+        waste, frees = value[0] - value[1], np.zeros(len(own), bool)
+        for limit in sorted(broken):
+            units = np.append((self.columns.units * (self.columns.limit == limit)).sum(axis=1), 0)
+            used = [units[np.where(cell >= 0, self.cells.column[cell], -1)] for cell in (own, moves.cell)]
+            waste -= int(self.price[limit]) * (used[0] - used[1])
+            frees |= used[0] > used[1]
+        found = np.flatnonzero(frees)
+        return found[np.argsort(waste[found], kind="stable")]
 
     def fill(self, moves: Moves) -> None:
         """Take moves that add value and fit, those that add most first, as long as there are any."""
