@@ -99,7 +99,8 @@ class Campaign(Frozen):
     """One campaign. offers and families together name what is offered; empty channels: all.
 
     audience: a condition in the rule language over customers. Contacts, at most: seats, per run and channel;
-    per_day, per channel and the bank's day, all runs together; per_branch and per_manager, for each of them, per run
+    per_day, per channel and the bank's day, all runs together; per_minute, per channel and run, spread over the sending
+    hours; per_branch and per_manager, for each of them, per run
     and channel; inventory, per run and offer. minimums: contacts per offer, at least. budget_minor: what the
     contacts of a run may cost. Who is not named is not bounded. Campaigns that run together share: what they say adds up.
     holdout_share is never below the universal one; exploration_share null: the bank's own. seeds: test addresses, no customers.
@@ -117,6 +118,7 @@ class Campaign(Frozen):
     send: SendHours = SendHours()
     seats: Counts = Field(default_factory=dict)
     per_day: Counts = Field(default_factory=dict)
+    per_minute: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     per_branch: Counts = Field(default_factory=dict)
     per_manager: Counts = Field(default_factory=dict)
     inventory: Counts = Field(default_factory=dict)
@@ -164,7 +166,7 @@ class Campaign(Frozen):
         treatments = {treatment.id: treatment for treatment in catalogue.treatments}
         named = (("offer", self.offers, catalogue.offer_index), ("offer", self.inventory, catalogue.offer_index),
                  ("offer", self.minimums, catalogue.offer_index), ("channel", self.channels, catalogue.channel_index),
-                 *(("channel", counts, catalogue.channel_index) for counts in (self.seats, self.per_day, self.per_branch, self.per_manager)),
+                 *(("channel", counts, catalogue.channel_index) for counts in (self.seats, self.per_day, self.per_minute, self.per_branch, self.per_manager)),
                  ("family", self.families, families), ("treatment", [t.id for t in self.treatments], treatments))  # fmt: skip
         for kind, names, known in named:
             for name in names:

@@ -35,12 +35,15 @@ from serving.http.messages import (
     EventRequest,
     ExternalContactRequest,
     Message,
+    MoveTasksRequest,
     OutcomeRequest,
     ReadyResponse,
     RecallsQuery,
     RecallsResponse,
     SentRequest,
     SwitchRequest,
+    WorklistQuery,
+    WorklistResponse,
 )  # fmt: skip
 from serving.ledger import idempotency, records
 from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
@@ -53,6 +56,7 @@ from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
 from serving.sealer import DailyExport, Sealer
+from serving.worklist import move_tasks, worklist
 
 Pending = Future[StoredAnswer]
 Work = Callable[[Connection, int], Message | StoredAnswer]
@@ -269,6 +273,20 @@ class Office:
             told = account(self.engine, connection, _readable(self.engine, connection, decision_id, call))
         own = channel_of(call.principal)
         return told.model_copy(update={"cells": tuple(c for c in told.cells if own in (None, c.channel))})
+
+    def worklist(self, query: WorklistQuery, call: Call) -> WorklistResponse:
+        """A manager's tasks of today."""
+        with self.ledger.read() as connection:
+            return worklist(self.engine, connection, query, self.ledger.now_micros())
+
+    def move_tasks(self, request: MoveTasksRequest, call: Call) -> Pending:
+        """How many tasks moved."""
+        check_channel(call.principal, request.channel)
+        return self._write(
+            call,
+            Touches(names=("worklist",)),
+            lambda connection, now: move_tasks(self.engine, connection, request, call.principal.name, now),
+        )
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())

@@ -21,38 +21,24 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15
 
 
-class Made(BaseModel):
-    """One run that was made: its list, for when it was due, and its campaigns."""
-
-    run: str
-    due: datetime
-    campaigns: tuple[str, ...]
-
-
-class RunAnswer(BaseModel):
-    """`nbo schedule run --once --json`. standby: another scheduler is at work, nothing was done. failed: why a run waits."""
-
-    made: list[Made]
-    standby: bool
-    failed: str | None
-
-
-class Coming(BaseModel):
-    """When a campaign runs next, in UTC; approved: whether it will run at all."""
+class ScheduledRun(BaseModel):
+    """One run of one campaign. run: the list's folder name, null before it ran. state: due, done, unapproved (never runs)."""
 
     campaign: str
-    cron: str
-    zone: str
-    missed: str
-    approved: bool
-    due: list[datetime]
+    due_at: datetime
+    run: str | None
+    state: str
 
 
-class NextAnswer(BaseModel):
-    """`nbo schedule next --json`: the campaigns that have a schedule."""
+class ScheduleAnswer(BaseModel):
+    """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at.
 
-    as_of: datetime
-    campaigns: list[Coming]
+    standby: another scheduler is at work, nothing was done. failed: why a run that was begun waits, null: none does.
+    """
+
+    runs: list[ScheduledRun]
+    standby: bool = False
+    failed: str | None = None
 
 
 @app.command("run")
@@ -64,7 +50,7 @@ def run(context: typer.Context,
     while True:
         with alone(home) as first:
             if first or once:
-                answer = _due(home) if first else RunAnswer(made=[], standby=True, failed=None)
+                answer = _due(home) if first else ScheduleAnswer(runs=[], standby=True)
                 _say(answer, as_json)
                 if once:
                     return 1 if answer.failed else 0
@@ -81,21 +67,18 @@ def coming(context: typer.Context, n: Annotated[int, typer.Option("--runs", min=
     """Say when each campaign runs next; holidays it skips are left out."""
     home = Home.open(context.obj)
     answer = _coming(home, n)
-    lines = [f"{one.campaign:<24} {', '.join(f'{due:%F %H:%MZ}' for due in one.due) or 'no more in its window'}"
-             + ("" if one.approved else "  NOT APPROVED: does not run") for one in answer.campaigns]  # fmt: skip
-    sys.stdout.write(
-        (answer.model_dump_json() if as_json else "\n".join(lines or ["no campaign has a schedule"])) + "\n"
-    )
+    lines = [f"{one.due_at:%F %H:%MZ}  {one.campaign}" + ("  NOT APPROVED: does not run" if one.state != "due" else "")
+             for one in answer.runs]  # fmt: skip
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines or ["nothing is to come"])) + "\n")
 
 
-def _coming(home: Home, n: int) -> NextAnswer:
-    now, holidays, zone = home.now(), holidays_of(home), home.settings.zone
-    found = [
-        Coming(campaign=name, cron=campaign.schedule.cron, zone=campaign.schedule.zone or zone, missed=campaign.schedule.missed,
-               approved=campaign.approved_by is not None, due=next_dues(campaign, now, holidays, zone, n))
-        for name, campaign in load_campaigns(home.campaigns).items() if campaign.schedule
-    ]  # fmt: skip
-    return NextAnswer(as_of=now, campaigns=found)
+def _coming(home: Home, n: int) -> ScheduleAnswer:
+    holidays, found = holidays_of(home), list[ScheduledRun]()
+    for name, campaign in load_campaigns(home.campaigns).items():
+        state = "due" if campaign.approved_by else "unapproved"
+        instants = next_dues(campaign, home.now(), holidays, home.settings.zone, n)
+        found += [ScheduledRun(campaign=name, due_at=due, run=None, state=state) for due in instants]
+    return ScheduleAnswer(runs=sorted(found, key=lambda run: (run.due_at, run.campaign)))
 
 
 def _watch(home: Home, as_json: bool, failed: bool) -> None:
@@ -105,28 +88,31 @@ def _watch(home: Home, as_json: bool, failed: bool) -> None:
         time.sleep(min(LOOK_SECONDS * 2**failures, WAIT_MINUTES_MAX * 60) if failures else LOOK_SECONDS)
         answer = _due(home)
         failures = failures + 1 if answer.failed else 0
-        if answer.made or answer.failed:
+        if answer.runs or answer.failed:
             _say(answer, as_json)
 
 
-def _due(home: Home) -> RunAnswer:
+def _due(home: Home) -> ScheduleAnswer:
     """Make everything that is due; an error ends the look, not the scheduler: the run stays begun."""
-    made: list[Made] = []
+    made: list[ScheduledRun] = []
     try:
         home = Home.open(home.path)  # a simulated clock may have been moved
         with open_ledger(home) as ledger:
             while (found := run_due(home, ledger, make_list)) is not None:
-                made.append(Made(run=found.name, due=found.due, campaigns=found.campaigns))
+                made += [
+                    ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
+                    for name in found.campaigns
+                ]
     except (ValueError, OSError) as error:
-        return RunAnswer(made=made, standby=False, failed=" ".join(str(error).split()))
-    return RunAnswer(made=made, standby=False, failed=None)
+        return ScheduleAnswer(runs=made, failed=" ".join(str(error).split()))
+    return ScheduleAnswer(runs=made)
 
 
-def _say(answer: RunAnswer, as_json: bool) -> None:
+def _say(answer: ScheduleAnswer, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(answer.model_dump_json() + "\n")
     else:
-        lines = [f"made {made.run}, due {made.due:%F %H:%MZ}" for made in answer.made]
+        lines = [f"{one.campaign}: made {one.run}, due {one.due_at:%F %H:%MZ}" for one in answer.runs]
         lines += ["another scheduler is at work; nothing done"] if answer.standby else []
         sys.stdout.writelines(f"{line}\n" for line in lines or ([] if answer.failed else ["nothing is due"]))
     sys.stdout.flush()

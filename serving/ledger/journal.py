@@ -24,6 +24,7 @@ class Entered(StrEnum):
     LIST = "list"
     MERGE = "merge"
     PRUNE = "prune"
+    REASSIGN = "reassign"
     ROTATE = "rotate"
     SCHEDULE = "schedule"
     UNMERGE = "unmerge"

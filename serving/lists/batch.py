@@ -190,13 +190,14 @@ def send_windows(
     A customer whose zone is unknown gets the bank's hours; the policy keeps him quiet anyway.
     """
     encoded = pc.dictionary_encode(pc.fill_null(zones, bank_zone)).combine_chunks()
-    windows = [_window(zone, at, hours, bank_zone) for zone in encoded.dictionary.to_pylist()]
+    windows = [window(zone, at, hours, bank_zone) for zone in encoded.dictionary.to_pylist()]
     indices = np.asarray(encoded.indices)
     after, before = (pa.array([window[side] for window in windows], INSTANT).take(pa.array(indices)) for side in (0, 1))
     return after, before
 
 
-def _window(zone: str, at: datetime, hours: tuple[str, str], bank_zone: str) -> tuple[datetime, datetime]:
+def window(zone: str, at: datetime, hours: tuple[str, str], bank_zone: str) -> tuple[datetime, datetime]:
+    """(send_after, send_before) in a zone: today's sending hours, tomorrow's when they are over."""
     try:
         tz = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):

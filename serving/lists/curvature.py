@@ -72,7 +72,7 @@ class Curvature:
                                                       np.zeros((n_local, n_shared)), np.zeros(n_local))  # fmt: skip
         for begin in sorted(found):  # summed in one order, whichever thread was first
             for total, part in zip(totals, found[begin], strict=True):
-                total += part
+                np.add(total, part, out=total)
         used = np.flatnonzero(weight)
         return self.dense[used].T @ (weight[used, None] * self.dense[used]) - squares, border, diagonal
 

@@ -121,7 +121,8 @@ class Search:
         most = np.ones(columns.n_limits + 1)
         np.maximum.at(most, columns.limit, np.abs(columns.units))
         self.most = most[:-1]
-        self.ceiling = 4.0 * float(np.abs(cells.gross).max(initial=1)) + 1.0
+        idle = room * (1 + 1e-12) >= cells.n_choosers * self.most  # all choosers together cannot fill it
+        self.ceiling = np.where(idle, 0.0, 4.0 * float(np.abs(cells.gross).max(initial=1)) + 1.0)
 
     def run(self, price: np.ndarray, warmth: float, coldest: float) -> tuple[np.ndarray, float]:
         """(prices, the last temperature), cooling until coldest or the smooth value is as good as the true one."""
@@ -214,7 +215,7 @@ class Search:
         """The step and what it promises."""
         slope = smooth.slope
         free = ((price > low) | (slope < 0)) & ((price < high) | (slope > 0))
-        stiff = 2 * np.abs(slope) / (high - low) + 1e-9
+        stiff = 2 * np.abs(slope) / np.maximum(high - low, 1e-12) + 1e-9
         step = self.curvature.step(active, smooth.share, warmth, np.where(free, -slope, 0.0), free, stiff)
         step = np.clip(price + step, low, high) - price
         if slope @ step > 0:  # the curvature of limits that meet in a unit is not exact

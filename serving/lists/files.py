@@ -4,14 +4,11 @@ Written beside and renamed: a list is there whole or not at all. The same run tw
 bytes.
 """
 
-import csv
 import hashlib
-import io
 import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,13 +19,9 @@ from rules.reasons import ReasonCode
 from serving.lists.certificate import Certificate, cells_table, make_certificate
 from serving.lists.figures import make_report
 from serving.lists.funnel import Funnel, funnel
+from serving.lists.handover import OFFER_COLUMNS, by_channel, inert_csv, with_seeds
 from serving.lists.plan import Plan, contact_id_of
 from serving.lists.report import report_page
-
-OFFER_COLUMNS = ("customer_id", "offer_id", "channel", "send_after", "send_before", "treatment", "campaign_id", "contact_id",
-                 "expected_value_minor", "p_accept", "p_chosen")  # fmt: skip
-ROWS = 10_000  # as Python objects at once
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ListError(ValueError):
@@ -36,7 +29,7 @@ class ListError(ValueError):
 
 
 class Manifest(BaseModel):
-    """What the list is made of. files: sha256 of each; lost: contacts another door was faster with."""
+    """What the list is made of. files: sha256 of each; lost: contacts another door was faster with; seeds: test addresses."""
 
     run: str
     campaigns: tuple[str, ...]
@@ -47,6 +40,7 @@ class Manifest(BaseModel):
     guarantee: str
     funnel: Funnel
     lost: int
+    seeds: int = 0
     files: dict[str, str]
 
 
@@ -70,7 +64,10 @@ def write_list(plan: Plan, folder: Path) -> Path:
     pq.write_table(
         cells_table(plan.cleared, plan.decisions.column("customer_id")), beside / "cells.parquet", compression="zstd"
     )
-    (beside / "offers.csv").write_bytes(inert_csv(offers.select(OFFER_COLUMNS)))
+    listed, n_seeds = with_seeds(offers, [plan.inputs.engine.campaign(name) for name in plan.campaigns])
+    (beside / "offers.csv").write_bytes(inert_csv(listed))
+    for channel, rows in by_channel(listed).items():
+        (beside / f"offers-{channel}.csv").write_bytes(inert_csv(rows))
     issued = certificate(plan)
     (beside / "certificate.json").write_text(issued.model_dump_json(indent=2))
     counted = funnel(plan.decisions)
@@ -81,7 +78,7 @@ def write_list(plan: Plan, folder: Path) -> Path:
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     manifest = Manifest(
         run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
-        degraded=plan.inputs.degraded, funnel=counted, lost=len(plan.lost), files=files,
+        degraded=plan.inputs.degraded, funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
         guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
     (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))
     try:
@@ -107,28 +104,6 @@ def _beside(folder: Path, run: str) -> Path:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a written list."""
     return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-
-
-def inert_csv(table: pa.Table) -> bytes:
-    """CSV that a spreadsheet does not execute: texts that begin like a formula get a leading `'`.
-
-    Source: OWASP, CSV injection.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for part in table.to_batches(max_chunksize=ROWS):
-        for row in part.to_pylist():
-            writer.writerow([_cell(value) for value in row.values()])
-    return out.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if not isinstance(value, str):
-        return value
-    return ("'" if value.startswith(DANGEROUS) else "") + value.replace("\r", " ")  # it would end the row
 
 
 def _tables(plan: Plan) -> tuple[pa.Table, pa.Table, pa.Table]:
