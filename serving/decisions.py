@@ -42,13 +42,15 @@ class Decided:
 
 
 def decide_one(
-    engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime
-) -> Decided:
-    """Decide for one customer as of `at`; reads only.
+    engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime,
+    prices: tuple[int, ...] = (),
+) -> Decided:  # fmt: skip
+    """Decide for one customer as of `at`; reads only. prices: bid prices by cell, for outbound alone.
 
     A customer no snapshot knows is silence for `regulatory_unknown`: nobody can say he consented.
     """
-    terms = engine.terms(at, paused(connection))
+    prices = prices if request.direction is Direction.OUTBOUND else ()
+    terms = engine.terms(at, paused(connection), prices=prices)
     snapshot = engine.snapshot(at)
     degraded = bool(engine.problems(at, snapshot))
     asked = Asked(request.customer_id, request.direction.value, request.channels)
@@ -70,7 +72,8 @@ def decide_one(
         reasons=() if choices else tuple(ReasonCode(number).slug for number in row["reasons"]),
         tier=engine.models.tier(request.customer_id), revisions=engine.revisions(at, terms, snapshot), assumptions=engine.assumptions, degraded=degraded,
         expires_at=at + (OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID))  # fmt: skip
-    return Decided(answer, row, stored_inputs(known.inputs, kept[0], degraded=degraded), terms)
+    inputs = stored_inputs(known.inputs, kept[0], degraded=degraded, prices=prices)
+    return Decided(answer, row, inputs, terms)
 
 
 def commit(engine: Engine, connection: Connection, decided: Decided, now: int) -> DecisionResponse:
@@ -109,14 +112,14 @@ def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
     return "d" + hashlib.sha256(json.dumps([principal, route, key, place]).encode()).hexdigest()[:31]
 
 
-def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool) -> bytes:
-    """What decide read of one customer, as canonical JSON: CUSTOMERS and state columns, and SCORES."""
+def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool, prices: tuple[int, ...] = ()) -> bytes:
+    """What decide read of one customer, as canonical JSON: CUSTOMERS and state columns, SCORES, and bid prices if any."""
     scores: dict[str, Any] = dict.fromkeys(Scored._fields)
     if not degraded:
         for name, part in zip(Scored._fields, scored, strict=True):
             known = [None if v != v else v for v in part.reshape(-1).tolist()]  # noqa: PLR0124  # NaN is null
             scores[name] = known[0] if name in SINGLES else known
-    return canonical({"customers": inputs, "scores": scores})
+    return canonical({"customers": inputs, "scores": scores} | ({"prices": prices} if prices else {}))
 
 
 def canonical(value: Any) -> bytes:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
+from serving.bids import Worker, bid_prices
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import commit, decide_one, decision_id_of
 from serving.engine import Engine, EngineError
@@ -30,6 +31,7 @@ from serving.http.messages import (
     DecisionRequest,
     DecisionResponse,
     DecisionWhyResponse,
+    Direction,
     DueContactsQuery,
     DueContactsResponse,
     EventRequest,
@@ -75,6 +77,7 @@ def open_office(home: Path, serving: bool = True) -> "Office":
     office = Office(engine, ledger, expiring=serving)
     if serving:
         office.start_sealing()
+        office.seats = Worker(engine, ledger).start()
     return office
 
 
@@ -133,11 +136,14 @@ class Office:
         self.engine, self.ledger = engine, ledger
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
+        self.seats: Worker | None = None  # null: nobody leases seats, none is ever gone
 
     def close(self) -> None:
         """Finish what waits, seal it, and let go of the ledger."""
         if self._expiry is not None:
             self._expiry.stop()
+        if self.seats is not None:
+            self.seats.stop()
         if self._sealer is not None:
             self._sealer.stop()
         self.ledger.close()
@@ -321,8 +327,13 @@ class Office:
                 known = ", ".join(engine.catalogue.channel_index)
                 raise Unprocessable(f"`channels` names one that is not in the catalogue; there are: {known}")
         decision_id = decision_id_of(call.principal.name, call.route, call.idempotency_key or "", place)
-        decided = decide_one(engine, connection, request, decision_id, instant(now))
-        return commit(engine, connection, decided, now)
+        shut = self.seats.shut(now, instant(now)) if self.seats is not None else ()
+        prices = bid_prices(connection, engine.catalogue, now, shut)
+        decided = decide_one(engine, connection, request, decision_id, instant(now), prices)
+        answer = commit(engine, connection, decided, now)
+        if self.seats is not None and request.direction is Direction.OUTBOUND and answer.channel is not None:
+            self.seats.take(answer.channel, decided.row["campaign_id"] if decided.row else None)
+        return answer
 
 
 def _probe(connection: Connection) -> None:

@@ -26,7 +26,11 @@ def limits_of(inputs: Inputs, campaigns: Sequence[str]) -> list[Limit]:
     limits = [_of(f"{channel} seats", {"channel": channel}, n) for channel, n in seats.items()]
     spent = _today(inputs, campaigns) if per_day else Counter[str]()
     limits += [
-        _of(f"{channel} seats of the day", {"channel": channel}, max(n - spent[channel], 0))
+        _of(
+            f"{channel} seats of the day",
+            {"channel": channel},
+            max(n - spent[channel] - inputs.leased.get(channel, 0), 0),
+        )
         for channel, n in per_day.items()
     ]
     minutes = sending_minutes(inputs)
