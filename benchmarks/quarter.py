@@ -149,13 +149,16 @@ class Seeing(Engine):
             )
         else:
             found = super().score(customers, open_, degraded)
-            parts = [
-                np.asarray(c.flatten().to_numpy(zero_copy_only=False)).reshape(len(rows), -1) for c in found.columns
-            ]
+            parts = [_numbers(column).reshape(len(rows), -1) for column in found.columns]
         schema = scores_schema(len(OFFER_IDS), len(CHANNEL_IDS))
         arrays = [_column(f, part[rows] if self.knows else part, self.world.taken[rows], self.blind)
                   for f, part in zip(schema, parts, strict=True)]  # fmt: skip
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    flat = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+    return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _column(told: pa.Field, part: np.ndarray, taken: np.ndarray, blind: bool) -> pa.Array:

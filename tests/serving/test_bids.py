@@ -11,6 +11,7 @@ from serving.bids import SHUT, Worker, bid_prices, publish
 from serving.commands.lists import make_list
 from serving.ledger.book import Ledger, read_meta
 from serving.ledger.leases import SEATS, Seats, lease, leased
+from serving.ledger.lifecycle import recall
 from serving.office import Office, open_ledger
 from serving.replay import replay_many
 from tests.home import NOW, Clock, ask, office_at, rows
@@ -45,8 +46,9 @@ def test_the_shadow_prices_of_the_run_are_what_the_service_asks(bank: Path, cloc
     found = prices(office)
     assert found and all(price == told[name.split("|")[1]] for name, price in found.items())
     assert {name.split("|")[1] for name in found} == {channel for channel, price in told.items() if price}
-    # A decision pays it: value = worth - bid price, and the record replays under the prices it was made with.
-    paid = [ask(office, f"C{n:07d}") for n in range(1, 400)]
+    # The list is taken back. A decision pays: value = worth - bid price; its record replays under those prices.
+    office.ledger.write(lambda c: recall(c, office.ledger.now_micros(), campaign_id="all_year"), units=()).result()
+    paid = [ask(office, f"C{n:07d}") for n in range(1, 250)]
     chosen = [one.choices[0] for one in paid if one.choices]
     for choice in chosen:
         row = json.loads(office_row(office, choice.contact_id))
@@ -56,8 +58,8 @@ def test_the_shadow_prices_of_the_run_are_what_the_service_asks(bank: Path, cloc
     with office.ledger.read() as connection:
         tally = replay_many(office.engine, connection, [one.decision_id for one in paid])
     assert tally.same == tally.replayed > 50 and not tally.different
-    inbound = ask(office, "C0000009", direction="inbound")
-    assert inbound.choices and "prices" not in json.loads(inputs_of(office, inbound.decision_id))
+    inbound = next(one for n in range(1, 60) if (one := ask(office, f"C{n:07d}", direction="inbound")).choices)
+    assert "prices" not in json.loads(inputs_of(office, inbound.decision_id))
     later = office.ledger.now_micros() + 8 * 86_400_000_000
     assert prices(office, later) == {}  # after a week nobody pays old prices
     office.close()
