@@ -2,20 +2,21 @@
 
 import getpass
 import sys
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
 
 from features.home import Home
 from serving.http.door import DoorError
-from serving.http.messages import MoveTasksRequest, Task, WorklistQuery
+from serving.http.messages import Message, MoveTasksRequest, Task, WorklistQuery
 from serving.ledger.book import Touches
 from serving.office import open_engine, open_ledger, reading_ledger
 from serving.worklist import move_tasks, worklist
 
 app = typer.Typer(help="A manager's tasks.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+M = TypeVar("M", bound=Message)
 Channel = Annotated[str, typer.Option("--channel", help="The channel he works through.")]
 
 
@@ -29,12 +30,7 @@ def show(context: typer.Context, manager: Annotated[str | None, typer.Argument()
     """Show the open tasks of MANAGER (nobody's without) today, dearest first, with reason, script, last contacts, pauses."""
     home = Home.open(context.obj)
     engine = open_engine(home)
-    try:
-        query = WorklistQuery(manager=manager, channel=channel, limit=limit)
-    except ValidationError:
-        raise WorklistError(
-            "a manager's id has 1 to 64 printable characters, a channel is one of the catalogue"
-        ) from None
+    query = _asked(WorklistQuery, manager=manager, channel=channel, limit=limit)
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
         answer = worklist(engine, connection, query, ledger.now_micros())
     lines = [
@@ -49,12 +45,7 @@ def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | 
     """Give TO_MANAGER every open task of FROM_MANAGER, or without one those that are nobody's."""
     home = Home.open(context.obj)
     engine = open_engine(home)
-    try:
-        request = MoveTasksRequest(from_manager=from_manager, to_manager=to_manager, channel=channel)
-    except ValidationError:
-        raise WorklistError(
-            "a manager's id has 1 to 64 printable characters, a channel is one of the catalogue"
-        ) from None
+    request = _asked(MoveTasksRequest, from_manager=from_manager, to_manager=to_manager, channel=channel)
     with open_ledger(home) as ledger:
         work = lambda connection: move_tasks(engine, connection, request, f"operator {getpass.getuser()}", ledger.now_micros())  # fmt: skip
         try:
@@ -62,6 +53,15 @@ def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | 
         except DoorError as error:
             raise WorklistError(error.message) from None
     sys.stdout.write((answer.model_dump_json() if as_json else f"{answer.moved:,} tasks moved") + "\n")
+
+
+def _asked(model: type[M], **said: object) -> M:
+    try:
+        return model.model_validate(said)
+    except ValidationError:
+        raise WorklistError(
+            "a manager's id has 1 to 64 printable characters, a channel is one of the catalogue's"
+        ) from None
 
 
 def _lines(task: Task) -> list[str]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import nbo
 from features.home import Home
 from serving import scheduler
+from serving.campaign import load_campaigns
 from serving.commands.lists import make_list
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, entries
@@ -106,13 +107,25 @@ def test_three_missed_runs_follow_the_rule(bank: Path, missed: str, made: list[i
     assert sum(map(len, skipped)) == passed
 
 
-def test_an_unapproved_campaign_never_runs_by_itself(bank: Path) -> None:
+def test_p24_an_unapproved_campaign_never_runs_by_itself(bank: Path) -> None:
     home, maker = scheduled(bank, approved=("dollars",)), Maker()
     with open_ledger(home) as ledger:
         ledger._clock._clock = lambda: Home.open(home.path).now()
         look(home.path, ledger, maker)
         look(home.path, ledger, maker, HOUR)
     assert [names for names, _ in maker.made] == [("dollars",)]
+
+
+def test_p24_mutant_a_scheduler_that_asks_for_no_approval_is_caught(
+    bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, maker = scheduled(bank, approved=("dollars",)), Maker()
+    monkeypatch.setattr(scheduler, "scheduled", lambda at: load_campaigns(at.campaigns))
+    with open_ledger(home) as ledger:
+        ledger._clock._clock = lambda: Home.open(home.path).now()
+        look(home.path, ledger, maker)
+        look(home.path, ledger, maker, HOUR)
+    assert [names for names, _ in maker.made] == [CAMPAIGNS]
 
 
 def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: Ledger) -> None:
