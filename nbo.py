@@ -15,7 +15,7 @@ from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
 from rules import commands as rules_commands
-from serving.commands import audit, decisionlog, identity, keys, lists, operate, supply, triggers
+from serving.commands import audit, decisionlog, identity, keys, lists, operate, schedule, supply, triggers, worklist
 from serving.commands import report as report_commands
 from serving.commands.serve import serve
 from serving.example import equip
@@ -98,6 +98,8 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(operate.switch_app, name="switch")
 app.add_typer(operate.recall_app, name="recall")
 app.add_typer(triggers.triggers_app, name="triggers")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(worklist.app, name="worklist")
 app.add_typer(report_commands.app, name="report")
 app.command("plan")(lists.plan)
 app.command("decide")(lists.decide)

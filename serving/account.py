@@ -34,7 +34,7 @@ def account(
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
-    terms = terms_of(engine, connection, record.terms, at)
+    terms = terms_of(engine, connection, record.terms, at, prices_in(stored))
     cells, moved, change = (), (), ()
     won = row if row is not None and row["offer_id"] is not None else None
     if stored and terms is not None:
@@ -48,15 +48,20 @@ def account(
         explored=bool(won and won["explored"]), drivers=moved, would_change=change, cells=cells)  # fmt: skip
 
 
-def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime) -> Terms | None:
-    """The terms of that revision, with the switches as they stood; null: no longer in force."""
+def prices_in(stored: dict[str, Any]) -> tuple[int, ...]:
+    """The bid prices a record's inputs were decided under; (): none."""
+    return tuple(stored.get("prices", ()))
+
+
+def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime, prices: tuple[int, ...] = ()) -> Terms | None:  # fmt: skip
+    """The terms of that revision, with the switches as they stood, under those prices; null: no longer in force."""
     scopes: set[str] = set()
     stood = [frozenset(scopes)]
     for change in switches.history(connection):
         (scopes.discard if change.action == "resume" else scopes.add)(change.scope)
         stood.append(frozenset(scopes))
     for paused in dict.fromkeys(reversed(stood)):  # the latest first: most decisions are asked about soon
-        terms = engine.terms(at, paused)
+        terms = engine.terms(at, paused, prices=prices)
         if terms.revision == revision:
             return terms
     return None

@@ -1,10 +1,11 @@
 """A campaign is a file: what is offered to whom, where, when, and with how many seats."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, ValidationError, model_validator
 
 from rules.catalogue import Catalogue, Frozen, Name, Words
@@ -63,6 +64,12 @@ class Schedule(Frozen):
             raise ValueError(
                 f"`cron` has {len(self.cron.split())} fields; minute, hour, day, month and weekday are five"
             )
+        try:
+            found = next(CronSim(self.cron, datetime(2026, 1, 1, tzinfo=UTC)), None)
+        except CronSimError as error:
+            raise ValueError(f"`cron` is `{self.cron}`: {str(error).lower()}; man 5 crontab has the syntax") from None
+        if found is None:
+            raise ValueError(f"`cron` is `{self.cron}`, which never comes; mend its day or month")
         if self.zone is not None and self.zone not in available_timezones():
             near = did_you_mean(self.zone, available_timezones()) or "; write an IANA zone such as Asia/Shanghai"
             raise ValueError(f"`zone` is `{self.zone}`{near}")
@@ -92,7 +99,8 @@ class Campaign(Frozen):
     """One campaign. offers and families together name what is offered; empty channels: all.
 
     audience: a condition in the rule language over customers. Contacts, at most: seats, per run and channel;
-    per_day, per channel and the bank's day, all runs together; per_branch and per_manager, for each of them, per run
+    per_day, per channel and the bank's day, all runs together; per_minute, per channel and run, spread over the sending
+    hours; per_branch and per_manager, for each of them, per run
     and channel; inventory, per run and offer. minimums: contacts per offer, at least. budget_minor: what the
     contacts of a run may cost. Who is not named is not bounded. Campaigns that run together share: what they say adds up.
     holdout_share is never below the universal one; exploration_share null: the bank's own. seeds: test addresses, no customers.
@@ -110,6 +118,7 @@ class Campaign(Frozen):
     send: SendHours = SendHours()
     seats: Counts = Field(default_factory=dict)
     per_day: Counts = Field(default_factory=dict)
+    per_minute: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     per_branch: Counts = Field(default_factory=dict)
     per_manager: Counts = Field(default_factory=dict)
     inventory: Counts = Field(default_factory=dict)
@@ -157,7 +166,7 @@ class Campaign(Frozen):
         treatments = {treatment.id: treatment for treatment in catalogue.treatments}
         named = (("offer", self.offers, catalogue.offer_index), ("offer", self.inventory, catalogue.offer_index),
                  ("offer", self.minimums, catalogue.offer_index), ("channel", self.channels, catalogue.channel_index),
-                 *(("channel", counts, catalogue.channel_index) for counts in (self.seats, self.per_day, self.per_branch, self.per_manager)),
+                 *(("channel", counts, catalogue.channel_index) for counts in (self.seats, self.per_day, self.per_minute, self.per_branch, self.per_manager)),
                  ("family", self.families, families), ("treatment", [t.id for t in self.treatments], treatments))  # fmt: skip
         for kind, names, known in named:
             for name in names:

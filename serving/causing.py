@@ -4,6 +4,7 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
 from features.snapshot import Snapshot
+from serving.bids import Worker, bid_prices
 from serving.claims import instant
 from serving.decisions import commit, decide_one, decision_id_of
 from serving.engine import Engine
@@ -16,11 +17,12 @@ ASKED_BY = "trigger"
 
 
 def caused(
-    engine: Engine, connection: Connection, trigger: Trigger, customer: str, occasion: str, now: int
-) -> str | None:
+    engine: Engine, connection: Connection, trigger: Trigger, customer: str, occasion: str, now: int,
+    seats: Worker | None = None,
+) -> str | None:  # fmt: skip
     """The decision a trigger asks for, recorded, its contact reserved; null where that occasion was answered before.
 
-    occasion: what set it off, the event or the maturity; once each.
+    occasion: what set it off, the event or the maturity; once each. seats: those of this process; null: it leases none.
     """
     decision_id = decision_id_of(ASKED_BY, trigger.id, f"{customer} {occasion}")
     if records.find(connection, decision_id) is not None:
@@ -29,17 +31,21 @@ def caused(
     if trigger.channels and not channels:
         return None  # the catalogue has none of them any more
     request = DecisionRequest(customer_id=customer, channels=channels or None)
-    decided = decide_one(engine, connection, request, decision_id, instant(now))
+    shut = seats.shut(now, instant(now)) if seats is not None else ()
+    prices = bid_prices(connection, engine.catalogue, now, shut)
+    decided = decide_one(engine, connection, request, decision_id, instant(now), prices)
+    if seats is not None and decided.row is not None and decided.said["channel"] is not None:
+        seats.take(decided.said["channel"], decided.row["campaign_id"])
     commit(connection, decided, now, f"{ASKED_BY} {trigger.id}")
     return decision_id
 
 
 def caused_by_event(engine: Engine, connection: Connection, customer: str, event_id: str,
-                    money: tuple[str, int | None, str | None], now: int) -> str | None:  # fmt: skip
+                    money: tuple[str, int | None, str | None], now: int, seats: Worker | None = None) -> str | None:  # fmt: skip
     """The decision of the first trigger that the event sets off; null: it sets off none. money: kind, amount, currency."""
     for trigger in engine.triggers:
         if trigger.is_met_by(*money):
-            return caused(engine, connection, trigger, customer, event_id, now)
+            return caused(engine, connection, trigger, customer, event_id, now, seats)
     return None
 
 

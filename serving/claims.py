@@ -56,9 +56,9 @@ def claim_contact(
     if row.direction != "outbound":
         raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
-    if row.state in (State.RESERVED, State.CLOSED) and (forbidden := _forbidden(engine, connection, row, now)):
-        close(connection, contact_id, Action.RECALL, now, forbidden[0])
-        message = f"the rules forbid it now ({', '.join(forbidden)}); do not send"
+    if row.state in (State.RESERVED, State.CLOSED) and (why := forbidden(engine, connection, row, now)):
+        close(connection, contact_id, Action.RECALL, now, why[0])
+        message = f"the rules forbid it now ({', '.join(why)}); do not send"
         body = {"error": {"code": "claim_refused", "message": message}}
         return StoredAnswer(json.dumps(body).encode(), Conflict.status)
     row = claim(connection, contact_id, now)
@@ -131,8 +131,8 @@ def _after(cursor: str | None) -> tuple[int, str]:
     return (int(at), contact_id)
 
 
-def _forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int) -> list[str]:
-    """Slugs of what forbids the contact at this moment."""
+def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int) -> list[str]:
+    """Slugs of what would refuse a claim of the contact at this moment; empty: nothing. Reads only."""
     at = instant(now)
     stopped = paused(connection)
     about = (f"channel:{row.channel}", f"family:{row.family}", f"offer:{row.offer_id}", f"campaign:{row.campaign_id}")

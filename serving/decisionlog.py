@@ -18,7 +18,7 @@ from rules.arbitrate import cell_values
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.worth import matrix
-from serving.account import restored, terms_of
+from serving.account import prices_in, restored, terms_of
 from serving.claims import instant
 from serving.engine import Engine
 from serving.ledger.records import FIELDS, DecisionRow
@@ -83,7 +83,7 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
     accepted = _accepted(connection, since)
     parts: list[pa.RecordBatch] = []
     for revision, rows in found.items():
-        terms = terms_of(engine, connection, revision, instant(rows[0].as_of))
+        terms = terms_of(engine, connection, revision, instant(rows[0].as_of), prices_in(json.loads(rows[0].inputs)))
         if terms is None:
             left_out["decided under terms no longer in force"] += len(rows)
             continue

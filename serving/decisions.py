@@ -60,21 +60,33 @@ class Decided:
 
 
 def decide_one(
-    engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime
-) -> Decided:
+    engine: Engine, connection: Connection, request: DecisionRequest, decision_id: str, at: datetime,
+    prices: tuple[int, ...] = (),
+) -> Decided:  # fmt: skip
     """`decide_several` of one."""
-    return decide_several(engine, connection, [(request, decision_id)], at)[0]
+    return decide_several(engine, connection, [(request, decision_id)], at, prices)[0]
 
 
 def decide_several(
-    engine: Engine, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]], at: datetime
-) -> list[Decided]:
-    """Decide each request, with its decision_id, as of `at`; reads only.
+    engine: Engine, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]], at: datetime,
+    prices: tuple[int, ...] = (),
+) -> list[Decided]:  # fmt: skip
+    """Decide each request, with its decision_id, as of `at`; reads only. prices: bid prices by cell, for outbound alone.
 
     No two are about one unit: nobody would see what the other was offered. A customer no snapshot knows is silence
     for `regulatory_unknown`: nobody can say he consented.
     """
-    terms, snapshot = engine.terms(at, paused(connection)), engine.snapshot(at)
+    ways = {request.direction for request, _ in asked}
+    if prices and Direction.INBOUND in ways:
+        if len(ways) > 1:  # each way has terms of its own
+            apart = [
+                decide_several(engine, connection, [one for one in asked if one[0].direction is way], at, prices)
+                for way in ways
+            ]
+            by_id = {decided.said["decision_id"]: decided for several in apart for decided in several}
+            return [by_id[decision_id] for _, decision_id in asked]
+        prices = ()
+    terms, snapshot = engine.terms(at, paused(connection), prices=prices), engine.snapshot(at)
     degraded = bool(engine.problems(at, snapshot))
     revisions = engine.revisions(at, terms, snapshot)
     people = plain_rows(engine, terms, connection, [
@@ -102,7 +114,7 @@ def decide_several(
             said |= {"choices": choices, "offer_id": choices[0]["offer_id"], "channel": choices[0]["channel"]}
         else:
             said["reasons"] = [ReasonCode(number).slug for number in of.decision["reasons"]]
-        inputs = stored_inputs(plain.inputs, scored, degraded=degraded)
+        inputs = stored_inputs(plain.inputs, scored, degraded=degraded, prices=prices)
         name = request.customer_id
         done.append(
             Decided(
@@ -163,14 +175,14 @@ def decision_id_of(principal: str, route: str, key: str, place: int = 0) -> str:
     return "d" + hashlib.sha256(json.dumps([principal, route, key, place]).encode()).hexdigest()[:31]
 
 
-def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool) -> bytes:
-    """What decide read of one customer, as JSON: CUSTOMERS and state columns, and SCORES."""
+def stored_inputs(inputs: Mapping[str, Any], scored: Scored, *, degraded: bool, prices: tuple[int, ...] = ()) -> bytes:
+    """What decide read of one customer, as JSON: CUSTOMERS and state columns, SCORES, and bid prices if any."""
     scores: dict[str, Any] = dict.fromkeys(Scored._fields)
     if not degraded:
         for name, part in zip(Scored._fields, scored, strict=True):
             known = part.tolist()
             scores[name] = _known(known) if name in SINGLES else [*map(_known, known)]
-    return to_json({"customers": inputs, "scores": scores})
+    return to_json({"customers": inputs, "scores": scores} | ({"prices": prices} if prices else {}))
 
 
 def _known(value: float) -> float | None:

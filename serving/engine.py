@@ -73,7 +73,7 @@ class Engine:
             )
         policy = load_policy(policies[0], catalogue, store.schema)
         models, duel, supplied, damaged = _live(home)
-        campaigns, holidays = load_campaigns(home.campaigns), _holidays(home)
+        campaigns, holidays = load_campaigns(home.campaigns), holidays_of(home)
         engine = cls(
             home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied, load_triggers(home)
         )
@@ -99,12 +99,14 @@ class Engine:
         """The bank's day."""
         return at.astimezone(self.home.settings.tz).date()
 
-    def terms(self, at: datetime, paused: Iterable[str] = (), campaigns: Iterable[str] | None = None) -> Terms:
-        """The terms in force at an instant; campaigns: those by name, else all of the day."""
-        return self._terms(self.day(at), frozenset(paused), None if campaigns is None else tuple(campaigns))
+    def terms(self, at: datetime, paused: Iterable[str] = (), campaigns: Iterable[str] | None = None,
+              prices: tuple[int, ...] = ()) -> Terms:  # fmt: skip
+        """The terms in force at an instant; campaigns: those by name, else all of the day; prices: bid prices by cell."""
+        return self._terms(self.day(at), frozenset(paused), None if campaigns is None else tuple(campaigns), prices)
 
     @lru_cache(maxsize=32)  # noqa: B019  # an engine lives as long as the process, or as its own terms
-    def _terms(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None) -> Terms:
+    def _terms(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None,
+               prices: tuple[int, ...]) -> Terms:  # fmt: skip
         chosen = (
             [c for c in self.campaigns.values() if c.in_force(day)]
             if names is None
@@ -113,7 +115,7 @@ class Engine:
         season = f"{day.year}H{1 if day.month <= 6 else 2}"
         return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue) for c in chosen),
                      exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret(),
-                     holidays=self.holidays)  # fmt: skip
+                     holidays=self.holidays, prices=prices)  # fmt: skip
 
     def campaign(self, name: str) -> Campaign:
         """The campaign of that id; CampaignError with the ids there are."""
@@ -246,7 +248,7 @@ def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
         return Models({}), None, NOTHING_SUPPLIED, (str(error),)
 
 
-def _holidays(home: Home) -> frozenset[date]:
+def holidays_of(home: Home) -> frozenset[date]:
     """Days that are a holiday everywhere; regional ones wait for a region on the customer."""
     parts = sorted(home.table("calendar").glob("part-*.parquet"))
     days: set[date] = set()

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, make_url
 from features.home import Home
 from serving.account import account
 from serving.asking import Asked, Told, by_turns, id_of, key_of, name_of
+from serving.bids import Worker, bid_prices
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import Decided, commit, decide_several, kept
 from serving.engine import Engine, EngineError
@@ -32,17 +33,21 @@ from serving.http.messages import (
     DecisionRequest,
     DecisionResponse,
     DecisionWhyResponse,
+    Direction,
     DueContactsQuery,
     DueContactsResponse,
     EventRequest,
     ExternalContactRequest,
     Message,
+    MoveTasksRequest,
     OutcomeRequest,
     ReadyResponse,
     RecallsQuery,
     RecallsResponse,
     SentRequest,
     SwitchRequest,
+    WorklistQuery,
+    WorklistResponse,
 )  # fmt: skip
 from serving.ledger import idempotency, records
 from serving.ledger.ahead import Later, Wish
@@ -56,6 +61,7 @@ from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
 from serving.sealer import DailyExport, Sealer
+from serving.worklist import move_tasks, worklist
 
 Pending = Future[StoredAnswer]
 Work = Callable[[Connection, int], Message | StoredAnswer]
@@ -74,6 +80,7 @@ def open_office(home: Path, serving: bool = True) -> "Office":
     office = Office(engine, ledger, expiring=serving)
     if serving:
         office.start_sealing()
+        office.seats = Worker(engine, ledger).start()
     return office
 
 
@@ -132,11 +139,14 @@ class Office:
         self.engine, self.ledger = engine, ledger
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
+        self.seats: Worker | None = None  # null: nobody leases seats, none is ever gone
 
     def close(self) -> None:
         """Finish what waits, seal it, and let go of the ledger."""
         if self._expiry is not None:
             self._expiry.stop()
+        if self.seats is not None:
+            self.seats.stop()
         if self._sealer is not None:
             self._sealer.stop()
         self.ledger.close()
@@ -176,6 +186,7 @@ class Office:
                 raise told
             if isinstance(told, StoredAnswer):
                 return told
+            told = self._seated(connection, told, request)
             now = self.ledger.now_micros()
             said, entries = kept(connection, told, now, call.principal.name)
             answer = StoredAnswer(to_json(said))
@@ -206,8 +217,8 @@ class Office:
             for refused in filter(None, map(self._unknown_channel, request.decisions)):
                 raise refused
             for turn in by_turns(connection, asked):
-                decided = self._decided(connection, turn)
-                said += [commit(connection, one, now, call.principal.name) for one in decided]
+                for one, (wanted, _) in zip(self._decided(connection, turn), turn, strict=True):
+                    said.append(commit(connection, self._seated(connection, one, wanted), now, call.principal.name))
             return StoredAnswer(to_json({"decisions": said}))
 
         return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
@@ -268,7 +279,7 @@ class Office:
         return self._write(
             call,
             Touches(customers=(request.customer_id,), names=[f"booking {name}" for name in bookings]),
-            lambda connection, now: enter_event(self.engine, connection, request, now),
+            lambda connection, now: enter_event(self.engine, connection, request, now, self.seats),
         )
 
     def consent(self, request: ConsentRequest, call: Call) -> Pending:
@@ -305,6 +316,20 @@ class Office:
             row = _readable(self.engine, connection, decision_id, call)
             return account(self.engine, connection, row, channel_of(call.principal))
 
+    def worklist(self, query: WorklistQuery, call: Call) -> WorklistResponse:
+        """A manager's tasks of today."""
+        with self.ledger.read() as connection:
+            return worklist(self.engine, connection, query, self.ledger.now_micros())
+
+    def move_tasks(self, request: MoveTasksRequest, call: Call) -> Pending:
+        """How many tasks moved."""
+        check_channel(call.principal, request.channel)
+        return self._write(
+            call,
+            Touches(names=("worklist",)),
+            lambda connection, now: move_tasks(self.engine, connection, request, call.principal.name, now),
+        )
+
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
 
@@ -330,7 +355,22 @@ class Office:
 
     def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
         """Decisions about different units, by the engine in force."""
-        return decide_several(self.engine, connection, asked, self._now())
+        now = self.ledger.now_micros()
+        shut = self.seats.shut(now, instant(now)) if self.seats is not None else ()
+        prices = bid_prices(connection, self.engine.catalogue, now, shut)
+        return decide_several(self.engine, connection, asked, instant(now), prices)
+
+    def _seated(self, connection: Connection, decided: Decided, request: DecisionRequest) -> Decided:
+        """The decision, its seat taken; decided anew where those before it took the last one."""
+        seats, said, row = self.seats, decided.said, decided.row
+        if seats is None or row is None or said["channel"] is None or request.direction is not Direction.OUTBOUND:
+            return decided
+        if seats.is_gone(said["channel"], row["campaign_id"]):
+            [decided] = self._decided(connection, [(request, said["decision_id"])])
+            said, row = decided.said, decided.row
+        if row is not None and said["channel"] is not None:
+            seats.take(said["channel"], row["campaign_id"])
+        return decided
 
     def _unknown_channel(self, request: DecisionRequest) -> Unprocessable | None:
         known = self.engine.catalogue.channel_index

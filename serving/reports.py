@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from features.tables import MARKETING_CHANNELS
+from serving.bids import Worker
 from serving.causing import caused_by_event
 from serving.claims import contact_of, instant
 from serving.engine import Engine
@@ -44,8 +45,10 @@ def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Pr
     return OutcomeResponse(contact_id=request.contact_id, kind=request.kind, new=accepted.new)
 
 
-def enter_event(engine: Engine, connection: Connection, request: EventRequest, now: int) -> Message:
-    """The event, stored, the suppressions it opened and closed, and the decision it caused."""
+def enter_event(
+    engine: Engine, connection: Connection, request: EventRequest, now: int, seats: Worker | None = None
+) -> Message:
+    """The event, stored, the suppressions it opened and closed, and the decision it caused. seats: of this process."""
     currencies = engine.home.settings.currencies
     if request.currency is not None and request.currency not in currencies:
         raise Unprocessable(f"`currency` is not kept by this bank; it keeps {', '.join(currencies)}")
@@ -62,9 +65,9 @@ def enter_event(engine: Engine, connection: Connection, request: EventRequest, n
     rule = {row.suppression_id: row.rule_id for row in events.suppressions_of_units(connection, [unit], 0)}
     opened, closed = (tuple(sorted({rule[name] for name in names})) for names in (accepted.opened, accepted.closed))
     money = (request.kind.value, request.amount_minor, request.currency)
-    decision = (
-        caused_by_event(engine, connection, request.customer_id, request.event_id, money, now) if accepted.new else None
-    )
+    decision = None
+    if accepted.new:
+        decision = caused_by_event(engine, connection, request.customer_id, request.event_id, money, now, seats)
     return EventResponse(event_id=request.event_id, new=accepted.new, opened=opened, closed=closed, caused=decision)
 
 

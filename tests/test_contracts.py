@@ -46,7 +46,7 @@ ANSWERS = {
     "rules propose": "serving.commands.contract.ChangeAnswer", "plan": "serving.commands.lists.PlanAnswer",
     "decide": "serving.commands.lists.DecideAnswer", "serve": "serving.commands.serve.Serving",
     "keys add": "serving.commands.keys.NewKey", "keys list": "serving.commands.keys.ListedKeys",
-    "schedule": "serving.commands.contract.ScheduleAnswer", "switch": "serving.http.messages.SwitchResponse",
+    "schedule": "serving.commands.schedule.ScheduleAnswer", "switch": "serving.http.messages.SwitchResponse",
     "audit show": "serving.commands.audit.ShowAnswer", "audit why": "serving.http.messages.DecisionWhyResponse",
     "audit replay": "serving.commands.audit.ReplayAnswer", "audit export": "serving.commands.contract.ExportAnswer",
     "audit erase": "serving.commands.records.EraseAnswer", "recall": "serving.commands.operate.RecallAnswer",

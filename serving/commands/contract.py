@@ -23,21 +23,6 @@ class EraseAnswer(BaseModel):
     rows: dict[str, int]
 
 
-class ScheduledRun(BaseModel):
-    """One run of one campaign, due or done. run: the list's folder name, null before it ran."""
-
-    campaign: str
-    due_at: datetime
-    run: str | None
-    state: str  # due | done | skipped | failed
-
-
-class ScheduleAnswer(BaseModel):
-    """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at."""
-
-    runs: list[ScheduledRun]
-
-
 class ChangeAnswer(BaseModel):
     """`nbo rules propose | approve | activate --json`: where the change stands.
 

@@ -16,10 +16,11 @@ from rich.progress import Progress as Bars
 
 from features.commands import parse_instant
 from features.home import Home
+from serving.bids import PRICES, bid_prices, held_for_run, publish
 from serving.decisions import decide_one
 from serving.history import ensure_seeded
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
-from serving.ledger.book import Ledger
+from serving.ledger.book import Ledger, micros
 from serving.ledger.journal import Entered, enter
 from serving.lists.allocate import SCALE
 from serving.lists.certificate import Certificate, LimitUse
@@ -91,20 +92,32 @@ def make_list(
     elif (folder / "manifest.json").is_file():
         with open_ledger(home) as ledger:  # a run cut short after its files stood
             enter_manifest(ledger, folder, _operator())
+            _publish(ledger, folder.name, at, folder)
         return _written(folder)
     elif at > home.now():
         raise PlanError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one, or --dry-run")
     else:
-        with bars() as show, open_ledger(home) as ledger:
+        with (
+            bars() as show,
+            open_ledger(home) as ledger,
+            held_for_run(engine, ledger, campaigns, at, folder.name),
+        ):
             ensure_seeded(home, ledger, engine, _seeding(show))
             made = make_plan(engine, ledger, campaigns, at, show)
             _check_volume(home, ledger, made, confirm)
             made = reserve_plan(made, ledger, show)
             folder = write_list(made, home.lists)
             enter_manifest(ledger, folder, _operator())
+            _publish(ledger, made.run, at, folder)
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+
+
+def _publish(ledger: Ledger, run: str, at: datetime, folder: Path) -> None:
+    """The list's seat prices become the service's bid prices."""
+    issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
+    ledger.write(lambda connection: publish(connection, run, at, issued), touches=PRICES).result()
 
 
 def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool) -> None:
@@ -188,8 +201,10 @@ def decide_customers(home: Home, customers: list[str], at: datetime, channel: st
     except ValidationError:
         raise PlanError("a customer id has 1 to 64 printable characters without outer spaces; mend it") from None
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
+        prices = bid_prices(connection, engine.catalogue, micros(at))
         return [
-            decide_one(engine, connection, request, f"dry-{place}", at).answer for place, request in enumerate(requests)
+            decide_one(engine, connection, request, f"dry-{place}", at, prices).answer
+            for place, request in enumerate(requests)
         ]
 
 

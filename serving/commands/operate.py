@@ -18,6 +18,7 @@ from serving.ledger.book import Ledger, Touches
 from serving.ledger.keys import Principal, Role, who
 from serving.ledger.lifecycle import recall
 from serving.ledger.recalling import recall_campaign as recall_all
+from serving.lists.recalls import write_recalls
 from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
 
@@ -36,6 +37,13 @@ class OperateError(ValueError):
 class RecallAnswer(BaseModel):
     """`nbo recall --json`: how many reserved contacts were taken back; lists find them in /v1/recalls."""
 
+    recalled: int
+
+
+class RecallFileAnswer(BaseModel):
+    """`nbo recall list --json`: the file, and how many of the list's contacts it takes back."""
+
+    path: str
     recalled: int
 
 
@@ -66,6 +74,16 @@ def recall_customer(context: typer.Context, customer: str, as_json: Json = False
 def recall_campaign(context: typer.Context, campaign: str, as_json: Json = False) -> None:
     """Take back everything reserved by one campaign."""
     _recall(context, lambda ledger: recall_all(ledger, campaign), as_json)
+
+
+@recall_app.command("list")
+def recall_list(context: typer.Context, run: str, as_json: Json = False) -> None:
+    """Write RUN's recalls.csv, for whoever was handed the list: the contacts that must not be sent any more."""
+    home = Home.open(context.obj)
+    with open_ledger(home) as ledger, ledger.read() as connection:
+        path, count = write_recalls(connection, home.lists, run)
+    answer = RecallFileAnswer(path=str(path), recalled=count)
+    sys.stdout.write((answer.model_dump_json() if as_json else f"{count} contacts recalled: {path}") + "\n")
 
 
 def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,

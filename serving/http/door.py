@@ -30,12 +30,15 @@ from serving.http.messages import (
     EventRequest,
     ExternalContactRequest,
     Message,
+    MoveTasksRequest,
     OutcomeRequest,
     ReadyResponse,
     RecallsQuery,
     RecallsResponse,
     SentRequest,
     SwitchRequest,
+    WorklistQuery,
+    WorklistResponse,
 )
 from serving.ledger.errors import CrowdedError, DeadlineError, InDoubtError, LedgerError, RowError
 from serving.ledger.idempotency import ConflictError
@@ -231,4 +234,12 @@ class Door(Protocol):
 
     def switch(self, request: SwitchRequest, call: Call) -> Pending:
         """SwitchResponse: where the scope stands after the request."""
+        ...
+
+    def worklist(self, query: WorklistQuery, call: Call) -> WorklistResponse:
+        """A manager's tasks of today, ranked. Reads only."""
+        ...
+
+    def move_tasks(self, request: MoveTasksRequest, call: Call) -> Pending:
+        """MoveTasksResponse: how many open tasks are a colleague's now."""
         ...

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from serving.http import guard
 from serving.http.answers import Reply, error_reply, problem, reply
 from serving.http.door import Call, Door, StoredAnswer
-from serving.http.messages import DueContactsQuery, Message, RecallsQuery
+from serving.http.messages import DueContactsQuery, Message, RecallsQuery, WorklistQuery
 from serving.http.messages.reading import read_body, read_id, read_query
 from serving.http.metrics import Metrics
 from serving.http.routes import Route, RouteError
@@ -152,7 +152,7 @@ class PlainEndpoint(Endpoint):
 
 def _own(query: Message, principal: Principal) -> Message:
     """The query, for a channel key narrowed to its own channel; Forbidden for another one."""
-    if isinstance(query, DueContactsQuery):
+    if isinstance(query, DueContactsQuery | WorklistQuery):
         guard.check_channel(principal, query.channel)
     if isinstance(query, RecallsQuery) and (own := guard.channel_of(principal)) is not None:
         guard.check_channel(principal, query.channel or own)

@@ -98,6 +98,10 @@ ROUTES: tuple[Route, ...] = (
          _CHANNEL, _COMPLIANCE, _ADMIN),
     _post("/v1/switches", "switch", messages.SwitchRequest, messages.SwitchResponse,
           _MARKETING, _COMPLIANCE, _ADMIN),
+    _get("/v1/worklist", "worklist", messages.WorklistQuery, messages.WorklistResponse,
+         _CHANNEL, _MARKETING, _ADMIN),
+    _post("/v1/worklist/moves", "move_tasks", messages.MoveTasksRequest, messages.MoveTasksResponse,
+          _CHANNEL, _MARKETING, _ADMIN),
 )  # fmt: skip
 
 ANY_ROLE = frozenset(Role)

@@ -24,7 +24,9 @@ class Entered(StrEnum):
     LIST = "list"
     MERGE = "merge"
     PRUNE = "prune"
+    REASSIGN = "reassign"
     ROTATE = "rotate"
+    SCHEDULE = "schedule"
     UNMERGE = "unmerge"
     VOLUME = "volume"
 

@@ -3,7 +3,7 @@
 What it reads it reads once: the snapshot with what happened since, and the ledger's tables.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +25,7 @@ from serving.ledger.book import Ledger, State, contacts_table, micros
 from serving.ledger.consents import consents_table
 from serving.ledger.events import events_table, suppressions_table
 from serving.ledger.identity import certain_groups, persons
+from serving.ledger.leases import holder_of, leased
 from serving.ledger.outcomes import outcomes_table
 from serving.ledger.schema import units
 from serving.ledger.statement import arrow
@@ -52,7 +53,10 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything a batch reads, as of one instant. features: sorted by unit_id, customer_id."""
+    """Everything a batch reads, as of one instant. features: sorted by unit_id, customer_id.
+
+    leased: channel -> seats of the bank's day that the service's workers hold.
+    """
 
     engine: Engine
     terms: Terms
@@ -61,6 +65,7 @@ class Inputs:
     ledger: dict[str, pa.Table]
     hours: tuple[str, str]
     degraded: bool
+    leased: Mapping[str, int]
 
 
 def read_inputs(
@@ -73,6 +78,7 @@ def read_inputs(
     since = micros(at - LOOK_BACK)
     with ledger.read() as connection:
         scopes = paused(connection)
+        held = leased(connection, str(engine.day(at)), ledger.now_micros(), but=holder_of(run))
         tables = {"contacts": contacts_table(connection, since, micros(at)), "outcomes": outcomes_table(connection, since),
                   "suppressions": suppressions_table(connection, since), "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
@@ -96,7 +102,8 @@ def read_inputs(
     )
     if hours[0] >= hours[1]:
         raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
-    return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, bool(engine.problems(at)))
+    return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, bool(engine.problems(at)),
+                  held)  # fmt: skip
 
 
 def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.RecordBatch]:
@@ -190,13 +197,14 @@ def send_windows(
     A customer whose zone is unknown gets the bank's hours; the policy keeps him quiet anyway.
     """
     encoded = pc.dictionary_encode(pc.fill_null(zones, bank_zone)).combine_chunks()
-    windows = [_window(zone, at, hours, bank_zone) for zone in encoded.dictionary.to_pylist()]
+    windows = [window(zone, at, hours, bank_zone) for zone in encoded.dictionary.to_pylist()]
     indices = np.asarray(encoded.indices)
     after, before = (pa.array([window[side] for window in windows], INSTANT).take(pa.array(indices)) for side in (0, 1))
     return after, before
 
 
-def _window(zone: str, at: datetime, hours: tuple[str, str], bank_zone: str) -> tuple[datetime, datetime]:
+def window(zone: str, at: datetime, hours: tuple[str, str], bank_zone: str) -> tuple[datetime, datetime]:
+    """(send_after, send_before) in a zone: today's sending hours, tomorrow's when they are over."""
     try:
         tz = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):

@@ -5,10 +5,13 @@ manager's seats, a branch's - and hardly meet each other: theirs is a diagonal, 
 """
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
+from rules.chunks import over_chunks
 from serving.lists.limits import Columns
 from serving.lists.open_cells import OpenCells
 
+CHUNK = 8_192  # choosers
 SHARED_MAX = 64
 SHARED_FROM = 1 / 100  # of the columns use it
 FAINT = 1e-7  # a choice less likely than that bends nothing
@@ -58,29 +61,46 @@ class Curvature:
 
     def _parts(self, active: OpenCells, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Shared by shared, local by shared, the diagonal of the local: covariances of what the choosers use."""
-        n_shared, n_local, n = len(self.shared), len(self.local), active.n_choosers
-        told = np.flatnonzero(share > FAINT)
-        owner = np.repeat(np.arange(n), np.diff(active.start))[told]
-        column, share = active.column[told], share[told]
-        weight = np.bincount(column, share, len(self.dense))
-        mean = np.empty((n, n_shared))
-        for place in range(n_shared):
-            mean[:, place] = np.bincount(owner, share * self.dense[:, place].take(column), n)
+        n_shared, n_local = len(self.shared), len(self.local)
+        found: dict[int, tuple[np.ndarray, ...]] = {}
+
+        def work(begin: int, end: int) -> None:
+            found[begin] = self._some(active, share, begin, end)
+
+        over_chunks(active.n_choosers, CHUNK, work)
+        weight, squares, border, diagonal = totals = (np.zeros(len(self.dense)), np.zeros((n_shared, n_shared)),
+                                                      np.zeros((n_local, n_shared)), np.zeros(n_local))  # fmt: skip
+        for begin in sorted(found):  # summed in one order, whichever thread was first
+            for total, part in zip(totals, found[begin], strict=True):
+                np.add(total, part, out=total)
         used = np.flatnonzero(weight)
-        dense = self.dense[used].T @ (weight[used, None] * self.dense[used]) - mean.T @ mean
-        border, diagonal = np.zeros((n_local + 1, n_shared)), np.zeros(n_local + 1)
+        return self.dense[used].T @ (weight[used, None] * self.dense[used]) - squares, border, diagonal
+
+    def _some(self, active: OpenCells, share: np.ndarray, begin: int, end: int) -> tuple[np.ndarray, ...]:
+        """Of some choosers: weight of each column, squares of the means, border, diagonal."""
+        first, last, n, n_local = active.start[begin], active.start[end], end - begin, len(self.local)
+        told = np.flatnonzero(share[first:last] > FAINT)
+        column, share, start = (
+            active.column[first:last][told],
+            share[first:last][told],
+            active.start[begin : end + 1] - first,
+        )
+        mean = csr_matrix((share, column, np.searchsorted(told, start)), (n, len(self.dense))) @ self.dense
+        border, diagonal = np.zeros((n_local, len(self.shared))), np.zeros(n_local)
         for limit, units in self.slots:
-            index = limit[used, None] * n_shared + np.arange(n_shared)
-            product = (weight * units)[used, None] * self.dense[used]
-            border += np.bincount(index.ravel(), product.ravel(), border.size).reshape(border.shape)
-            diagonal += np.bincount(limit[used], (weight * units**2)[used], n_local + 1)
-            own = np.full(n, n_local)
-            counts = units[column] != 0
-            own[owner[counts]] = limit[column[counts]]
-            mine = np.bincount(owner[counts], (share * units[column])[counts], n)
+            at = np.flatnonzero(units.take(column))
+            owner, of, much = np.searchsorted(start, told[at], "right") - 1, limit[column[at]], units[column[at]]
+            border += _sums(of, share[at] * much, self.dense[column[at]], n_local)
+            diagonal += np.bincount(of, share[at] * much**2, n_local)
+            own = np.full(n, n_local)  # of a chooser's local limits the last: they hardly meet
+            own[owner] = of
+            mine = np.bincount(owner, share[at] * much, n)
             rows = np.flatnonzero(own < n_local)
-            own, mine = own[rows], mine[rows]
-            diagonal -= np.bincount(own, mine**2, n_local + 1)
-            for place in range(n_shared):
-                border[:, place] -= np.bincount(own, mine * mean[rows, place], n_local + 1)
-        return dense, border[:-1], diagonal[:-1]
+            border -= _sums(own[rows], mine[rows], mean[rows], n_local)
+            diagonal -= np.bincount(own[rows], mine[rows] ** 2, n_local)
+        return np.bincount(column, share, len(self.dense)), mean.T @ mean, border, diagonal
+
+
+def _sums(groups: np.ndarray, weight: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """(n, width): of each group the weighted sum of its rows."""
+    return csr_matrix((weight, groups, np.arange(len(groups) + 1)), (len(groups), n)).T @ rows

@@ -21,6 +21,8 @@ from serving.lists.open_cells import OpenCells
 
 SCALE = 1_000  # prices are whole thousandths of a minor unit
 CHUNK = 16_384  # choosers: their cells stay in the second-level cache
+FEWER = 8_192  # where more is worked out for each
+MANY = 1_000_000  # cells
 SAMPLE, GROWTH = 4_000, 8  # choosers the first prices are sought on, and how fast that number grows
 NEAR, MOVE = 24.0, 6.0  # temperatures: who is near another choice, and how far one step may go
 COOLER = 0.35
@@ -99,7 +101,10 @@ def find_prices(cells: OpenCells, columns: Columns) -> np.ndarray:
 
 @dataclass
 class Smooth:
-    """The smoothed dual at a price: its value, the entropy part of it, the slope, and who is torn how much."""
+    """The smoothed dual at a price: its value, the entropy part of it, the slope, and who is torn how much.
+
+    share: of each active cell; float32 where they are many, which is twice as fast and finer than their noise.
+    """
 
     value: float
     entropy: float
@@ -116,7 +121,8 @@ class Search:
         most = np.ones(columns.n_limits + 1)
         np.maximum.at(most, columns.limit, np.abs(columns.units))
         self.most = most[:-1]
-        self.ceiling = 4.0 * float(np.abs(cells.gross).max(initial=1)) + 1.0
+        idle = room * (1 + 1e-12) >= cells.n_choosers * self.most  # all choosers together cannot fill it
+        self.ceiling = np.where(idle, 0.0, 4.0 * float(np.abs(cells.gross).max(initial=1)) + 1.0)
 
     def run(self, price: np.ndarray, warmth: float, coldest: float) -> tuple[np.ndarray, float]:
         """(prices, the last temperature), cooling until coldest or the smooth value is as good as the true one."""
@@ -169,29 +175,47 @@ class Search:
         return found, rival + own >= found.best - NEAR * warmth
 
     def _smooth(self, active: OpenCells, price: np.ndarray, warmth: float, away: "_Rest") -> Smooth:
-        surplus = active.gross - self.columns.prices(price).take(active.column)
-        if not active.n_choosers:
-            return Smooth(away.gross + float(price @ away.room), 0.0, away.room.copy(), surplus)
-        counts, heads = np.diff(active.start), active.start[:-1]
+        share, paid = (
+            np.empty(len(active.gross), np.float32 if len(active.gross) > MANY else np.float64),
+            self.columns.prices(price),
+        )
+        found: dict[int, tuple[float, float, np.ndarray]] = {}
+
+        def work(begin: int, end: int) -> None:
+            found[begin] = self._smooth_some(active, paid, warmth, share, begin, end)
+
+        over_chunks(active.n_choosers, FEWER, work)
+        parts = [found[begin] for begin in sorted(found)]  # summed in one order, whichever thread was first
+        value = away.gross + float(price @ away.room) + sum(part[0] for part in parts)
+        used = self.columns.used(sum((part[2] for part in parts), np.zeros(len(paid))))
+        return Smooth(value, sum(part[1] for part in parts), away.room - used, share)
+
+    def _smooth_some(self, active: OpenCells, paid: np.ndarray, warmth: float, shares: np.ndarray, begin: int,
+                     end: int) -> tuple[float, float, np.ndarray]:  # fmt: skip
+        """Of some choosers: what they add to the value, their entropy, contacts by column; their shares are written."""
+        first, last = active.start[begin], active.start[end]
+        column, heads = active.column[first:last], active.start[begin:end] - first
+        counts = np.diff(active.start[begin : end + 1])
+        surplus = active.gross[first:last] - paid.take(column)
         top = np.maximum(np.maximum.reduceat(surplus, heads), 0.0)
         surplus -= np.repeat(top, counts)
-        share = np.exp(surplus / warmth)
-        silent = np.exp(-top / warmth)
-        total = np.add.reduceat(share, heads) + silent
-        share /= np.repeat(total, counts)
+        surplus /= warmth
+        share, silent = shares[first:last], np.exp(-top / warmth)
+        np.exp(surplus.astype(share.dtype), out=share)
+        total = np.add.reduceat(share, heads, dtype=np.float64) + silent
+        share *= np.repeat((1.0 / total).astype(share.dtype), counts)
         log_total = np.log(total)
         # entropy = log total - mean surplus / t, over all choices of a chooser, silence included
-        entropy = float(log_total.sum() - (share @ surplus - (silent / total) @ top) / warmth)
-        value = away.gross + float(top.sum() + warmth * log_total.sum() + price @ away.room)
-        used = self.columns.used(np.bincount(active.column, share, len(self.columns.limit)))
-        return Smooth(value, entropy, away.room - used, share)
+        surplus *= share
+        entropy = float(log_total.sum() - surplus.sum() + (silent / total * top).sum() / warmth)
+        return float(top.sum() + warmth * log_total.sum()), entropy, np.bincount(column, share, len(paid))
 
     def _newton(self, active: OpenCells, price: np.ndarray, warmth: float, smooth: Smooth, low: np.ndarray,
                 high: np.ndarray) -> tuple[np.ndarray, float]:  # fmt: skip
         """The step and what it promises."""
         slope = smooth.slope
         free = ((price > low) | (slope < 0)) & ((price < high) | (slope > 0))
-        stiff = 2 * np.abs(slope) / (high - low) + 1e-9
+        stiff = 2 * np.abs(slope) / np.maximum(high - low, 1e-12) + 1e-9
         step = self.curvature.step(active, smooth.share, warmth, np.where(free, -slope, 0.0), free, stiff)
         step = np.clip(price + step, low, high) - price
         if slope @ step > 0:  # the curvature of limits that meet in a unit is not exact

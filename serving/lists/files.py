@@ -4,13 +4,11 @@ Written beside and renamed: a list is there whole or not at all. The same run tw
 bytes.
 """
 
-import csv
 import hashlib
-import io
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,13 +19,9 @@ from rules.reasons import ReasonCode
 from serving.lists.certificate import Certificate, cells_table, make_certificate
 from serving.lists.figures import make_report
 from serving.lists.funnel import Funnel, funnel
+from serving.lists.handover import OFFER_COLUMNS, by_channel, inert_csv, with_seeds
 from serving.lists.plan import Plan, contact_id_of
 from serving.lists.report import report_page
-
-OFFER_COLUMNS = ("customer_id", "offer_id", "channel", "send_after", "send_before", "treatment", "campaign_id", "contact_id",
-                 "expected_value_minor", "p_accept", "p_chosen")  # fmt: skip
-ROWS = 10_000  # as Python objects at once
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ListError(ValueError):
@@ -35,7 +29,7 @@ class ListError(ValueError):
 
 
 class Manifest(BaseModel):
-    """What the list is made of. files: sha256 of each; lost: contacts another door was faster with."""
+    """What the list is made of. files: sha256 of each; lost: contacts another door was faster with; seeds: test addresses."""
 
     run: str
     campaigns: tuple[str, ...]
@@ -46,6 +40,7 @@ class Manifest(BaseModel):
     guarantee: str
     funnel: Funnel
     lost: int
+    seeds: int = 0
     files: dict[str, str]
 
 
@@ -61,9 +56,7 @@ def write_list(plan: Plan, folder: Path) -> Path:
         return final
     if final.exists():
         raise ListError(f"`{final}` is there without its manifest; move it away and plan again")
-    beside = folder / f".{plan.run}"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    beside = _beside(folder, plan.run)
     offers, control, suppressed = _tables(plan)
     pq.write_table(offers, beside / "offers.parquet")
     pq.write_table(control, beside / "control.parquet")
@@ -71,7 +64,10 @@ def write_list(plan: Plan, folder: Path) -> Path:
     pq.write_table(
         cells_table(plan.cleared, plan.decisions.column("customer_id")), beside / "cells.parquet", compression="zstd"
     )
-    (beside / "offers.csv").write_bytes(inert_csv(offers.select(OFFER_COLUMNS)))
+    listed, n_seeds = with_seeds(offers, [plan.inputs.engine.campaign(name) for name in plan.campaigns])
+    (beside / "offers.csv").write_bytes(inert_csv(listed))
+    for channel, rows in by_channel(listed).items():
+        (beside / f"offers-{channel}.csv").write_bytes(inert_csv(rows))
     issued = certificate(plan)
     (beside / "certificate.json").write_text(issued.model_dump_json(indent=2))
     counted = funnel(plan.decisions)
@@ -82,38 +78,32 @@ def write_list(plan: Plan, folder: Path) -> Path:
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     manifest = Manifest(
         run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
-        degraded=plan.inputs.degraded, funnel=counted, lost=len(plan.lost), files=files,
+        degraded=plan.inputs.degraded, funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
         guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
     (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))
-    beside.rename(final)
+    try:
+        beside.rename(final)
+    except OSError:  # a twin was faster: its bytes are these
+        if not (final / "manifest.json").is_file():
+            raise
+        shutil.rmtree(beside)
     return final
+
+
+def _beside(folder: Path, run: str) -> Path:
+    """A place of this process alone to write in; what a process that is dead left there goes."""
+    for left in folder.glob(f".{run}.*"):
+        owner = left.name.rpartition(".")[2]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").is_dir()) or owner == str(os.getpid()):
+            shutil.rmtree(left, ignore_errors=True)
+    beside = folder / f".{run}.{os.getpid()}"
+    beside.mkdir(parents=True)
+    return beside
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a written list."""
     return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
-
-
-def inert_csv(table: pa.Table) -> bytes:
-    """CSV that a spreadsheet does not execute: texts that begin like a formula get a leading `'`.
-
-    Source: OWASP, CSV injection.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for part in table.to_batches(max_chunksize=ROWS):
-        for row in part.to_pylist():
-            writer.writerow([_cell(value) for value in row.values()])
-    return out.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if not isinstance(value, str):
-        return value
-    return ("'" if value.startswith(DANGEROUS) else "") + value.replace("\r", " ")  # it would end the row
 
 
 def _tables(plan: Plan) -> tuple[pa.Table, pa.Table, pa.Table]:

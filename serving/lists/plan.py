@@ -36,7 +36,8 @@ from serving.ledger.statement import Statement, is_listed
 from serving.ledger.switches import paused
 from serving.lists.batch import Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
-from serving.lists.shared import levers, limits_of
+from serving.lists.pacing import paced
+from serving.lists.shared import levers, limits_of, rates
 from serving.rows import LOOK_BACK
 
 CHUNK = 1_000
@@ -89,7 +90,8 @@ def make_plan(
     inputs = replace(inputs, terms=levers(inputs.terms, [engine.campaign(name) for name in names]))
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
     decided = decide_all(inputs, limits_of(inputs, names), told)
-    return Plan(run, names, inputs, decided.decisions, decided.cleared, decided.worth)
+    decisions, late = paced(decided.decisions, rates([engine.campaign(name) for name in names]))
+    return Plan(run, names, inputs, silenced(decisions, late, ReasonCode.NO_CAPACITY), decided.cleared, decided.worth)
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:

@@ -7,14 +7,14 @@ of them a contact belongs to is the customer's matter; of those each has to name
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 import pyarrow.compute as pc
 
 from rules.terms import Exploration, Holdout, Terms
 from serving.campaign import Campaign, CampaignError
 from serving.ledger.book import State, micros
-from serving.lists.batch import Inputs
+from serving.lists.batch import Inputs, window
 from serving.lists.clearing import pools_of
 from serving.lists.limits import COST, Limit
 
@@ -26,8 +26,17 @@ def limits_of(inputs: Inputs, campaigns: Sequence[str]) -> list[Limit]:
     limits = [_of(f"{channel} seats", {"channel": channel}, n) for channel, n in seats.items()]
     spent = _today(inputs, campaigns) if per_day else Counter[str]()
     limits += [
-        _of(f"{channel} seats of the day", {"channel": channel}, max(n - spent[channel], 0))
+        _of(
+            f"{channel} seats of the day",
+            {"channel": channel},
+            max(n - spent[channel] - inputs.leased.get(channel, 0), 0),
+        )
         for channel, n in per_day.items()
+    ]
+    minutes = sending_minutes(inputs)
+    limits += [
+        _of(f"{channel} seats of the sending hours", {"channel": channel}, n * minutes)
+        for channel, n in rates(chosen).items()
     ]
     for column, word, counts in (("home_branch", "branch", _sum(chosen, lambda c: c.per_branch)),
                                  ("manager_id", "manager", _sum(chosen, lambda c: c.per_manager))):  # fmt: skip
@@ -42,6 +51,17 @@ def limits_of(inputs: Inputs, campaigns: Sequence[str]) -> list[Limit]:
     limits += [Limit(name=f"{offer} minimum", where={"offer": offer}, at_least=n)
                for offer, n in _sum(chosen, lambda c: c.minimums).items()]  # fmt: skip
     return [*limits, *_budgets(inputs.terms, chosen)]
+
+
+def rates(chosen: Sequence[Campaign]) -> dict[str, int]:
+    """Channel -> contacts a minute."""
+    return _sum(chosen, lambda c: c.per_minute)
+
+
+def sending_minutes(inputs: Inputs) -> int:
+    """How long the bank's sending hours of the run are; customers of other zones share the same minutes."""
+    after, before = window(inputs.engine.home.settings.zone, inputs.at, inputs.hours, inputs.engine.home.settings.zone)
+    return int((before - after) / timedelta(minutes=1))
 
 
 def levers(terms: Terms, chosen: Sequence[Campaign]) -> Terms:

@@ -50,6 +50,15 @@ from serving.http.messages.switch import (
     SwitchResponse,
     SwitchState,
 )
+from serving.http.messages.worklist import (
+    CoolDown,
+    MoveTasksRequest,
+    MoveTasksResponse,
+    Task,
+    Touch,
+    WorklistQuery,
+    WorklistResponse,
+)
 
 __all__ = [
     "BatchDecisionRequest",
@@ -67,6 +76,7 @@ __all__ = [
     "ConsentState",
     "ContactResponse",
     "ContactState",
+    "CoolDown",
     "DecisionRecordResponse",
     "DecisionRequest",
     "DecisionResponse",
@@ -82,6 +92,8 @@ __all__ = [
     "ExternalContactRequest",
     "LiveResponse",
     "Message",
+    "MoveTasksRequest",
+    "MoveTasksResponse",
     "OutcomeKind",
     "OutcomeRequest",
     "OutcomeResponse",
@@ -97,5 +109,9 @@ __all__ = [
     "SwitchRequest",
     "SwitchResponse",
     "SwitchState",
+    "Task",
+    "Touch",
     "Words",
+    "WorklistQuery",
+    "WorklistResponse",
 ]

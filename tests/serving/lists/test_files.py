@@ -15,11 +15,13 @@ import pytest
 from features.home import Home
 from features.store import FeatureStore
 from serving.commands.lists import make_list
-from serving.lists.files import OFFER_COLUMNS, inert_csv
+from serving.lists.handover import COLUMNS, inert_csv
 from tests.home import NOW
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "＠x", '=HYPERLINK("http://x","y")']
+)
 def test_p26_no_cell_of_a_list_is_a_formula(text: str) -> None:
     table = pa.table(
         {
@@ -60,7 +62,7 @@ def test_the_csv_holds_the_tables_rows_in_the_contracts_columns(bank: Path) -> N
     folder = Path(str(make_list(Home.open(bank), ["dollars"], NOW).path))
     rows = list(csv.DictReader((folder / "offers.csv").open(encoding="utf-8")))
     table = pq.read_table(folder / "offers.parquet").to_pylist()
-    assert tuple(rows[0]) == OFFER_COLUMNS and len(rows) == len(table) > 0
+    assert tuple(rows[0]) == COLUMNS and len(rows) == len(table) > 0
     for row, whole in zip(rows, table, strict=True):
         assert row["customer_id"] == whole["customer_id"] and row["contact_id"] == whole["contact_id"]
         assert int(row["expected_value_minor"]) == whole["expected_value_minor"] > 0

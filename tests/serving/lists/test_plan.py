@@ -167,7 +167,8 @@ def test_the_manifest_hashes_every_file_and_names_what_decided(bank: Path) -> No
     folder = Path(str(answer_.path))
     manifest = read_manifest(folder)
     there = {path.name for path in folder.iterdir()} - {"manifest.json"}
-    assert there == set(manifest.files) == {"offers.parquet", "control.parquet", "suppressed.parquet", "offers.csv", "certificate.json", "report.html", "report.json", "cells.parquet"}  # fmt: skip
+    assert there == set(manifest.files) == {"offers.parquet", "control.parquet", "suppressed.parquet", "offers.csv", "certificate.json", "report.html", "report.json", "cells.parquet",
+                                            *(f"offers-{channel}.csv" for channel in SEATS)}  # fmt: skip
     for name, sha in manifest.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha
     assert manifest.campaigns == ("all_year", "dollars") and not manifest.degraded and manifest.lost == 0

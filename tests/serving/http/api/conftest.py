@@ -55,6 +55,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         }],
     },
     "switch": {"scope": "all", "state": "paused", "paused": []},
+    "worklist": {"manager": "M1", "as_of": T, "open": 0, "tasks": []},
+    "move_tasks": {"from_manager": "M1", "to_manager": "M2", "moved": 3},
 }  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "decide": {"customer_id": "C1"},
@@ -80,6 +82,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "decision": {},
     "why": {},
     "switch": {"scope": "channel:sms", "action": "pause"},
+    "worklist": {"channel": "sms"},
+    "move_tasks": {"to_manager": "M2", "channel": "sms"},
 }  # fmt: skip
 
 

@@ -1,0 +1,120 @@
+"""`nbo schedule run | next`: campaigns run when they fall due, and when that will be."""
+
+import sys
+import time
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from features.home import Home
+from serving.campaign import load_campaigns
+from serving.commands.lists import make_list
+from serving.engine import holidays_of
+from serving.office import open_ledger
+from serving.schedule import next_dues
+from serving.scheduler import alone, run_due
+
+app = typer.Typer(help="Run campaigns when they fall due.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15
+
+
+class ScheduledRun(BaseModel):
+    """One run of one campaign. run: the list's folder name, null before it ran. state: due, done, unapproved (never runs)."""
+
+    campaign: str
+    due_at: datetime
+    run: str | None
+    state: str
+
+
+class ScheduleAnswer(BaseModel):
+    """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at.
+
+    standby: another scheduler is at work, nothing was done. failed: why a run that was begun waits, null: none does.
+    """
+
+    runs: list[ScheduledRun]
+    standby: bool = False
+    failed: str | None = None
+
+
+@app.command("run")
+def run(context: typer.Context,
+        once: Annotated[bool, typer.Option("--once", help="Make what is due now, then end: for cron and Airflow.")] = False,
+        as_json: Json = False) -> int:  # fmt: skip
+    """Make each list when it falls due, until stopped; catches up or skips what was missed, as the campaign says."""
+    home, held = Home.open(context.obj), False
+    while True:
+        with alone(home) as first:
+            if first or once:
+                answer = _due(home) if first else ScheduleAnswer(runs=[], standby=True)
+                _say(answer, as_json)
+                if once:
+                    return 1 if answer.failed else 0
+                _watch(home, as_json, failed=bool(answer.failed))
+        if not held:
+            print("another scheduler is at work; standing by", file=sys.stderr, flush=True)
+        held = True
+        time.sleep(LOOK_SECONDS)
+
+
+@app.command("next")
+def coming(context: typer.Context, n: Annotated[int, typer.Option("--runs", min=1, max=100, help="Runs told of each.")] = 3,
+           as_json: Json = False) -> None:  # fmt: skip
+    """Say when each campaign runs next; holidays it skips are left out."""
+    home = Home.open(context.obj)
+    answer = _coming(home, n)
+    lines = [f"{one.due_at:%F %H:%MZ}  {one.campaign}" + ("  NOT APPROVED: does not run" if one.state != "due" else "")
+             for one in answer.runs]  # fmt: skip
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines or ["nothing is to come"])) + "\n")
+
+
+def _coming(home: Home, n: int) -> ScheduleAnswer:
+    holidays, found = holidays_of(home), list[ScheduledRun]()
+    for name, campaign in load_campaigns(home.campaigns).items():
+        state = "due" if campaign.approved_by else "unapproved"
+        instants = next_dues(campaign, home.now(), holidays, home.settings.zone, n)
+        found += [ScheduledRun(campaign=name, due_at=due, run=None, state=state) for due in instants]
+    return ScheduleAnswer(runs=sorted(found, key=lambda run: (run.due_at, run.campaign)))
+
+
+def _watch(home: Home, as_json: bool, failed: bool) -> None:
+    """Look again and again; what failed waits twice as long each time, up to a quarter of an hour."""
+    failures = int(failed)
+    while True:
+        time.sleep(min(LOOK_SECONDS * 2**failures, WAIT_MINUTES_MAX * 60) if failures else LOOK_SECONDS)
+        answer = _due(home)
+        failures = failures + 1 if answer.failed else 0
+        if answer.runs or answer.failed:
+            _say(answer, as_json)
+
+
+def _due(home: Home) -> ScheduleAnswer:
+    """Make everything that is due; an error ends the look, not the scheduler: the run stays begun."""
+    made: list[ScheduledRun] = []
+    try:
+        home = Home.open(home.path)  # a simulated clock may have been moved
+        with open_ledger(home) as ledger:
+            while (found := run_due(home, ledger, make_list)) is not None:
+                made += [
+                    ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
+                    for name in found.campaigns
+                ]
+    except (ValueError, OSError) as error:
+        return ScheduleAnswer(runs=made, failed=" ".join(str(error).split()))
+    return ScheduleAnswer(runs=made)
+
+
+def _say(answer: ScheduleAnswer, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(answer.model_dump_json() + "\n")
+    else:
+        lines = [f"{one.campaign}: made {one.run}, due {one.due_at:%F %H:%MZ}" for one in answer.runs]
+        lines += ["another scheduler is at work; nothing done"] if answer.standby else []
+        sys.stdout.writelines(f"{line}\n" for line in lines or ([] if answer.failed else ["nothing is due"]))
+    sys.stdout.flush()
+    if answer.failed:
+        print(f"error: {answer.failed}", file=sys.stderr, flush=True)

@@ -1,0 +1,297 @@
+"""The scheduler makes each list once: through restarts, beside a second one, and killed at any step."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Connection
+from typer.testing import CliRunner
+
+import nbo
+from features.home import Home
+from serving import scheduler
+from serving.campaign import load_campaigns
+from serving.commands.lists import make_list
+from serving.ledger.book import Ledger
+from serving.ledger.journal import Entered, entries
+from serving.office import open_ledger
+from serving.scheduler import Run, alone, run_due
+from tests.home import NOW, copied
+from tests.postgres import database, move_home
+
+ROOT = Path(__file__).parents[2]
+HOUR = timedelta(hours=1)
+CAMPAIGNS = ("all_year", "dollars")
+
+
+def scheduled(path: Path, cron: str = "0 * * * *", missed: str = "last", approved: tuple[str, ...] = CAMPAIGNS) -> Home:
+    """The home with its campaigns on that schedule, at twenty past ten."""
+    for name in CAMPAIGNS:
+        file = path / "campaigns" / f"{name}.yaml"
+        text = file.read_text("utf-8")
+        text = text[: text.index("schedule:")] + f"schedule: {{cron: '{cron}', holidays: run, missed: {missed}}}\n"
+        file.write_text(text + ("approved_by: compliance\n" if name in approved else ""), "utf-8")
+    return Home.open(path).move_clock(NOW + timedelta(minutes=20))
+
+
+@pytest.fixture
+def home(bank: Path) -> Home:
+    return scheduled(bank)
+
+
+@pytest.fixture
+def ledger(home: Home) -> Generator[Ledger]:
+    with open_ledger(home) as opened:
+        opened._clock._clock = lambda: Home.open(home.path).now()
+        yield opened
+
+
+class Maker:
+    """Stands in for the making of a list; fails as often as told."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.made: list[tuple[tuple[str, ...], datetime]] = []
+        self.failing = failing
+
+    def __call__(self, home: Home, campaigns: list[str], at: datetime) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise OSError("the disk is full")
+        self.made.append((tuple(campaigns), at))
+
+
+def look(path: Path, ledger: Ledger, maker: Maker, on: timedelta | None = None) -> list[datetime]:
+    """Move the clock on, make what is due; the dues that were made."""
+    home = Home.open(path)
+    home = home.move_clock(home.now() + on) if on else home
+    found = []
+    while (run := run_due(home, ledger, maker)) is not None:
+        found.append(run.due)
+        home = home.move_clock(home.now() + timedelta(seconds=1))
+    return found
+
+
+def states(ledger: Ledger, name: str = "all_year") -> list[str]:
+    with ledger.read() as connection:
+        return [entry.body["state"] for entry in entries(connection, Entered.SCHEDULE, name)]
+
+
+def test_what_fell_due_before_anybody_looked_is_not_made(home: Home, ledger: Ledger) -> None:
+    maker = Maker()
+    assert look(home.path, ledger, maker) == [] and states(ledger) == ["watched"]
+    assert look(home.path, ledger, maker, HOUR) == [NOW + HOUR]
+    assert maker.made == [(CAMPAIGNS, NOW + HOUR + timedelta(minutes=20))]  # both compete in one run
+    assert look(home.path, ledger, maker) == []
+    assert states(ledger) == ["watched", "begun", "done"]
+
+
+@pytest.mark.parametrize(("missed", "made", "passed"), [("last", [3], 2), ("all", [1, 2, 3], 0), ("none", [], 3)])
+def test_three_missed_runs_follow_the_rule(bank: Path, missed: str, made: list[int], passed: int) -> None:
+    path, maker = scheduled(bank, missed=missed).path, Maker()
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        # The same again is nothing: it is settled, by whoever looks.
+        assert look(path, ledger, maker, 3 * HOUR) == [NOW + n * HOUR for n in made]
+        assert look(path, ledger, maker) == []
+        with ledger.read() as connection:
+            skipped = [e.body["skipped"] for e in entries(connection, Entered.SCHEDULE, "dollars") if e.body["state"] == "skipped"]  # fmt: skip
+    assert sum(map(len, skipped)) == passed
+
+
+def test_p24_an_unapproved_campaign_never_runs_by_itself(bank: Path) -> None:
+    home, maker = scheduled(bank, approved=("dollars",)), Maker()
+    with open_ledger(home) as ledger:
+        ledger._clock._clock = lambda: Home.open(home.path).now()
+        look(home.path, ledger, maker)
+        look(home.path, ledger, maker, HOUR)
+    assert [names for names, _ in maker.made] == [("dollars",)]
+
+
+def test_p24_mutant_a_scheduler_that_asks_for_no_approval_is_caught(
+    bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, maker = scheduled(bank, approved=("dollars",)), Maker()
+    monkeypatch.setattr(scheduler, "scheduled", lambda at: load_campaigns(at.campaigns))
+    with open_ledger(home) as ledger:
+        ledger._clock._clock = lambda: Home.open(home.path).now()
+        look(home.path, ledger, maker)
+        look(home.path, ledger, maker, HOUR)
+    assert [names for names, _ in maker.made] == [CAMPAIGNS]
+
+
+def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: Ledger) -> None:
+    maker = Maker(failing=2)
+    look(home.path, ledger, maker)
+    Home.open(home.path).move_clock(NOW + HOUR)
+    for wait in range(2):
+        with pytest.raises(OSError, match="disk"):
+            look(home.path, ledger, maker, timedelta(minutes=wait))
+    assert look(home.path, ledger, maker, timedelta(minutes=5)) == [NOW + HOUR]
+    assert maker.made == [(CAMPAIGNS, NOW + HOUR)]  # not the instant of the third try
+    assert states(ledger) == ["watched", "begun", "done"]
+
+
+def test_what_was_begun_on_a_day_that_is_over_is_given_up_and_counts_as_missed(home: Home, ledger: Ledger) -> None:
+    maker = Maker(failing=1)
+    look(home.path, ledger, maker)
+    with pytest.raises(OSError, match="disk"):
+        look(home.path, ledger, maker, HOUR)
+    tomorrow = look(home.path, ledger, maker, timedelta(days=1))
+    assert tomorrow == [NOW + HOUR + timedelta(days=1)]
+    assert states(ledger) == ["watched", "begun", "given_up", "skipped", "begun", "done"]
+
+
+def test_only_one_scheduler_is_at_work(home: Home) -> None:
+    code = "import sys; from features.home import Home; from serving.scheduler import alone; from pathlib import Path\n"
+    code += "with alone(Home.open(Path(sys.argv[1]))) as first: print(first)"
+    ask = lambda: subprocess.run([sys.executable, "-c", code, home.path], capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    with alone(home) as first:
+        assert first and ask() == "False"
+        answer = CliRunner().invoke(nbo.app, ["--home", str(home.path), "schedule", "run", "--once", "--json"])
+        assert json.loads(answer.stdout)["standby"] is True
+    assert ask() == "True"
+
+
+def test_only_one_scheduler_of_two_machines_is_at_work(bank: Path, tmp_path: Path) -> None:
+    with database() as url:
+        move_home(bank, url)
+        other = copied(tmp_path / "elsewhere")
+        move_home(other, url)
+        with alone(Home.open(bank)) as first, alone(Home.open(other)) as second:
+            assert first and not second
+        with alone(Home.open(other)) as second:
+            assert second
+
+
+def test_next_says_when_and_what_will_not_run(bank: Path) -> None:
+    scheduled(bank, cron="0 8 * * 1-5", approved=("dollars",))
+    answer = CliRunner().invoke(nbo.app, ["--home", str(bank), "schedule", "next", "--runs", "2", "--json"])
+    assert [(one["due_at"], one["campaign"], one["state"]) for one in json.loads(answer.stdout)["runs"]] == [
+        (f"2026-06-0{day}T00:00:00Z", name, state) for day in (2, 3) for name, state in (("all_year", "unapproved"), ("dollars", "due"))]  # fmt: skip
+    shown = CliRunner().invoke(nbo.app, ["--home", str(bank), "schedule", "next"]).stdout
+    assert "NOT APPROVED" in shown.splitlines()[0] and "NOT" not in shown.splitlines()[1]
+
+
+# ---- killed ------------------------------------------------------------------------------------------
+
+
+def ready(path: Path) -> Path:
+    """A home whose run is due in this moment."""
+    home = scheduled(path)
+    with open_ledger(home) as ledger:
+        run_due(home, ledger, Maker())
+    home.move_clock(NOW + HOUR)
+    return path
+
+
+def child(path: Path, fuse_at: int = 10**9) -> int | None:
+    """The scheduler in a process of its own that dies at its n-th statement or file; its steps, null: it died."""
+    ran = subprocess.run([sys.executable, "-m", "tests.serving.fused", path, str(fuse_at)], capture_output=True, text=True, cwd=ROOT, check=False)  # fmt: skip
+    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
+    return int(ran.stdout) if ran.returncode == 0 else None
+
+
+def taken_up(path: Path) -> None:
+    """The scheduler again, here, as long as it finds something to do."""
+    home = Home.open(path)
+    with open_ledger(home) as ledger:
+        while run_due(home, ledger, make_list) is not None:
+            pass
+
+
+def result(path: Path) -> tuple[dict[str, bytes], list[tuple[str, ...]]]:
+    """(the files of the one list, the contacts it reserved)."""
+    (folder,) = (one for one in (path / "lists").iterdir() if not one.name.startswith("."))
+    connection = sqlite3.connect(path / "nbo.db")
+    with connection:
+        found = connection.execute(
+            "SELECT contact_id, customer_id, state FROM contacts WHERE decision_id = ? ORDER BY 1", (folder.name,)
+        ).fetchall()
+    connection.close()
+    return {file.name: file.read_bytes() for file in folder.iterdir()}, found
+
+
+def killed_at(tmp_path: Path, places: list[int], whole: tuple[dict[str, bytes], list[tuple[str, ...]]]) -> None:
+    for place in places:
+        path = ready(copied(tmp_path / f"at-{place}"))
+        assert child(path, place) is None, place
+        taken_up(path)
+        assert result(path) == whole, place
+        states = Counter(json.loads(body)["state"] for body in bodies(path))
+        assert states == {"watched": 2, "begun": 2, "done": 2}, place
+
+
+def bodies(path: Path) -> list[str]:
+    connection = sqlite3.connect(path / "nbo.db")
+    found = [body for (body,) in connection.execute("SELECT body FROM journal WHERE kind = 'schedule'")]
+    connection.close()
+    return found
+
+
+def undisturbed(tmp_path: Path) -> tuple[tuple[dict[str, bytes], list[tuple[str, ...]]], int]:
+    """What the run gives when nobody kills it, and how many steps it has."""
+    path = ready(copied(tmp_path / "whole"))
+    steps = child(path)
+    assert steps is not None
+    return result(path), steps
+
+
+def test_p02_a_scheduled_list_killed_at_any_step_comes_out_once(tmp_path: Path) -> None:
+    whole, steps = undisturbed(tmp_path)
+    assert len(whole[1]) > 100 and len({row[1] for row in whole[1]}) == len(whole[1])
+    killed_at(tmp_path, [steps // 2, steps - 3], whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_p02_long_a_scheduled_list_killed_at_every_step_comes_out_once(tmp_path: Path) -> None:
+    whole, steps = undisturbed(tmp_path)
+    killed_at(tmp_path, list(range(1, steps + 1)), whole)
+
+
+def test_p02_mutant_a_fresh_instant_after_the_kill_would_make_another_list(
+    home: Home, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = scheduler._opened
+
+    def fresh(home: Home, connection: Connection, now: datetime, micros_now: int) -> Run | None:
+        run = whole(home, connection, now, micros_now)
+        return run and replace(run, at=now)
+
+    monkeypatch.setattr(scheduler, "_opened", fresh)
+    maker = Maker(failing=1)
+    look(home.path, ledger, maker)
+    with pytest.raises(OSError, match="disk"):
+        look(home.path, ledger, maker, HOUR)
+    run = run_due(Home.open(home.path).move_clock(NOW + 2 * HOUR), ledger, maker)
+    assert run and run.at != NOW + HOUR + timedelta(minutes=20)  # what test_a_failure_... and the kills would catch
+
+
+def test_two_processes_that_make_the_same_list_at_once_make_it_once(bank: Path) -> None:
+    home = scheduled(bank)
+    code = (
+        "import sys; from datetime import datetime; from pathlib import Path; from features.home import Home\n"
+        "from serving.commands.lists import make_list\n"
+        "make_list(Home.open(Path(sys.argv[1])), ['all_year'], datetime.fromisoformat(sys.argv[2]))"
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, home.path, NOW.astimezone(UTC).isoformat()], stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    told = [one.communicate()[1].decode() for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    files, contacts = result(bank)
+    offers = files["offers.csv"].decode().splitlines()
+    assert len(offers) - 1 == len(contacts) == len({row[1] for row in contacts})
+    assert {row[2] for row in contacts} == {"reserved"}
