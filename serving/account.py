@@ -12,6 +12,7 @@ from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.types import CUSTOMERS, scores_schema
 from rules.why import why_closed
+from serving.changes.live import sibling
 from serving.engine import Engine
 from serving.http.messages import Cell, DecisionWhyResponse, Words
 from serving.ledger import switches
@@ -28,7 +29,7 @@ def account(engine: Engine, connection: Connection, record: DecisionRow) -> Deci
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
-    terms = terms_of(engine, connection, record.terms, at)
+    terms = terms_of(deciding(engine, connection, record), connection, record.terms, at)
     cells: tuple[Cell, ...] = ()
     if stored and terms is not None:
         cells = tuple(_cells(terms, stored))
@@ -37,6 +38,12 @@ def account(engine: Engine, connection: Connection, record: DecisionRow) -> Deci
         decision_id=record.decision_id, offer_id=won["offer_id"] if won else None, channel=won["channel"] if won else None,
         sentences=tuple(_sentences(result)), factors=won["factors"] if won else {}, p_chosen=won["p_chosen"] if won else None,
         explored=bool(won and won["explored"]), cells=cells)  # fmt: skip
+
+
+def deciding(engine: Engine, connection: Connection, record: DecisionRow) -> Engine:
+    """The engine of the live set that decided, whatever is in force today; the one given where none is named."""
+    named = json.loads(record.revisions).get("live_set")
+    return engine if named in (None, engine.live_set) else sibling(engine, connection, named)
 
 
 def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime) -> Terms | None:

@@ -1,10 +1,10 @@
 """The real Door: one ledger, one engine, every route's work in one transaction."""
 
+import getpass
 import json
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -14,11 +14,13 @@ from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
+from serving.changes import live
+from serving.changes.door import ChangeDoor, Work
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import commit, decide_one, decision_id_of
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
+from serving.http.door import Call, NotFound, Pending, StoredAnswer, Unprocessable
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     BatchDecisionRequest,
@@ -54,17 +56,15 @@ from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
 from serving.sealer import DailyExport, Sealer
 
-Pending = Future[StoredAnswer]
-Work = Callable[[Connection, int], Message | StoredAnswer]
-
 
 def open_office(home: Path, serving: bool = True) -> "Office":
     """The office of a home: engine checked, ledger open and seeded with the imported history."""
     at = Home.open(home)
-    engine = open_engine(at)
     ledger = open_ledger(at, serving=serving)
     try:
+        engine = live.open_engine(at, ledger)
         ensure_seeded(at, ledger, engine)
+        live.boot(engine, ledger, f"operator {getpass.getuser()}")
     except BaseException:
         ledger.close()
         raise
@@ -75,8 +75,12 @@ def open_office(home: Path, serving: bool = True) -> "Office":
 
 
 def open_engine(home: Home) -> Engine:
-    """The engine of a home, checked to fit together."""
-    return Engine.open(home)
+    """The engine of what is in force in a home, checked to fit together; of its files before the first decision."""
+    address = make_url(home.database_url)
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
+        return Engine.open(home)
+    with open_ledger(home) as ledger:
+        return live.open_engine(home, ledger)
 
 
 def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
@@ -121,17 +125,19 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
             yield ledger
 
 
-class Office:
+class Office(ChangeDoor):
     """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
     def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
         """expiring: close every few seconds what was reserved and not claimed in time, until `close`."""
+        super().__init__()
         self.engine, self.ledger = engine, ledger
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
 
     def close(self) -> None:
         """Finish what waits, seal it, and let go of the ledger."""
+        self.close_desk()
         if self._expiry is not None:
             self._expiry.stop()
         if self._sealer is not None:
@@ -186,7 +192,9 @@ class Office:
         return self._write(
             call,
             Touches(contacts=(contact_id,)),
-            lambda connection, now: claim_contact(self.engine, connection, contact_id, call.principal, now),
+            lambda connection, now: claim_contact(
+                self.in_force(connection, now), connection, contact_id, call.principal, now
+            ),
         )
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
@@ -210,7 +218,9 @@ class Office:
         return self._write(
             call,
             Touches(customers=(request.customer_id,), names=(f"contact {request.contact_id}",)),
-            lambda connection, now: enter_external(self.engine, connection, request, call.principal, now),
+            lambda connection, now: enter_external(
+                self.in_force(connection, now), connection, request, call.principal, now
+            ),
         )
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
@@ -232,7 +242,7 @@ class Office:
         return self._write(
             call,
             Touches(customers=(request.customer_id,), names=[f"booking {name}" for name in bookings]),
-            lambda connection, now: enter_event(self.engine, connection, request, now),
+            lambda connection, now: enter_event(self.in_force(connection, now), connection, request, now),
         )
 
     def consent(self, request: ConsentRequest, call: Call) -> Pending:
@@ -248,7 +258,9 @@ class Office:
         return self._write(
             call,
             Touches(names=("switches",)),
-            lambda connection, now: turn_switch(self.engine, connection, request, call.principal, now),
+            lambda connection, now: turn_switch(
+                self.in_force(connection, now), connection, request, call.principal, now
+            ),
         )
 
     def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
@@ -269,6 +281,11 @@ class Office:
             told = account(self.engine, connection, _readable(self.engine, connection, decision_id, call))
         own = channel_of(call.principal)
         return told.model_copy(update={"cells": tuple(c for c in told.cells if own in (None, c.channel))})
+
+    def in_force(self, connection: Connection, now: int) -> Engine:
+        """The engine of the set in force in this transaction; whoever activates is heard with the next one."""
+        self.engine = live.current(self.engine, connection, now)
+        return self.engine
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
@@ -297,7 +314,7 @@ class Office:
     def _decide(
         self, connection: Connection, now: int, request: DecisionRequest, call: Call, place: int
     ) -> DecisionResponse:
-        engine = self.engine  # read once: it may be swapped while this runs
+        engine = self.in_force(connection, now)  # asked once: the answer, its record and its revisions are of one set
         for channel in request.channels or ():
             if channel not in engine.catalogue.channel_index:
                 known = ", ".join(engine.catalogue.channel_index)

@@ -38,20 +38,6 @@ class ScheduleAnswer(BaseModel):
     runs: list[ScheduledRun]
 
 
-class ChangeAnswer(BaseModel):
-    """`nbo rules propose | approve | activate --json`: where the change stands.
-
-    state: proposed | checked | approved | rejected | withdrawn | active.
-    """
-
-    change_id: str
-    revision: str
-    state: str
-    author: str
-    approver: str | None
-    effective_at: datetime | None
-
-
 class TableAnswer(BaseModel):
     """`nbo train table FILE --json`: quality on the held-out part. Null: does not apply (no treatment column)."""
 

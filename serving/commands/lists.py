@@ -16,7 +16,9 @@ from rich.progress import Progress as Bars
 
 from features.commands import parse_instant
 from features.home import Home
+from serving.changes.live import boot, drafts
 from serving.decisions import decide_one
+from serving.engine import Engine
 from serving.history import ensure_seeded
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import Ledger
@@ -82,7 +84,7 @@ def make_list(
 
     VolumeError where it has far more contacts than usual and nobody confirms.
     """
-    engine = open_engine(home)
+    engine = draft_engine(home) if dry_run else open_engine(home)
     check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
     if dry_run:
@@ -99,12 +101,23 @@ def make_list(
             ensure_seeded(home, ledger, engine, _seeding(show))
             made = make_plan(engine, ledger, campaigns, at, show)
             _check_volume(home, ledger, made, confirm)
+            boot(engine, ledger, _operator())
             made = reserve_plan(made, ledger, show)
             folder = write_list(made, home.lists)
             enter_manifest(ledger, folder, _operator())
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+
+
+def draft_engine(home: Home) -> Engine:
+    """The engine of the home's files as they stand; says on stderr which of them are not in force."""
+    engine = Engine.open(home)
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        names = drafts(engine, connection, ledger.now_micros())
+    if names:
+        print(f"note: with drafts that are not in force: {', '.join(names)}; nbo rules propose", file=sys.stderr)
+    return engine
 
 
 def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool) -> None:

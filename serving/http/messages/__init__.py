@@ -1,6 +1,18 @@
 """Every request and answer of the HTTP service, one file per noun. Read decision.py first."""
 
 from serving.http.messages.base import Message, Words
+from serving.http.messages.change import (
+    ActivateRequest,
+    ApproveRequest,
+    ChangeResponse,
+    ChangesQuery,
+    ChangesResponse,
+    ChangeStep,
+    CheckReport,
+    JudgeRequest,
+    ProposeRequest,
+    RollbackRequest,
+)
 from serving.http.messages.contact import (
     CancelReason,
     CancelRequest,
@@ -52,11 +64,18 @@ from serving.http.messages.switch import (
 )
 
 __all__ = [
+    "ActivateRequest",
+    "ApproveRequest",
     "BatchDecisionRequest",
     "BatchDecisionResponse",
     "CancelReason",
     "CancelRequest",
     "Cell",
+    "ChangeResponse",
+    "ChangeStep",
+    "ChangesQuery",
+    "ChangesResponse",
+    "CheckReport",
     "Choice",
     "ClaimRequest",
     "ClaimResponse",
@@ -80,17 +99,20 @@ __all__ = [
     "EventRequest",
     "EventResponse",
     "ExternalContactRequest",
+    "JudgeRequest",
     "LiveResponse",
     "Message",
     "OutcomeKind",
     "OutcomeRequest",
     "OutcomeResponse",
     "Problem",
+    "ProposeRequest",
     "Purpose",
     "ReadyResponse",
     "Recall",
     "RecallsQuery",
     "RecallsResponse",
+    "RollbackRequest",
     "SentRequest",
     "Switch",
     "SwitchAction",

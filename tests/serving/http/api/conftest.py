@@ -27,6 +27,11 @@ DECISION = {
     "revisions": {"terms": "ab"}, "assumptions": [], "degraded": False, "expires_at": T,
 }  # fmt: skip
 CONTACT = {"contact_id": "K1", "state": "sent", "at": T}
+CHANGE = {
+    "change_id": "c1", "state": "proposed", "kinds": ["rules"], "files": ["policies/retail.yaml"], "author": "anna",
+    "approver": None, "base": "0" * 64, "revision": "1" * 64, "effective_at": None, "in_force": False, "report": None,
+    "steps": [],
+}  # fmt: skip
 ANSWERS: dict[str, dict[str, Any]] = {
     "decide": DECISION,
     "decide_batch": {"decisions": [DECISION]},
@@ -55,7 +60,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         }],
     },
     "switch": {"scope": "all", "state": "paused", "paused": []},
-}  # fmt: skip
+    "changes": {"in_force": None, "changes": []},
+} | dict.fromkeys(("change", "propose", "approve", "reject", "withdraw", "activate", "rollback"), CHANGE)  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "decide": {"customer_id": "C1"},
     "decide_batch": {"decisions": [{"customer_id": "C1"}]},
@@ -80,6 +86,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "decision": {},
     "why": {},
     "switch": {"scope": "channel:sms", "action": "pause"},
+    "changes": {},
+    "change": {},
+    "propose": {"files": {"policies/retail.yaml": "id: retail"}, "note": "why"},
+    "approve": {"revision": "1" * 64},
+    "reject": {},
+    "withdraw": {},
+    "activate": {},
+    "rollback": {"note": "why"},
 }  # fmt: skip
 
 
