@@ -13,6 +13,8 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from rules.folder import SHIPPED
+from rules.invariants import tellable_in
 from rules.liveset import Files, files_in, revision_of, write_files
 from rules.review import Act, Actor, Kind
 from serving.engine import Engine
@@ -66,6 +68,15 @@ def laid_out(files: Files) -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="nbo-set-") as folder:
         write_files(files, Path(folder))
         yield Path(folder)
+
+
+def tellable(engine: Engine, connection: Connection, now: int) -> tuple[str, ...]:
+    """The facts a customer may be told, as the invariants in force say; a home without its own has the shipped ones."""
+    revision, name = changes.revision_in_force(connection, now), f"{engine.policy.id}.invariants.yaml"
+    files = files_in(engine.home.path) if revision is None else changes.files_of(connection, revision)
+    shipped = SHIPPED / name
+    text = files.get(f"policies/{name}") or (shipped.read_text("utf-8") if shipped.is_file() else "tellable: []")
+    return tellable_in(text)
 
 
 def boot(engine: Engine, ledger: Ledger, operator: str) -> bool:

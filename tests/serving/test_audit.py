@@ -226,6 +226,9 @@ def test_why_not_tells_what_closes_a_cell_or_what_was_preferred(bank: Path) -> N
     assert not closed.open and closed.expected_value_minor is None
     assert [r.reason for r in closed.reasons] == ["funds_below_entry"] and closed.reasons[0].rules
     assert closed.sentences[0].startswith("wealth_eur_bond on app is closed: funds below entry (suitability; by ")
+    assert closed.shortest is not None and closed.shortest.reason == "funds_below_entry"
+    assert set(closed.shortest.facts) == {"balance_eur_minor"} and closed.would_open == {"balance_eur_minor": 400_000.0}
+    assert "would be open if balance_eur_minor = 400000.0" in closed.sentences
     offer, channel = (closed.chosen or "").split(" on ")
     won = why_not(bank, HERO, offer, channel)
     assert won.open and won.sentences == [f"{closed.chosen} is what would be said now"]
