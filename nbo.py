@@ -15,7 +15,20 @@ from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
 from rules import commands as rules_commands
-from serving.commands import audit, decisionlog, identity, keys, lists, operate, schedule, supply, triggers, worklist
+from serving.commands import (
+    audit,
+    changes,
+    decisionlog,
+    identity,
+    keys,
+    lists,
+    operate,
+    pack,
+    schedule,
+    supply,
+    triggers,
+    worklist,
+)
 from serving.commands import report as report_commands
 from serving.commands.serve import serve
 from serving.example import equip
@@ -90,8 +103,10 @@ training.models_app.command("unchallenge")(monitor_commands.drop_challenger)
 training.models_app.command("compare")(monitor_commands.compare_models)
 training.models_app.command("supply")(supply.supply)
 app.add_typer(training.models_app, name="models")
+changes.mount(rules_commands.app)
 app.add_typer(rules_commands.app, name="rules")
 audit.app.command("log")(decisionlog.log)
+audit.app.command("pack")(pack.pack)
 app.add_typer(audit.app, name="audit", help="What was decided, and the proof.")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identity.app, name="identity")

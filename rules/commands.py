@@ -14,7 +14,6 @@ import typer
 from pydantic import BaseModel
 
 from rules import proof_commands
-from rules.cases import load_cases
 from rules.column import MEANINGS, columns_text, meaning
 from rules.document import did_you_mean
 from rules.errors import PolicyError
@@ -26,7 +25,8 @@ from rules.rule import Rule, Stated
 from rules.sentence import Tongue, scope_sentence, sentence
 from rules.sql import condition_sql
 from rules.tree import fold
-from rules.trial import Failure, Trial
+from rules.trial import Failure
+from rules.tried import try_cases
 
 app = typer.Typer(
     name="rules", help="The contact policy: check it, try its cases, prove it, read it.", no_args_is_help=True
@@ -154,14 +154,12 @@ def cases(context: typer.Context, folder: Folder = None, as_json: AsJson = False
             if folder is None:
                 raise PolicyError("has no cases; write what the policy must do beside it", file=str(one.cases_file))
             continue
-        loaded = load_cases(one.cases_file, one.policy, one.catalogue, one.columns)
-        trial = Trial(loaded, one.policy, one.catalogue, one.columns)
-        trial.check_baseline()
-        failed += [*trial.failures(), *trial.decision_failures()]
+        tried = try_cases(one)
+        failed += tried.failures
         answer.files.append(str(one.cases_file))
-        answer.cases += len(loaded.cases)
-        answer.decisions += len(loaded.decisions)
-        answer.gaps += trial.gaps()
+        answer.cases += tried.cases
+        answer.decisions += tried.decisions
+        answer.gaps += tried.gaps
     if not answer.files:
         raise PolicyError("holds no cases; write <id>.cases.yaml beside the policy", file=str(folder))
     answer.failures = [FailureAnswer.model_validate(asdict(failure)) for failure in failed]

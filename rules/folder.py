@@ -25,11 +25,15 @@ COLUMNS = SHIPPED / "retail.columns.yaml"
 
 @dataclass(frozen=True)
 class PolicyFolder:
-    """The files of one policy. home: whose feature columns hold, where it has some."""
+    """The files of one policy.
+
+    home: whose feature columns hold, where it has some. given: the feature columns, where somebody knows them.
+    """
 
     policy_file: Path
     catalogue_file: Path
     home: Path | None = None
+    given: pa.Schema | None = None
 
     @property
     def cases_file(self) -> Path:
@@ -63,7 +67,9 @@ class PolicyFolder:
 
     @cached_property
     def columns(self) -> pa.Schema:
-        """The feature columns: of the newest snapshot of the home, of the folder's list, or as shipped."""
+        """The feature columns: given, of the newest snapshot of the home, of the folder's list, or as shipped."""
+        if self.given is not None:
+            return self.given
         snapshots = sorted((self.home / "features").glob("*.arrow")) if self.home else []
         if snapshots:
             return snapshot_columns(snapshots[-1])

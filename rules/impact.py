@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,19 @@ class Impacts:
     parts: dict[str, Impact]
 
 
-Batches = Iterable[tuple[pa.RecordBatch, pa.RecordBatch | None]]  # customers, and their SCORES where there are any
+class Rows(NamedTuple):
+    """Some customers of a snapshot.
+
+    scores: their SCORES; null where there are none. after: their columns as the after side counts them; null where
+    both sides count alike. A cool-off made longer keeps its column's name.
+    """
+
+    customers: pa.RecordBatch
+    scores: pa.RecordBatch | None = None
+    after: pa.RecordBatch | None = None
+
+
+Batches = Iterable[Rows]
 
 
 def impact(before: Terms, after: Terms, batches: Batches) -> Impacts:
@@ -74,8 +87,9 @@ def impact(before: Terms, after: Terms, batches: Batches) -> Impacts:
         if direction == "outbound" and there is not None
     ]
     mine, theirs = np.array([p[0] for p in places], np.int64), np.array([p[1] for p in places], np.int64)
-    for customers, scores in batches:
-        old, new = suppress(customers, before), suppress(customers, after)
+    for customers, scores, counted in batches:
+        later = counted or customers
+        old, new = suppress(customers, before), suppress(later, after)
         was, now = _aligned(old, theirs, mine, after.catalogue.n_cells), new.open
         gone = np.delete(old.open, theirs, axis=1)  # cells that only the former catalogue has
         found.customers += len(now)
@@ -97,7 +111,7 @@ def impact(before: Terms, after: Terms, batches: Batches) -> Impacts:
         closings: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name, cells in _closers(part, before, (theirs, mine, after.catalogue.n_cells)):
             _note(closings, name, gained & cells, np.zeros_like(lost))
-        for name, cells in _closers(part, after, None):
+        for name, cells in _closers(later.take(pa.array(rows)), after, None):
             _note(closings, name, np.zeros_like(gained), lost & cells)
         if fresh.any():
             _note(closings, CATALOGUE, gained & fresh, np.zeros_like(lost))
@@ -162,7 +176,7 @@ def read_batches(customers: Path, scores: Path | None, before: Terms, after: Ter
     found = _batches(customers, lambda batch: _customers(batch, schema, customers))
     if scores is None:
         for batch in found:
-            yield batch, None
+            yield Rows(batch)
         return
     shape = scores_schema(len(after.catalogue.offers), len(after.catalogue.channels))
     told = _batches(scores, lambda batch: _cast(batch, shape, scores))
@@ -170,7 +184,7 @@ def read_batches(customers: Path, scores: Path | None, before: Terms, after: Ter
         beside = next(told, None)
         if beside is None or beside.num_rows != batch.num_rows:
             raise SchemaError(f"{scores.name} has not one row for each of {customers.name}; score the same customers")
-        yield batch, beside
+        yield Rows(batch, beside)
     if next(told, None) is not None:
         raise SchemaError(f"{scores.name} has more rows than {customers.name}; score the same customers")
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from rules.catalogue import Catalogue, Frozen, Name, Words
-from rules.document import Document, did_you_mean, read_document
+from rules.document import Document, did_you_mean, parse_document, read_document
 from rules.errors import ConditionError, PolicyError
 from rules.language import Language
 from rules.policy import ContactPolicy, with_state
@@ -70,6 +70,13 @@ def load_invariants(path: Path, policy: ContactPolicy, catalogue: Catalogue, col
         if name not in language.columns.names:
             _refuse(document, "", f"tellable: unknown column `{name}`{did_you_mean(name, language.columns.names)}")
     return found
+
+
+def tellable_in(text: str) -> tuple[str, ...]:
+    """The columns of which a customer may be told, of an invariants file's text; PolicyError where it does not read."""
+    value = parse_document(text).value
+    listed = value.get("tellable", []) if isinstance(value, dict) else []
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
 
 def _check(each: Invariant, policy: ContactPolicy, language: Language, document: Document) -> None:

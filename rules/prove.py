@@ -86,10 +86,6 @@ class Prover:
         """What the columns met so far declare of their values."""
         return list(self._within.values())
 
-    def session(self, nodes: Iterable[Node]) -> "Session":
-        """Many questions about the same conditions, each cheaper than a fresh one."""
-        return Session(self, nodes)
-
     def _truth(self, node: Node) -> Truth:
         z3 = self.z3
         if isinstance(node, Literal):
@@ -180,32 +176,6 @@ class Prover:
             else:
                 facts[name] = _float(found)
         return facts
-
-
-class Session:
-    """One solver over a set of conditions, asked again and again which of them may be FALSE together."""
-
-    def __init__(self, prover: Prover, nodes: Iterable[Node]) -> None:
-        z3 = prover.z3
-        self._prover, self._solver = prover, z3.Solver()
-        self._solver.set("timeout", prover.milliseconds)
-        self._open: dict[Node, Formula] = {}
-        for place, node in enumerate(dict.fromkeys(nodes)):
-            self._open[node] = z3.Bool(f"?open{place}")
-            self._solver.add(z3.Implies(self._open[node], prover.truth(node).false))
-        self._solver.add(*prover.domains())
-
-    def some(self, shut: Sequence[Node], false: Iterable[Node]) -> bool:
-        """Whether some customer is closed by one of `shut` and by none of `false`; UndecidedError as in `find`."""
-        z3 = self._prover.z3
-        self._solver.push()
-        self._solver.add(z3.Or([z3.Not(self._prover.truth(node).false) for node in shut]))
-        answer = self._solver.check(*(self._open[node] for node in false))
-        reason = self._solver.reason_unknown() if answer == z3.unknown else ""
-        self._solver.pop()
-        if reason:
-            raise UndecidedError(f"not proved: {reason}; simplify the conditions or allow more time")
-        return bool(answer == z3.sat)
 
 
 def columns_read(nodes: Iterable[Node]) -> set[str]:

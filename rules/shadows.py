@@ -6,14 +6,14 @@ shadow each other the last one is named, so that all named may go together and n
 change: a shadowed rule can still be the one that is told.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rules.governing import governing
+from rules.grid import Grid
 from rules.language import Language
 from rules.program import DIRECTIONS, Step
-from rules.proofs import left_open
-from rules.prove import Formula, Prover, Session, UndecidedError
+from rules.prove import SECONDS, UndecidedError
 from rules.terms import Terms
 from rules.tree import FALSE, TRUE, Node, fold
 
@@ -34,25 +34,28 @@ class Shadows:
 
 def find_shadows(terms: Terms) -> Shadows:
     """Everything in vain in the rules of the day of terms; its campaigns are asked whether they reach anybody."""
-    found, prover = Shadows(), Prover(terms.vocabulary)
-    cells = {cell: residuals for cell, residuals in _residuals(terms).items() if residuals}
+    found, cells = Shadows(), {cell: residuals for cell, residuals in _residuals(terms).items() if residuals}
+    program = terms.program
+    nodes = [node for residuals in cells.values() for nodes in residuals.values() for node in nodes]
+    nodes += [step.when for steps in program.steps.values() for step in steps] + [a.when for a in program.audiences]
+    grid = Grid(terms.vocabulary, nodes, SECONDS)
     for part in dict.fromkeys(part.id for part in terms.policy.parts):
         mine = {cell: nodes for cell, residuals in cells.items() if (nodes := residuals.get(part))}
         if not mine:
             continue  # not in force, or without a cell: the lint says so
         with _Undecided(found, part):
-            if not _some(prover, _distinct(mine), lambda node: prover.truth(node).true):
+            if not any(grid.some(true=[node]) for node in _distinct(mine)):
                 found.dead.append(part)
-            elif not _some(prover, _distinct(mine), lambda node: prover.truth(node).false):
+            elif not any(grid.some(false=[node]) for node in _distinct(mine)):
                 found.always.append(part)
-    gone, sessions = {*found.dead}, _Sessions(prover)
+    gone = {*found.dead}
     for part in reversed([part.id for part in terms.policy.parts]):
         if part not in gone and any(part in residuals for residuals in cells.values()):
             with _Undecided(found, part):
-                if _covered(sessions, part, gone, cells):
+                if _covered(grid, part, gone, cells):
                     gone.add(part)
                     found.shadowed.insert(0, part)
-    _nobody(terms, prover, found)
+    _nobody(terms, grid, found)
     return found
 
 
@@ -93,28 +96,10 @@ def _distinct(mine: dict[Cell, tuple[Node, ...]]) -> list[Node]:
     return list(dict.fromkeys(node for nodes in mine.values() for node in nodes))
 
 
-def _some(prover: Prover, nodes: Iterable[Node], formula: Callable[[Node], Formula]) -> bool:
-    return any(prover.find([formula(node)], ()) is not None for node in nodes)
-
-
 Residuals = dict[str, tuple[Node, ...]]  # of one cell: part -> its conditions
 
 
-class _Sessions:
-    """A solver for each distinct set of conditions that govern a cell."""
-
-    def __init__(self, prover: Prover) -> None:
-        self.prover = prover
-        self._found: dict[frozenset[Node], Session] = {}
-
-    def of(self, residuals: Residuals) -> Session:
-        nodes = frozenset(node for nodes in residuals.values() for node in nodes)
-        if nodes not in self._found:
-            self._found[nodes] = self.prover.session(nodes)
-        return self._found[nodes]
-
-
-def _covered(sessions: _Sessions, part: str, gone: set[str], cells: dict[Cell, Residuals]) -> bool:
+def _covered(grid: Grid, part: str, gone: set[str], cells: dict[Cell, Residuals]) -> bool:
     """Whether in every cell the parts that stay close what this one closes."""
     seen: set[tuple[tuple[Node, ...], frozenset[Node]]] = set()
     for residuals in cells.values():
@@ -126,12 +111,12 @@ def _covered(sessions: _Sessions, part: str, gone: set[str], cells: dict[Cell, R
         if (mine, others) in seen or TRUE in others:
             continue
         seen.add((mine, others))
-        if sessions.of(residuals).some(mine, others):
+        if grid.some(false=others, not_false=mine):
             return False
     return True
 
 
-def _nobody(terms: Terms, prover: Prover, found: Shadows) -> None:
+def _nobody(terms: Terms, grid: Grid, found: Shadows) -> None:
     """Cells of the catalogue that stay closed to everybody, and campaigns that reach nobody."""
     program, offers, channels = terms.program, terms.catalogue.offers, terms.catalogue.channels
     answers: dict[tuple[Node, ...], bool] = {}
@@ -139,8 +124,7 @@ def _nobody(terms: Terms, prover: Prover, found: Shadows) -> None:
     def reached(steps: Sequence[Step], *also: Node) -> bool:
         key = (*also, FALSE, *(step.when for step in steps))
         if key not in answers:
-            wanted = [left_open(prover, steps), *(prover.truth(node).true for node in also)]
-            answers[key] = prover.find(wanted, ()) is not None
+            answers[key] = grid.some(true=also, false=dict.fromkeys(step.when for step in steps))
         return answers[key]
 
     for direction, cell in _cells(terms):

@@ -12,6 +12,7 @@ from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.types import CUSTOMERS, scores_schema
 from rules.why import why_closed
+from serving.changes.live import sibling
 from serving.engine import Engine
 from serving.http.messages import Cell, DecisionWhyResponse, Words
 from serving.ledger import switches
@@ -34,7 +35,7 @@ def account(
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
-    terms = terms_of(engine, connection, record.terms, at, prices_in(stored))
+    terms = terms_of(deciding(engine, connection, record), connection, record.terms, at, prices_in(stored))
     cells, moved, change = (), (), ()
     won = row if row is not None and row["offer_id"] is not None else None
     if stored and terms is not None:
@@ -51,6 +52,12 @@ def account(
 def prices_in(stored: dict[str, Any]) -> tuple[int, ...]:
     """The bid prices a record's inputs were decided under; (): none."""
     return tuple(stored.get("prices", ()))
+
+
+def deciding(engine: Engine, connection: Connection, record: DecisionRow) -> Engine:
+    """The engine of the live set that decided, whatever is in force today; the one given where none is named."""
+    named = json.loads(record.revisions).get("live_set")
+    return engine if named in (None, engine.live_set) else sibling(engine, connection, named)
 
 
 def terms_of(engine: Engine, connection: Connection, revision: str, at: datetime, prices: tuple[int, ...] = ()) -> Terms | None:  # fmt: skip

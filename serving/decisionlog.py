@@ -18,7 +18,7 @@ from rules.arbitrate import cell_values
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.worth import matrix
-from serving.account import prices_in, restored, terms_of
+from serving.account import deciding, prices_in, restored, terms_of
 from serving.claims import instant
 from serving.engine import Engine
 from serving.ledger.records import FIELDS, DecisionRow
@@ -58,6 +58,7 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
     was never sent counts as 0, for the decision is what is judged. q: p_accept of the models that decided.
     """
     found: dict[str, list[_Recorded]] = defaultdict(list)
+    decided_by: dict[str, Engine] = {}  # terms -> the engine of their live set
     left_out: Counter[str] = Counter()
     query = select(*(decisions.c[name] for name in FIELDS))
     chosen = query.where(decisions.c.as_of >= since, decisions.c.as_of <= now).order_by(
@@ -77,13 +78,17 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
             left_out["several choices shown at once"] += 1
         else:
             action = f"{made['offer_id']}|{made['channel']}"
+            if row.terms not in decided_by:
+                decided_by[row.terms] = deciding(engine, connection, row)
             found[row.terms].append(
                 _Recorded(row.decision_id, row.unit_id, row.as_of, action, made["p_chosen"], row.inputs)
             )
     accepted = _accepted(connection, since)
     parts: list[pa.RecordBatch] = []
     for revision, rows in found.items():
-        terms = terms_of(engine, connection, revision, instant(rows[0].as_of), prices_in(json.loads(rows[0].inputs)))
+        terms = terms_of(
+            decided_by[revision], connection, revision, instant(rows[0].as_of), prices_in(json.loads(rows[0].inputs))
+        )
         if terms is None:
             left_out["decided under terms no longer in force"] += len(rows)
             continue

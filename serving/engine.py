@@ -5,9 +5,10 @@ swapped as a whole.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from features.base import Row
 from features.home import Home
 from features.store import FeatureStore, Snapshot
 from rules.catalogue import Catalogue, load_catalogue
+from rules.liveset import CATALOGUE_FILE, files_in, revision_of
 from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
 from rules.types import scores_schema
@@ -56,33 +58,36 @@ class Engine:
     duel: Duel | None = None  # the same models beside their challengers
     supplied: Supplied = NOTHING_SUPPLIED  # the bank's own scores of some families
     triggers: tuple[Trigger, ...] = ()
+    live_set: str = ""  # the revision of the files it was opened with
+    siblings: dict[str, "Engine"] = field(default_factory=dict)  # of other sets, shared by all of a home
 
     @classmethod
-    def open(cls, home: Home) -> "Engine":
-        """Read and check a home; EngineError, PolicyError or CatalogueError in one line."""
-        if not home.catalogue.is_file():
-            raise EngineError(f"`{home.catalogue}` is missing; nbo init {home.path} writes an example")
-        catalogue = load_catalogue(home.catalogue)
-        store = FeatureStore(home)
-        policies = sorted(p for p in home.policies.glob("*.yaml") if p.name.count(".") == 1)
-        if len(policies) != 1:
-            raise EngineError(f"`{home.policies}` holds {len(policies)} policies; exactly one may be in force")
-        if catalogue.base_currency != home.settings.currency:
-            raise EngineError(
-                f"`{home.catalogue}` counts in {catalogue.base_currency}, bank.yaml in {home.settings.currency}; make them one"
-            )
-        policy = load_policy(policies[0], catalogue, store.schema)
+    def open(cls, home: Home, folder: Path | None = None) -> "Engine":
+        """Read and check a home; EngineError, PolicyError or CatalogueError in one line.
+
+        folder: where catalogue, policy and campaigns stand, laid out like a home; null: the home itself.
+        """
+        folder = folder or home.path
+        catalogue, store = _catalogue(home, folder), FeatureStore(home)
         models, duel, supplied, damaged = _live(home)
-        campaigns, holidays = load_campaigns(home.campaigns), holidays_of(home)
-        engine = cls(
-            home, store, catalogue, policy, models, campaigns, holidays, damaged, duel, supplied, load_triggers(home)
-        )
+        policy, campaigns = _policy(folder, catalogue, store), load_campaigns(folder / "campaigns")
+        engine = cls(home, store, catalogue, policy, models, campaigns, holidays_of(home), damaged, duel, supplied,
+                     load_triggers(home), revision_of(files_in(folder)))  # fmt: skip
         missing = [name for name in engine.model_columns if name not in store.schema.names]
         if missing:
             raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
-        for campaign in engine.campaigns.values():
-            campaign.audience_of(catalogue)
-        return engine
+        return engine._checked()
+
+    def with_files(self, folder: Path, live_set: str) -> "Engine":
+        """The same models and features under the policy, catalogue and campaigns of a folder; errors as in `open`."""
+        catalogue = _catalogue(self.home, folder)
+        policy, campaigns = _policy(folder, catalogue, self.store), load_campaigns(folder / "campaigns")
+        return replace(self, catalogue=catalogue, policy=policy, campaigns=campaigns, live_set=live_set)._checked()
+
+    def _checked(self) -> "Engine":
+        for campaign in self.campaigns.values():
+            campaign.audience_of(self.catalogue)
+        return self
 
     @property
     def model_columns(self) -> tuple[str, ...]:
@@ -212,7 +217,12 @@ class Engine:
 
     @cached_property
     def _fixed(self) -> dict[str, str]:
-        return {"policy": self.policy.revision, "catalogue": self.catalogue.revision, "features": self.store.revision}
+        return {
+            "live_set": self.live_set,
+            "policy": self.policy.revision,
+            "catalogue": self.catalogue.revision,
+            "features": self.store.revision,
+        }
 
     @cached_property
     def _scoring(self) -> dict[str, str]:
@@ -228,6 +238,27 @@ class Engine:
     def assumptions(self) -> tuple[str, ...]:
         """What the bank's data lack and what the models take for granted."""
         return (*self.home.assumptions(), *self.models.assumptions)
+
+
+def _catalogue(home: Home, folder: Path) -> Catalogue:
+    """The catalogue of a folder, in the home's currency."""
+    path = folder / CATALOGUE_FILE
+    if not path.is_file():
+        raise EngineError(f"`{path}` is missing; nbo init {home.path} writes an example")
+    catalogue = load_catalogue(path)
+    if catalogue.base_currency != home.settings.currency:
+        raise EngineError(
+            f"`{path}` counts in {catalogue.base_currency}, bank.yaml in {home.settings.currency}; make them one"
+        )
+    return catalogue
+
+
+def _policy(folder: Path, catalogue: Catalogue, store: FeatureStore) -> ContactPolicy:
+    """The one policy of a folder, checked against catalogue and features."""
+    policies = sorted(p for p in (folder / "policies").glob("*.yaml") if p.name.count(".") == 1)
+    if len(policies) != 1:
+        raise EngineError(f"`{folder / 'policies'}` holds {len(policies)} policies; exactly one may be in force")
+    return load_policy(policies[0], catalogue, store.schema)
 
 
 def keyring_of(home: Home) -> Keyring:

@@ -35,7 +35,7 @@ def equip(home: Home, example: str) -> list[Path]:
         home.catalogue.write_text(re.sub(r"\nbase_currency: [A-Z]{3}\n", ours, text, count=1), "utf-8")
         written.append(home.catalogue)
     if not any(home.policies.glob("*.yaml")):
-        for kind in ("yaml", "cases.yaml"):
+        for kind in ("yaml", "cases.yaml", "invariants.yaml"):
             source, policy = policies / f"{example}.{kind}", home.policies / f"{example}.{kind}"
             if source.is_file():
                 policy.write_text(source.read_text("utf-8"), "utf-8")

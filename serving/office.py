@@ -1,10 +1,10 @@
 """The real Door: one ledger, one engine, every route's work in one transaction."""
 
+import getpass
 import json
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,11 +18,13 @@ from features.home import Home
 from serving.account import account
 from serving.asking import Asked, Told, by_turns, id_of, key_of, name_of
 from serving.bids import Worker, bid_prices
+from serving.changes import live
+from serving.changes.door import ChangeDoor, Work
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
 from serving.decisions import Decided, commit, decide_several, kept
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.http.door import Call, NotFound, StoredAnswer, Unprocessable
+from serving.http.door import Call, NotFound, Pending, StoredAnswer, Unprocessable
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     BatchDecisionRequest,
@@ -38,7 +40,6 @@ from serving.http.messages import (
     DueContactsResponse,
     EventRequest,
     ExternalContactRequest,
-    Message,
     MoveTasksRequest,
     OutcomeRequest,
     ReadyResponse,
@@ -63,17 +64,15 @@ from serving.reports import enter_consent, enter_event, enter_external, enter_ou
 from serving.sealer import DailyExport, Sealer
 from serving.worklist import move_tasks, worklist
 
-Pending = Future[StoredAnswer]
-Work = Callable[[Connection, int], Message | StoredAnswer]
-
 
 def open_office(home: Path, serving: bool = True) -> "Office":
     """The office of a home: engine checked, ledger open and seeded with the imported history."""
     at = Home.open(home)
-    engine = open_engine(at)
     ledger = open_ledger(at, serving=serving)
     try:
+        engine = live.open_engine(at, ledger)
         ensure_seeded(at, ledger, engine)
+        live.boot(engine, ledger, f"operator {getpass.getuser()}")
     except BaseException:
         ledger.close()
         raise
@@ -85,8 +84,12 @@ def open_office(home: Path, serving: bool = True) -> "Office":
 
 
 def open_engine(home: Home) -> Engine:
-    """The engine of a home, checked to fit together."""
-    return Engine.open(home)
+    """The engine of what is in force in a home, checked to fit together; of its files before the first decision."""
+    address = make_url(home.database_url)
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
+        return Engine.open(home)
+    with open_ledger(home) as ledger:
+        return live.open_engine(home, ledger)
 
 
 def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
@@ -131,11 +134,12 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
             yield ledger
 
 
-class Office:
+class Office(ChangeDoor):
     """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
     def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
         """expiring: close every few seconds what was reserved and not claimed in time, until `close`."""
+        super().__init__()
         self.engine, self.ledger = engine, ledger
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
@@ -143,6 +147,7 @@ class Office:
 
     def close(self) -> None:
         """Finish what waits, seal it, and let go of the ledger."""
+        self.close_desk()
         if self._expiry is not None:
             self._expiry.stop()
         if self.seats is not None:
@@ -198,6 +203,7 @@ class Office:
 
     def _ahead(self, connection: Connection, asked: "Sequence[Asked]") -> "list[Told]":
         """What each key got before, else the decision; its error where it cannot be decided."""
+        self.in_force(connection, self.ledger.now_micros())
         told: list[Told | None] = [
             StoredAnswer(found.body, found.status) if isinstance(found, idempotency.Answer) else found
             for found in idempotency.remembered_many(connection, [one.key for one in asked])
@@ -214,6 +220,7 @@ class Office:
         def work(connection: Connection, now: int) -> StoredAnswer:
             asked = [(one, id_of(call, place)) for place, one in enumerate(request.decisions)]
             said: list[dict[str, Any]] = []
+            self.in_force(connection, now)
             for refused in filter(None, map(self._unknown_channel, request.decisions)):
                 raise refused
             for turn in by_turns(connection, asked):
@@ -233,7 +240,9 @@ class Office:
         return self._write(
             call,
             Touches(contacts=(contact_id,)),
-            lambda connection, now: claim_contact(self.engine, connection, contact_id, call.principal, now),
+            lambda connection, now: claim_contact(
+                self.in_force(connection, now), connection, contact_id, call.principal, now
+            ),
         )
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
@@ -257,7 +266,9 @@ class Office:
         return self._write(
             call,
             Touches(customers=(request.customer_id,), names=(f"contact {request.contact_id}",)),
-            lambda connection, now: enter_external(self.engine, connection, request, call.principal, now),
+            lambda connection, now: enter_external(
+                self.in_force(connection, now), connection, request, call.principal, now
+            ),
         )
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
@@ -279,7 +290,7 @@ class Office:
         return self._write(
             call,
             Touches(customers=(request.customer_id,), names=[f"booking {name}" for name in bookings]),
-            lambda connection, now: enter_event(self.engine, connection, request, now, self.seats),
+            lambda connection, now: enter_event(self.in_force(connection, now), connection, request, now, self.seats),
         )
 
     def consent(self, request: ConsentRequest, call: Call) -> Pending:
@@ -295,7 +306,9 @@ class Office:
         return self._write(
             call,
             Touches(names=("switches",)),
-            lambda connection, now: turn_switch(self.engine, connection, request, call.principal, now),
+            lambda connection, now: turn_switch(
+                self.in_force(connection, now), connection, request, call.principal, now
+            ),
         )
 
     def decision(self, decision_id: str, call: Call) -> DecisionRecordResponse:
@@ -330,6 +343,13 @@ class Office:
             lambda connection, now: move_tasks(self.engine, connection, request, call.principal.name, now),
         )
 
+    def in_force(self, connection: Connection, now: int) -> Engine:
+        """The engine of the set in force in this transaction; whoever activates is heard with the next one."""
+        self.engine = live.current(self.engine, connection, now)
+        if self.seats is not None:
+            self.seats.engine = self.engine
+        return self.engine
+
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
 
@@ -356,9 +376,10 @@ class Office:
     def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
         """Decisions about different units, by the engine in force."""
         now = self.ledger.now_micros()
+        engine = self.in_force(connection, now)  # asked once: answers, records and revisions are of one set
         shut = self.seats.shut(now, instant(now)) if self.seats is not None else ()
-        prices = bid_prices(connection, self.engine.catalogue, now, shut)
-        return decide_several(self.engine, connection, asked, instant(now), prices)
+        prices = bid_prices(connection, engine.catalogue, now, shut)
+        return decide_several(engine, connection, asked, instant(now), prices)
 
     def _seated(self, connection: Connection, decided: Decided, request: DecisionRequest) -> Decided:
         """The decision, its seat taken; decided anew where those before it took the last one."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from rules.decide import decide
-from serving.account import prices_in, restored, terms_of
+from serving.account import deciding, prices_in, restored, terms_of
 from serving.claims import instant
 from serving.decisions import canonical
 from serving.engine import Engine
@@ -40,7 +40,7 @@ def replayed(engine: Engine, connection: Connection, row: DecisionRow) -> bool:
     stored, result = json.loads(row.inputs), json.loads(row.result)
     if result["row"] is None:
         raise ReplayError("the customer was unknown; there is nothing to replay")
-    terms = terms_of(engine, connection, row.terms, instant(row.as_of), prices_in(stored))
+    terms = terms_of(deciding(engine, connection, row), connection, row.terms, instant(row.as_of), prices_in(stored))
     if terms is None:
         raise ReplayError(
             "the terms of that decision are not in force any more; restore that policy, catalogue and campaigns to replay it"

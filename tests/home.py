@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from sqlalchemy.engine import Connection
 
 from features.home import Home, Settings
 from features.intake import import_tables
 from features.store import FeatureStore
 from rules.catalogue import load_catalogue
 from rules.draws import share_of
-from serving.engine import HOLDOUT_SHARE
+from rules.liveset import files_in
+from rules.review import Act, Actor, Kind
+from serving.changes import live
+from serving.engine import HOLDOUT_SHARE, Engine
 from serving.example import equip
+from serving.history import ensure_seeded
 from serving.http.door import Call, StoredAnswer
 from serving.http.messages import (
     ConsentChannel,
@@ -41,8 +46,9 @@ from serving.http.messages import (
     EventResponse,
     Message,
 )
+from serving.ledger import changes
 from serving.ledger.keys import Principal, Role
-from serving.office import Office, open_office
+from serving.office import Office, open_ledger, open_office
 from simulation.bank import simulate
 from training.bundle import Manifest, Part, PartNote, write_bundle
 from training.calibration import Calibrator
@@ -77,8 +83,33 @@ def template() -> Path:
     equip(home, "retail")
     FeatureStore(home).build(UNTIL)
     write_models(home)
-    open_office(home.path).close()  # seeds the ledger, probes the models
+    _prepare(home)
     return home.path
+
+
+def _prepare(home: Home) -> None:
+    """Seed the ledger, probe the models, make the keyring; nothing is put into force yet, so the files are what holds."""
+    engine, ledger = Engine.open(home), open_ledger(home, serving=True)
+    ensure_seeded(home, ledger, engine)
+    office = Office(engine, ledger, expiring=True)
+    office.start_sealing()
+    office.close()
+
+
+def adopt(path: Path) -> None:
+    """Put the files of a home into force as they stand, past the review: what a test has written, holds."""
+    home = Home.open(path)
+    with open_ledger(home) as ledger:
+        engine, now = live.open_engine(home, ledger), ledger.now_micros()
+        if live.boot(engine, ledger, "test"):
+            return
+
+        def task(connection: Connection) -> None:
+            revision = changes.keep_set(connection, files_in(path))
+            changes.append(connection, ledger.secret, change_id=f"adopted-{next(_turn)}", act=Act.ACTIVATE, actor=Actor("test", "admin"),
+                           kinds=frozenset(Kind), base=engine.live_set, target=revision, at=now, effective_at=now)  # fmt: skip
+
+        ledger.write(task, touches=changes.CHANGES).result()
 
 
 def copied(path: Path) -> Path:

@@ -15,6 +15,7 @@ ROWS = {
     "outcome": ("outcomes", "contact_id || ' ' || kind || ' ' || at", "contact_id kind at recorded_at"),
     "switch": ("switches", "CAST(switch_id AS TEXT)", "switch_id scope action principal reason at"),
     "journal": ("journal", "CAST(entry_id AS TEXT)", "entry_id kind subject principal body at"),
+    "change": ("change_steps", "CAST(step_id AS TEXT)", "step_id change_id act principal role kinds base target at effective_at passed note report previous signature"),
 }  # fmt: skip
 
 

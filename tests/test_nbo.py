@@ -139,6 +139,7 @@ def test_init_makes_a_home_and_a_second_time_changes_nothing(tmp_path: Path, run
         "catalogue.yaml",
         "retail.yaml",
         "retail.cases.yaml",
+        "retail.invariants.yaml",
         "all_year.yaml",
         "dollars.yaml",
     ]

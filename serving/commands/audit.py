@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from features.commands import parse_instant
 from features.home import Home
 from serving.account import account
+from serving.changes.live import tellable
 from serving.claims import instant
 from serving.commands import records as records_commands
 from serving.engine import keyring_of
@@ -117,7 +118,8 @@ def why_not_(context: typer.Context, customer: str,
     moment = parse_instant(at, home) if at else home.now()
     engine = open_engine(home)
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
-        answer: WhyNot = why_not(engine, connection, customer, offer, channel, moment)
+        told = tellable(engine, connection, ledger.now_micros())
+        answer: WhyNot = why_not(engine, connection, customer, offer, channel, moment, told)
     sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(answer.sentences)) + "\n")
 
 

@@ -3,8 +3,6 @@
 A command that comes takes its model along into its own module.
 """
 
-from datetime import datetime
-
 from pydantic import BaseModel
 
 
@@ -21,20 +19,6 @@ class EraseAnswer(BaseModel):
     erased: bool
     held: str | None  # legal hold that forbids it; null: none
     rows: dict[str, int]
-
-
-class ChangeAnswer(BaseModel):
-    """`nbo rules propose | approve | activate --json`: where the change stands.
-
-    state: proposed | checked | approved | rejected | withdrawn | active.
-    """
-
-    change_id: str
-    revision: str
-    state: str
-    author: str
-    approver: str | None
-    effective_at: datetime | None
 
 
 class TableAnswer(BaseModel):

@@ -17,7 +17,9 @@ from rich.progress import Progress as Bars
 from features.commands import parse_instant
 from features.home import Home
 from serving.bids import PRICES, bid_prices, held_for_run, publish
+from serving.changes.live import boot, drafts
 from serving.decisions import decide_one
+from serving.engine import Engine
 from serving.history import ensure_seeded
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import Ledger, micros
@@ -83,7 +85,7 @@ def make_list(
 
     VolumeError where it has far more contacts than usual and nobody confirms.
     """
-    engine = open_engine(home)
+    engine = draft_engine(home) if dry_run else open_engine(home)
     check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
     if dry_run:
@@ -105,6 +107,7 @@ def make_list(
             ensure_seeded(home, ledger, engine, _seeding(show))
             made = make_plan(engine, ledger, campaigns, at, show)
             _check_volume(home, ledger, made, confirm)
+            boot(engine, ledger, _operator())
             made = reserve_plan(made, ledger, show)
             folder = write_list(made, home.lists)
             enter_manifest(ledger, folder, _operator())
@@ -118,6 +121,16 @@ def _publish(ledger: Ledger, run: str, at: datetime, folder: Path) -> None:
     """The list's seat prices become the service's bid prices."""
     issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
     ledger.write(lambda connection: publish(connection, run, at, issued), touches=PRICES).result()
+
+
+def draft_engine(home: Home) -> Engine:
+    """The engine of the home's files as they stand; says on stderr which of them are not in force."""
+    engine = Engine.open(home)
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        names = drafts(engine, connection, ledger.now_micros())
+    if names:
+        print(f"note: with drafts that are not in force: {', '.join(names)}; nbo rules propose", file=sys.stderr)
+    return engine
 
 
 def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool) -> None:

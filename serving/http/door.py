@@ -17,9 +17,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from rules.review import ReviewError
 from serving.http.messages import (
+    ActivateRequest,
+    ApproveRequest,
     BatchDecisionRequest,
     CancelRequest,
+    ChangeResponse,
+    ChangesQuery,
+    ChangesResponse,
     ClaimRequest,
     ConsentRequest,
     DecisionRecordResponse,
@@ -29,12 +35,15 @@ from serving.http.messages import (
     DueContactsResponse,
     EventRequest,
     ExternalContactRequest,
+    JudgeRequest,
     Message,
     MoveTasksRequest,
     OutcomeRequest,
+    ProposeRequest,
     ReadyResponse,
     RecallsQuery,
     RecallsResponse,
+    RollbackRequest,
     SentRequest,
     SwitchRequest,
     WorklistQuery,
@@ -116,6 +125,8 @@ def as_door_error(error: BaseException) -> DoorError | None:
             return Conflict(str(error)) if error.state else NotFound(str(error))
         case ConflictError():
             return Unprocessable(str(error), code="key_reused")
+        case ReviewError():
+            return Forbidden(str(error)) if error.forbidden else Conflict(str(error))
         case SwitchError():
             return Conflict(str(error))
         case DeadlineError():
@@ -242,4 +253,36 @@ class Door(Protocol):
 
     def move_tasks(self, request: MoveTasksRequest, call: Call) -> Pending:
         """MoveTasksResponse: how many open tasks are a colleague's now."""
+        ...
+
+    def changes(self, query: ChangesQuery, call: Call) -> ChangesResponse:
+        """All changes of rules, catalogue and campaigns, the newest first. Reads only."""
+        ...
+
+    def change(self, change_id: str, call: Call) -> ChangeResponse:
+        """Where a change stands, with what its check found. Reads only."""
+        ...
+
+    def propose(self, request: ProposeRequest, call: Call) -> Pending:
+        """ChangeResponse: the change, handed in; its check follows. Unprocessable where the files do not hold."""
+        ...
+
+    def approve(self, change_id: str, request: ApproveRequest, call: Call) -> Pending:
+        """ChangeResponse: the change, approved; Conflict before its check passed, Forbidden to its author."""
+        ...
+
+    def reject(self, change_id: str, request: JudgeRequest, call: Call) -> Pending:
+        """ChangeResponse: the change, refused; Forbidden to its author."""
+        ...
+
+    def withdraw(self, change_id: str, request: JudgeRequest, call: Call) -> Pending:
+        """ChangeResponse: the change, taken back by its author."""
+        ...
+
+    def activate(self, change_id: str, request: ActivateRequest, call: Call) -> Pending:
+        """ChangeResponse: the change, in force from an instant on; Conflict unless it is approved."""
+        ...
+
+    def rollback(self, request: RollbackRequest, call: Call) -> Pending:
+        """ChangeResponse: the last change, undone: the set before it is in force again."""
         ...

@@ -121,7 +121,7 @@ class TableEndpoint(Endpoint):
         assert route.request is not None
         key = guard.idempotency_key(headers)
         guard.check_media(headers)
-        body = await guard.read_limited(headers, receive)
+        body = await guard.read_limited(headers, receive, route.body_bytes_max)
         given.append(read_body(route.request, body or b"{}"))
         # The path is hashed too: the same key for another contact is another request.
         digest = hashlib.sha256(scope["path"].encode() + b"\n" + body).hexdigest()

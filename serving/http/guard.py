@@ -68,16 +68,16 @@ def check_media(headers: Headers) -> None:
         raise WrongMedia("send the body unpacked, without Content-Encoding")
 
 
-async def read_limited(headers: Headers, receive: Receive) -> bytes:
-    """The whole body, at most 64 KiB; TooLarge before more than that is kept in memory.
+async def read_limited(headers: Headers, receive: Receive, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """The whole body, at most so large; TooLarge before more than that is kept in memory.
 
     A body announced too large is refused unread. TooSlow: it was not there within 5 s.
     """
     announced = headers.get(b"content-length", b"0")
     if not announced.isdigit():
         raise BadRequest("Content-Length is not a number")
-    if len(announced) > 12 or int(announced) > BODY_BYTES_MAX:
-        raise TooLarge(f"body is larger than {BODY_BYTES_MAX} bytes; send less at once")
+    if len(announced) > 12 or int(announced) > bytes_max:
+        raise TooLarge(f"body is larger than {bytes_max} bytes; send less at once")
     parts: list[bytes] = []
     size = 0
     try:
@@ -88,8 +88,8 @@ async def read_limited(headers: Headers, receive: Receive) -> bytes:
                     raise BadRequest("the connection closed before the whole body was there")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > BODY_BYTES_MAX:
-                    raise TooLarge(f"body is larger than {BODY_BYTES_MAX} bytes; send less at once")
+                if size > bytes_max:
+                    raise TooLarge(f"body is larger than {bytes_max} bytes; send less at once")
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:

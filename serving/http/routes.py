@@ -10,11 +10,13 @@ from typing import Literal
 
 from serving.http import messages
 from serving.http.door import Door
+from serving.http.guard import BODY_BYTES_MAX
 from serving.http.messages import Message
 from serving.ledger.keys import Role
 
 _CHANNEL, _MARKETING, _COMPLIANCE = Role.CHANNEL, Role.MARKETING, Role.COMPLIANCE
 _ADMIN = Role.ADMIN
+_REVIEW = (_MARKETING, _COMPLIANCE, _ADMIN)
 
 
 class RouteError(ValueError):
@@ -32,6 +34,7 @@ class Route:
     response: type[Message]
     door: str  # method of Door
     writes: bool  # needs an Idempotency-Key
+    body_bytes_max: int = BODY_BYTES_MAX
 
     def __post_init__(self) -> None:
         if not self.roles:
@@ -65,8 +68,9 @@ def _get(path: str, door: str, request: type[Message] | None, response: type[Mes
     return Route("GET", path, frozenset(roles), request, response, door, writes=False)
 
 
-def _post(path: str, door: str, request: type[Message], response: type[Message], *roles: Role) -> Route:
-    return Route("POST", path, frozenset(roles), request, response, door, writes=True)
+def _post(path: str, door: str, request: type[Message], response: type[Message], *roles: Role,
+          body_bytes_max: int = BODY_BYTES_MAX) -> Route:  # fmt: skip
+    return Route("POST", path, frozenset(roles), request, response, door, writes=True, body_bytes_max=body_bytes_max)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -102,6 +106,15 @@ ROUTES: tuple[Route, ...] = (
          _CHANNEL, _MARKETING, _ADMIN),
     _post("/v1/worklist/moves", "move_tasks", messages.MoveTasksRequest, messages.MoveTasksResponse,
           _CHANNEL, _MARKETING, _ADMIN),
+    # Whose role may do what with which kind of change stands in rules/review.py.
+    _get("/v1/changes", "changes", messages.ChangesQuery, messages.ChangesResponse, *_REVIEW),
+    _get("/v1/changes/{change_id}", "change", None, messages.ChangeResponse, *_REVIEW),
+    _post("/v1/changes", "propose", messages.ProposeRequest, messages.ChangeResponse, *_REVIEW, body_bytes_max=1 << 20),
+    _post("/v1/changes/{change_id}/approve", "approve", messages.ApproveRequest, messages.ChangeResponse, *_REVIEW),
+    _post("/v1/changes/{change_id}/reject", "reject", messages.JudgeRequest, messages.ChangeResponse, *_REVIEW),
+    _post("/v1/changes/{change_id}/withdraw", "withdraw", messages.JudgeRequest, messages.ChangeResponse, *_REVIEW),
+    _post("/v1/changes/{change_id}/activate", "activate", messages.ActivateRequest, messages.ChangeResponse, *_REVIEW),
+    _post("/v1/rollbacks", "rollback", messages.RollbackRequest, messages.ChangeResponse, *_REVIEW),
 )  # fmt: skip
 
 ANY_ROLE = frozenset(Role)

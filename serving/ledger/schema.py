@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double
 
-HEAD = "0003"  # the newest migration; a database at another revision is migrated or refused
+HEAD = "0004"  # the newest migration; a database at another revision is migrated or refused
 
 Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
 Share = Double[float]().with_variant(REAL, "sqlite")
@@ -300,5 +300,39 @@ holds = _table(
     _id("reason"),
     _whole("at"),
 )
+
+# What is reviewed: texts by their hash, whole sets of files by theirs, and the steps of every change, append-only.
+texts = _table("texts", _id("sha256", primary_key=True), _id("body"))
+
+live_sets = _table(
+    "live_sets",
+    _id("revision", primary_key=True),
+    _id("manifest"),  # JSON: name -> sha256 of its text
+)
+
+change_steps = _table(
+    "change_steps",
+    Column("step_id", Whole, primary_key=True),
+    _id("change_id"),
+    _id("act"),
+    _id("principal"),  # the owner of the key
+    _id("role"),
+    _id("kinds"),  # JSON list
+    _id("base"),  # the set it was built upon, as the next: a revision of live_sets
+    _id("target"),
+    _whole("at"),
+    _whole("effective_at", nullable=True),  # null: the step puts nothing into force
+    _whole("passed", nullable=True),  # 1 or 0; null: no check
+    _id("note"),
+    _id("report"),  # JSON: what a check found; `{}`: no check
+    _id("previous"),  # the signature of the step before, of any change
+    _id("signature"),  # HMAC of all above
+    _one_of("act", ("boot", "propose", "check", "approve", "reject", "withdraw", "activate", "rollback")),
+    Index("change_steps_of_change", "change_id", "step_id"),
+    Index(
+        "change_steps_in_force", "effective_at", "step_id",
+        sqlite_where=text("effective_at IS NOT NULL"), postgresql_where=text("effective_at IS NOT NULL"),
+    ),
+)  # fmt: skip
 
 meta = _table("meta", _id("name", primary_key=True), _id("value"))

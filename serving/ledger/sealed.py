@@ -1,4 +1,4 @@
-"""What is sealed, and how a row becomes a leaf: decisions, consents, outcomes, switches, the journal.
+"""What is sealed, and how a row becomes a leaf: decisions, consents, outcomes, switches, the journal, changes.
 
 Outcomes of imported contacts are the bank's own files, and stay outside. A decision brings the hash
 it was written with; the others are hashed when they are sealed, at most a second later.
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Table, Text, bindparam, c
 
 from serving.ledger import records
 from serving.ledger.records import fields_sha256
-from serving.ledger.schema import consents, contacts, decisions, journal, leaves, outcomes, switches
+from serving.ledger.schema import change_steps, consents, contacts, decisions, journal, leaves, outcomes, switches
 from serving.ledger.statement import Statement
 
 
@@ -87,6 +87,8 @@ SORTS = (
           _named(switches, "switch_id scope action principal reason at")),
     _sort("journal", journal, cast(journal.c.entry_id, Text), journal.c.at,
           _named(journal, "entry_id kind subject principal body at")),
+    _sort("change", change_steps, cast(change_steps.c.step_id, Text), change_steps.c.at,
+          _named(change_steps, "step_id change_id act principal role kinds base target at effective_at passed note report previous signature")),
 )  # fmt: skip
 
 

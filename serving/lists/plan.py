@@ -31,6 +31,7 @@ from serving.ledger.book import (
     unit_of,
 )
 from serving.ledger.book import find as find_contact
+from serving.ledger.changes import revision_in_force
 from serving.ledger.schema import consents, contacts, events, outcomes
 from serving.ledger.statement import Statement, is_listed
 from serving.ledger.switches import paused
@@ -109,7 +110,7 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
         rows = chosen.slice(start, CHUNK).to_pylist()  # never all of them at once: a row is kilobytes
         touches = Touches(customers=[str(row["customer_id"]) for row in rows])
         lost |= ledger.write(
-            lambda connection, rows=rows: _reserve(connection, plan, rows, seen), touches=touches
+            lambda connection, rows=rows: _reserve(connection, plan, rows, seen, ledger.now_micros()), touches=touches
         ).result()
         if progress:
             progress("reserving", start + len(rows), len(chosen))
@@ -207,8 +208,10 @@ def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) ->
             if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
 
 
-def _reserve(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> dict[str, ReasonCode]:
+def _reserve(connection: Connection, plan: Plan, rows: list[Row], seen: Seen, now: int) -> dict[str, ReasonCode]:
     """Customer -> why he was left out; the others are reserved."""
+    if revision_in_force(connection, now) not in (None, plan.inputs.engine.live_set):
+        return dict.fromkeys((str(row["customer_id"]) for row in rows), ReasonCode.CONTACT_UNKNOWN)  # other rules hold
     changed = _changed(connection, plan, rows, seen)
     stopped = paused(connection) - plan.inputs.terms.paused
     lost: dict[str, ReasonCode] = {}

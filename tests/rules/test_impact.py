@@ -11,7 +11,7 @@ import pytest
 
 from rules.catalogue import Catalogue
 from rules.errors import SchemaError
-from rules.impact import Impact, impact, read_batches
+from rules.impact import Impact, Rows, impact, read_batches
 from rules.language import Language
 from rules.suppress import suppress
 from rules.terms import Terms
@@ -89,7 +89,7 @@ def test_each_parts_cells_and_customers_are_those_of_the_oracle() -> None:
     """Killed: cells numbered by the other catalogue, a customer counted once a cell, inbound forgotten."""
     before, after = bank.terms(day=DAY), changed()
     rows, batch = snapshot(before, after)
-    found = impact(before, after, [(batch.slice(0, 100), None), (batch.slice(100), None)])
+    found = impact(before, after, [Rows(batch.slice(0, 100)), Rows(batch.slice(100))])
     gained, lost = by_hand(rows, before, after)
     assert found.customers == N
     assert {"staff", "credit_grade", "catalogue"} <= set(found.parts)
@@ -103,7 +103,7 @@ def test_values_are_those_of_the_best_open_cell() -> None:
     before, after = bank.terms(day=DAY), bank.terms(day=DAY, policy=without("staff"))
     _, batch = snapshot(before, after)
     told = bank.scores(before, N, 3)
-    found = impact(before, after, [(batch, bank.scores_batch(before, told))])
+    found = impact(before, after, [Rows(batch, bank.scores_batch(before, told))])
     total, opened = 0, 0
     was, now = (suppress(batch, side).open for side in (before, after))
     for place in range(N):
@@ -139,8 +139,12 @@ def test_a_snapshot_file_is_read_in_batches_and_left_alone(
                 file.write_table(table)
     content = [path.read_bytes() for path in paths]
     batches = list(read_batches(*paths, before, after))
-    assert [b.num_rows for b, _ in batches] == [64, 64, N - 128]
-    assert pa.Table.from_batches([s for _, s in batches if s]).to_batches()[0].schema.equals(scores_schema(10, 5))
+    assert [rows.customers.num_rows for rows in batches] == [64, 64, N - 128]
+    assert (
+        pa.Table.from_batches([rows.scores for rows in batches if rows.scores])
+        .to_batches()[0]
+        .schema.equals(scores_schema(10, 5))
+    )
     assert impact(before, after, batches).parts["staff"].cells_gained > 0
     assert [path.read_bytes() for path in paths] == content
     assert len(list(tmp_path.iterdir())) == 2

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from rules.diff import compare
+from rules.grid import Grid
 from rules.policy import ContactPolicy
-from rules.prove import Prover, UndecidedError
+from rules.prove import UndecidedError
 from rules.rule import Rule
 from rules.shadows import find_shadows
 from rules.terms import Audience, Terms
@@ -74,10 +75,10 @@ def test_a_campaign_that_reaches_nobody_is_named() -> None:
 
 
 def test_what_the_prover_cannot_decide_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tired(*_: object) -> None:
+    def tired(*_: object, **__: object) -> None:
         raise UndecidedError("not proved: timeout")
 
-    monkeypatch.setattr(Prover, "find", tired)
+    monkeypatch.setattr(Grid, "some", tired)
     found = find_shadows(bank.terms(day=DAY))
     assert "staff" in found.undecided
     assert found.dead == []

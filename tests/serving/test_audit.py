@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features.home import Home
+from serving import engine as engine_room
 from serving.commands.audit import ReplayAnswer, ShowAnswer, app
 from serving.commands.lists import decide_customers, make_list
 from serving.http.messages import Direction, SwitchAction, SwitchRequest
@@ -17,7 +18,7 @@ from serving.ledger import records
 from serving.office import Office
 from serving.replay import Tally, replay_many, replayed
 from serving.whynot import WhyNot
-from tests.home import APP, BOSS, HERO, NOW, Clock, ask, call, move, office_at
+from tests.home import APP, BOSS, HERO, NOW, Clock, adopt, ask, call, move, office_at
 
 run = CliRunner().invoke
 
@@ -102,13 +103,26 @@ def test_why_tells_the_sentence_the_factors_and_every_cell(bank: Path, clock: Cl
     assert any(line.split()[0] == "margin_minor" for line in text)
 
 
-def test_replay_says_when_the_terms_are_no_longer_in_force(bank: Path, clock: Clock) -> None:
+def test_replay_decides_under_the_set_that_decided_whatever_holds_today(bank: Path, clock: Clock) -> None:
     office = office_at(bank, clock)
     decision, stranger = ask(office).decision_id, ask(office, "NOBODY").decision_id
     office.close()
     assert "nothing to replay" in str(run(app, ["replay", stranger], obj=bank).exception)
     campaign = bank / "campaigns" / "dollars.yaml"
     campaign.write_text(campaign.read_text("utf-8").replace("deposit_usd_6m, ", ""), "utf-8")
+    adopt(bank)
+    assert run(app, ["replay", decision], obj=bank).stdout == "same bytes: True\n"
+
+
+def test_replay_says_when_the_terms_can_no_longer_be_had(
+    bank: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of before sets were kept, or one decided with another calendar."""
+    office = office_at(bank, clock)
+    decision = ask(office).decision_id
+    office.close()
+    holiday = frozenset({clock.now.date()})
+    monkeypatch.setattr(engine_room, "_holidays", lambda _: holiday)
     done = run(app, ["replay", decision], obj=bank)
     assert str(done.exception).startswith("the terms of that decision are not in force any more; restore")
 
@@ -212,6 +226,9 @@ def test_why_not_tells_what_closes_a_cell_or_what_was_preferred(bank: Path) -> N
     assert not closed.open and closed.expected_value_minor is None
     assert [r.reason for r in closed.reasons] == ["funds_below_entry"] and closed.reasons[0].rules
     assert closed.sentences[0].startswith("wealth_eur_bond on app is closed: funds below entry (suitability; by ")
+    assert closed.shortest is not None and closed.shortest.reason == "funds_below_entry"
+    assert set(closed.shortest.facts) == {"balance_eur_minor"} and closed.would_open == {"balance_eur_minor": 400_000.0}
+    assert "would be open if balance_eur_minor = 400000.0" in closed.sentences
     offer, channel = (closed.chosen or "").split(" on ")
     won = why_not(bank, HERO, offer, channel)
     assert won.open and won.sentences == [f"{closed.chosen} is what would be said now"]

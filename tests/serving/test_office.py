@@ -256,6 +256,14 @@ CAUSES_NONE = {
     "why",
     "worklist",
     "move_tasks",
+    "changes",
+    "change",
+    "propose",
+    "approve",
+    "reject",
+    "withdraw",
+    "activate",
+    "rollback",
 }
 
 

@@ -1,6 +1,18 @@
 """Every request and answer of the HTTP service, one file per noun. Read decision.py first."""
 
 from serving.http.messages.base import Message, Words
+from serving.http.messages.change import (
+    ActivateRequest,
+    ApproveRequest,
+    ChangeResponse,
+    ChangesQuery,
+    ChangesResponse,
+    ChangeStep,
+    CheckReport,
+    JudgeRequest,
+    ProposeRequest,
+    RollbackRequest,
+)
 from serving.http.messages.contact import (
     CancelReason,
     CancelRequest,
@@ -61,11 +73,18 @@ from serving.http.messages.worklist import (
 )
 
 __all__ = [
+    "ActivateRequest",
+    "ApproveRequest",
     "BatchDecisionRequest",
     "BatchDecisionResponse",
     "CancelReason",
     "CancelRequest",
     "Cell",
+    "ChangeResponse",
+    "ChangeStep",
+    "ChangesQuery",
+    "ChangesResponse",
+    "CheckReport",
     "Choice",
     "ClaimRequest",
     "ClaimResponse",
@@ -90,6 +109,7 @@ __all__ = [
     "EventRequest",
     "EventResponse",
     "ExternalContactRequest",
+    "JudgeRequest",
     "LiveResponse",
     "Message",
     "MoveTasksRequest",
@@ -98,11 +118,13 @@ __all__ = [
     "OutcomeRequest",
     "OutcomeResponse",
     "Problem",
+    "ProposeRequest",
     "Purpose",
     "ReadyResponse",
     "Recall",
     "RecallsQuery",
     "RecallsResponse",
+    "RollbackRequest",
     "SentRequest",
     "Switch",
     "SwitchAction",

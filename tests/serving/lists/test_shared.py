@@ -15,7 +15,7 @@ from serving.campaign import CampaignError
 from serving.commands.lists import make_list
 from serving.lists.check import check_list
 from serving.lists.plan import make_plan
-from tests.home import NOW, Clock, office_at
+from tests.home import NOW, Clock, adopt, office_at
 
 BOTH = ["all_year", "dollars"]
 
@@ -87,6 +87,7 @@ def test_a_campaigns_holdout_contains_the_universal_one(bank: Path) -> None:
 
     universal = held()
     edited(bank, "all_year", "holdout_share: 0.2\nexploration_share: 0\n")
+    adopt(bank)
     own = held()
     assert 0 < len(universal) < len(own) and universal < own and 150 < len(own) < 330
 

@@ -27,6 +27,11 @@ DECISION = {
     "revisions": {"terms": "ab"}, "assumptions": [], "degraded": False, "expires_at": T,
 }  # fmt: skip
 CONTACT = {"contact_id": "K1", "state": "sent", "at": T}
+CHANGE = {
+    "change_id": "c1", "state": "proposed", "kinds": ["rules"], "files": ["policies/retail.yaml"], "author": "anna",
+    "approver": None, "base": "0" * 64, "revision": "1" * 64, "effective_at": None, "in_force": False, "report": None,
+    "steps": [],
+}  # fmt: skip
 ANSWERS: dict[str, dict[str, Any]] = {
     "decide": DECISION,
     "decide_batch": {"decisions": [DECISION]},
@@ -57,7 +62,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "switch": {"scope": "all", "state": "paused", "paused": []},
     "worklist": {"manager": "M1", "as_of": T, "open": 0, "tasks": []},
     "move_tasks": {"from_manager": "M1", "to_manager": "M2", "moved": 3},
-}  # fmt: skip
+    "changes": {"in_force": None, "changes": []},
+} | dict.fromkeys(("change", "propose", "approve", "reject", "withdraw", "activate", "rollback"), CHANGE)  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "decide": {"customer_id": "C1"},
     "decide_batch": {"decisions": [{"customer_id": "C1"}]},
@@ -84,6 +90,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "switch": {"scope": "channel:sms", "action": "pause"},
     "worklist": {"channel": "sms"},
     "move_tasks": {"to_manager": "M2", "channel": "sms"},
+    "changes": {},
+    "change": {},
+    "propose": {"files": {"policies/retail.yaml": "id: retail"}, "note": "why"},
+    "approve": {"revision": "1" * 64},
+    "reject": {},
+    "withdraw": {},
+    "activate": {},
+    "rollback": {"note": "why"},
 }  # fmt: skip
 
 

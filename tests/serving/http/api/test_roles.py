@@ -32,7 +32,10 @@ def test_p25_a_route_admits_its_roles_and_no_other(route, role, ask, door):
         (Role.DATA_SCIENCE, {route.door for route in ROUTES}),
         (Role.MARKETING, {"event", "consent", "outcome", "claim", "sent", "decide", "decision"}),
         (Role.COMPLIANCE, {"decide", "event", "external_contact", "claim", "outcome"}),
-        (Role.CHANNEL, {"switch"}),
+        (
+            Role.CHANNEL,
+            {"switch", "changes", "change", "propose", "approve", "reject", "withdraw", "activate", "rollback"},
+        ),
     ],
 )
 def test_p25_what_a_role_must_never_do(role, forbidden, ask):
