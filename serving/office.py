@@ -4,38 +4,32 @@ import getpass
 import json
 import sqlite3
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from pydantic_core import to_json
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
-from serving.asking import Asked, Told, by_turns, id_of, key_of, name_of
-from serving.bids import Worker, bid_prices
+from serving.asking import DecisionDoor, key_of, name_of
+from serving.bids import Worker
 from serving.changes import live
 from serving.changes.door import ChangeDoor, Work
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
-from serving.decisions import Decided, commit, decide_several, kept
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.http.door import Call, NotFound, Pending, StoredAnswer, Unprocessable
+from serving.http.door import Call, NotFound, Pending, StoredAnswer
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
-    BatchDecisionRequest,
     CancelRequest,
     ClaimRequest,
     ConsentRequest,
     DecisionRecordResponse,
-    DecisionRequest,
     DecisionResponse,
     DecisionWhyResponse,
-    Direction,
     DueContactsQuery,
     DueContactsResponse,
     EventRequest,
@@ -51,7 +45,6 @@ from serving.http.messages import (
     WorklistResponse,
 )  # fmt: skip
 from serving.ledger import idempotency, records
-from serving.ledger.ahead import Later, Wish
 from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
@@ -134,7 +127,7 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
             yield ledger
 
 
-class Office(ChangeDoor):
+class Office(ChangeDoor, DecisionDoor):
     """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
     def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
@@ -179,56 +172,6 @@ class Office(ChangeDoor):
         return ReadyResponse(
             ready=not found, degraded=bool(problems), problems=(*found, *problems), snapshot_as_of=as_of
         )
-
-    def decide(self, request: DecisionRequest, call: Call) -> Pending:
-        """The decision, recorded; outbound: its contact reserved."""
-        asked = Asked(request, key_of(call), id_of(call))
-        wish = Wish(self._ahead, asked)
-
-        def task(connection: Connection) -> Later[StoredAnswer] | StoredAnswer:
-            told = wish.told or self._ahead(connection, [asked])[0]
-            if isinstance(told, Exception):
-                raise told
-            if isinstance(told, StoredAnswer):
-                return told
-            told = self._seated(connection, told, request)
-            now = self.ledger.now_micros()
-            said, entries = kept(connection, told, now, call.principal.name)
-            answer = StoredAnswer(to_json(said))
-            entries.append(idempotency.remembering(asked.key, idempotency.Answer(answer.status, answer.body), now))
-            return Later(answer, entries)
-
-        touches = Touches(customers=(request.customer_id,), names=(name_of(asked.key),))
-        return self.ledger.write(task, call.deadline, touches=touches, wish=wish)
-
-    def _ahead(self, connection: Connection, asked: "Sequence[Asked]") -> "list[Told]":
-        """What each key got before, else the decision; its error where it cannot be decided."""
-        self.in_force(connection, self.ledger.now_micros())
-        told: list[Told | None] = [
-            StoredAnswer(found.body, found.status) if isinstance(found, idempotency.Answer) else found
-            for found in idempotency.remembered_many(connection, [one.key for one in asked])
-        ]
-        for place, one in enumerate(asked):
-            told[place] = told[place] or self._unknown_channel(one.request)
-        fresh = [one for one, known in zip(asked, told, strict=True) if known is None]
-        decided = iter(self._decided(connection, [(one.request, one.decision_id) for one in fresh]) if fresh else ())
-        return [known or next(decided) for known in told]
-
-    def decide_batch(self, request: BatchDecisionRequest, call: Call) -> Pending:
-        """The decisions in order, in one transaction: a unit that comes twice sees its first contact."""
-
-        def work(connection: Connection, now: int) -> StoredAnswer:
-            asked = [(one, id_of(call, place)) for place, one in enumerate(request.decisions)]
-            said: list[dict[str, Any]] = []
-            self.in_force(connection, now)
-            for refused in filter(None, map(self._unknown_channel, request.decisions)):
-                raise refused
-            for turn in by_turns(connection, asked):
-                for one, (wanted, _) in zip(self._decided(connection, turn), turn, strict=True):
-                    said.append(commit(connection, self._seated(connection, one, wanted), now, call.principal.name))
-            return StoredAnswer(to_json({"decisions": said}))
-
-        return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
         """A page of contacts to claim."""
@@ -372,32 +315,6 @@ class Office(ChangeDoor):
 
         held = replace(touches, names=(*touches.names, name_of(asked)))
         return self.ledger.write(task, call.deadline, touches=held)
-
-    def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
-        """Decisions about different units, by the engine in force."""
-        now = self.ledger.now_micros()
-        engine = self.in_force(connection, now)  # asked once: answers, records and revisions are of one set
-        shut = self.seats.shut(now, instant(now)) if self.seats is not None else ()
-        prices = bid_prices(connection, engine.catalogue, now, shut)
-        return decide_several(engine, connection, asked, instant(now), prices)
-
-    def _seated(self, connection: Connection, decided: Decided, request: DecisionRequest) -> Decided:
-        """The decision, its seat taken; decided anew where those before it took the last one."""
-        seats, said, row = self.seats, decided.said, decided.row
-        if seats is None or row is None or said["channel"] is None or request.direction is not Direction.OUTBOUND:
-            return decided
-        if seats.is_gone(said["channel"], row["campaign_id"]):
-            [decided] = self._decided(connection, [(request, said["decision_id"])])
-            said, row = decided.said, decided.row
-        if row is not None and said["channel"] is not None:
-            seats.take(said["channel"], row["campaign_id"])
-        return decided
-
-    def _unknown_channel(self, request: DecisionRequest) -> Unprocessable | None:
-        known = self.engine.catalogue.channel_index
-        if all(channel in known for channel in request.channels or ()):
-            return None
-        return Unprocessable(f"`channels` names one that is not in the catalogue; there are: {', '.join(known)}")
 
 
 def _probe(connection: Connection) -> None:

@@ -122,7 +122,7 @@ def test_replay_says_when_the_terms_can_no_longer_be_had(
     decision = ask(office).decision_id
     office.close()
     holiday = frozenset({clock.now.date()})
-    monkeypatch.setattr(engine_room, "_holidays", lambda _: holiday)
+    monkeypatch.setattr(engine_room, "holidays_of", lambda _: holiday)
     done = run(app, ["replay", decision], obj=bank)
     assert str(done.exception).startswith("the terms of that decision are not in force any more; restore")
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from rules.liveset import files_in, revision_of
 from rules.review import Act, Actor, Kind
+from serving import asking
 from serving import office as room
 from serving.changes.live import current, sibling
 from serving.decisions import Decided
@@ -109,7 +110,7 @@ def test_p09_the_mutant_that_reads_the_set_twice_is_seen(
     """The bug: the answer is decided under one set and its revisions are told of the one that came meanwhile."""
     both = (files_in(bank), other_set(bank))
     revisions = (revision_of(both[0]), revision_of(both[1]))
-    honest = room.kept
+    honest = asking.kept
 
     def late(connection: Any, decided: Decided, now: int, asked_by: str) -> Any:
         other = sibling(decided.engine, connection, revisions[decided.engine.live_set == revisions[0]])
@@ -118,7 +119,7 @@ def test_p09_the_mutant_that_reads_the_set_twice_is_seen(
 
     for files in both:
         put_into_force(office, files)
-    monkeypatch.setattr(room, "kept", late)
+    monkeypatch.setattr(asking, "kept", late)
     found, _ = verdict(office, revisions, flipped(office, both, 3))
     assert found["broken"] > 0
 
