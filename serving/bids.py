@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from rules.catalogue import Catalogue
 from serving.campaign import Campaign
+from serving.claims import instant
 from serving.engine import Engine
 from serving.ledger.book import Ledger, LedgerError, micros, read_meta, write_meta
 from serving.ledger.leases import SEATS, Seats, holder_of, lease, release
@@ -159,7 +160,8 @@ class Worker:
         return any(one.channel == channel and campaign in one.campaigns for one in self._offered)
 
     def _lease(self, connection: Connection) -> None:
-        now, at = self._ledger.now_micros(), self.engine.home.now()
+        now = self._ledger.now_micros()
+        at = instant(now)
         day = self.engine.day(at)
         self._offered = seats_of(c for c in self.engine.campaigns.values() if c.in_force(day))
         self._day, self._until = str(day), now + LEASE // timedelta(microseconds=1)

@@ -4,7 +4,7 @@ import getpass
 import json
 import sqlite3
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -58,10 +58,10 @@ from serving.sealer import DailyExport, Sealer
 from serving.worklist import move_tasks, worklist
 
 
-def open_office(home: Path, serving: bool = True) -> "Office":
-    """The office of a home: engine checked, ledger open and seeded with the imported history."""
+def open_office(home: Path, serving: bool = True, clock: Callable[[], datetime] | None = None) -> "Office":
+    """The office of a home: engine checked, ledger open and seeded with the imported history. clock: null for the home's."""
     at = Home.open(home)
-    ledger = open_ledger(at, serving=serving)
+    ledger = open_ledger(at, serving=serving, clock=clock)
     try:
         engine = live.open_engine(at, ledger)
         ensure_seeded(at, ledger, engine)
@@ -85,11 +85,11 @@ def open_engine(home: Home) -> Engine:
         return live.open_engine(home, ledger)
 
 
-def open_ledger(home: Home, *, serving: bool = False) -> Ledger:
-    """The ledger of a home on the home's clock; a simulated one may be moved ahead at will."""
+def open_ledger(home: Home, *, serving: bool = False, clock: Callable[[], datetime] | None = None) -> Ledger:
+    """The ledger of a home on the home's clock, or the one given; a simulated one may be moved ahead at will."""
     on_wall = home.settings.clock != "simulated"
     return Ledger.open(
-        home.database_url, home.now, home.secret(), serving=serving, bounds=_bounds(home), server_time=on_wall
+        home.database_url, clock or home.now, home.secret(), serving=serving, bounds=_bounds(home), server_time=on_wall
     )
 
 

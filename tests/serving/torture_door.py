@@ -18,6 +18,4 @@ def now() -> datetime:
 
 def open_door(home: Path, serving: bool) -> Office:
     """The office of the home on that clock."""
-    office = open_office(home, serving=serving)
-    office.ledger._clock._clock = now
-    return office
+    return open_office(home, serving=serving, clock=now)

@@ -137,14 +137,14 @@ def test_p08_the_mutant_that_books_a_refused_seat_is_seen(tmp_path: Path, monkey
     """The bug: a seat that was asked for and not given is kept as a reservation, and caps count it."""
     honest = planning._reserve
 
-    def booking(connection: Any, plan: Any, chosen: list[Any], seen: Any) -> Any:
+    def booking(connection: Any, plan: Any, chosen: list[Any], seen: Any, now: int) -> Any:
         none_left = pc.equal(plan.decisions.column("reason"), int(ReasonCode.NO_CAPACITY))
         pattern = chosen[0]
         for row in plan.decisions.filter(none_left).select(["customer_id", "unit_id"]).to_pylist():
             held = planning._contact(plan, {**pattern, **row})
             if planning.find_contact(connection, held.contact_id) is None:
                 planning.reserve_many(connection, [held])
-        return honest(connection, plan, chosen, seen)
+        return honest(connection, plan, chosen, seen, now)
 
     monkeypatch.setattr(planning, "_reserve", booking)
     found = differences(tmp_path)

@@ -192,8 +192,7 @@ def main() -> None:
     def clock() -> datetime:
         return NOW + timedelta(seconds=(time.time() - t0) * 3600)
 
-    office = open_office(Path(home), serving=True)
-    office.ledger._clock._clock = clock
+    office = open_office(Path(home), serving=True, clock=clock)
     print("ready", flush=True)
     until = time.monotonic() + float(seconds)
 
