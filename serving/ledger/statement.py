@@ -53,7 +53,7 @@ class Statement:
     def __init__(self, core: ClauseElement, tail: str = "") -> None:
         self.core, self.tail = core, tail
         self._ready: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
-        self._ordered: dict[str, tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]] = {}
+        self._ordered: dict[str, _Ordered] = {}
 
     def _compiled(self, dialect: Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         ready = self._ready.get(dialect.name)
@@ -80,26 +80,29 @@ class Statement:
 
     def run_row(self, connection: Connection, fields: tuple[str, ...], row: Sequence[Any]) -> Any:
         """Like `run` for a row in the order of `fields`, which name every parameter; the same each time."""
-        ordered = self._ordered.get(connection.dialect.name)
-        if ordered is None:
-            sql, names, _ = self._compiled(connection.dialect)
-            ordered = self._ordered[connection.dialect.name] = sql, itemgetter(*map(fields.index, names))
+        sql, values, _ = self._in_order(connection.dialect, fields)
         cursor = connection.connection.cursor()
-        cursor.execute(ordered[0], ordered[1](row))
+        cursor.execute(sql, values(row))
         return cursor
 
     def run_rows(self, connection: Connection, fields: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Like `run_row` of an insert for each row, many of them in one execution: a round trip and a lock each."""
-        sql, names, _ = self._compiled(connection.dialect)
-        head, _, marks = sql.partition(" VALUES ")
-        values, cursor, place = itemgetter(*map(fields.index, names)), connection.connection.cursor(), 0
-        for size in _SIZES:  # few texts, so that each stays prepared
+        _, values, texts = self._in_order(connection.dialect, fields)
+        cursor, place = connection.connection.cursor(), 0
+        for size, sql in texts:  # few texts, so that each stays prepared
             while len(rows) - place >= size:
                 part = rows[place : place + size]
-                cursor.execute(
-                    f"{head} VALUES {', '.join([marks] * size)}", [one for row in part for one in values(row)]
-                )
+                cursor.execute(sql, [one for row in part for one in values(row)])
                 place += size
+
+    def _in_order(self, dialect: Dialect, fields: tuple[str, ...]) -> "_Ordered":
+        found = self._ordered.get(dialect.name)
+        if found is None:
+            sql, names, _ = self._compiled(dialect)
+            head, _, marks = sql.partition(" VALUES ")
+            texts = tuple((size, f"{head} VALUES {', '.join([marks] * size)}") for size in _SIZES)
+            found = self._ordered[dialect.name] = _Ordered(sql, itemgetter(*map(fields.index, names)), texts)
+        return found
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute for each row, which names every parameter; how many rows of the table changed."""
@@ -107,6 +110,14 @@ class Statement:
         cursor = connection.connection.cursor()
         cursor.executemany(sql, [tuple([row[name] for name in names]) for row in rows])
         return max(int(cursor.rowcount), 0)
+
+
+class _Ordered(NamedTuple):
+    """One row's text, its values out of a row, and (rows, text) of many at once, the largest first."""
+
+    sql: str
+    values: Callable[[Sequence[Any]], tuple[Any, ...]]
+    texts: tuple[tuple[int, str], ...]
 
 
 class Entry(NamedTuple):
@@ -117,8 +128,12 @@ class Entry(NamedTuple):
     row: Sequence[Any]
 
 
-def enter_all(connection: Connection, entries: Iterable[Entry]) -> None:
+def enter_all(connection: Connection, entries: Sequence[Entry]) -> None:
     """Insert the rows, those of one statement together, statements in the order they first come."""
+    if len(entries) == 1:
+        [(statement, fields, row)] = entries
+        statement.run_row(connection, fields, row)
+        return
     by_statement: dict[Statement, list[Entry]] = {}
     for entry in entries:
         by_statement.setdefault(entry.statement, []).append(entry)
