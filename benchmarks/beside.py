@@ -28,6 +28,7 @@ def run(quick: bool = False) -> list[Table]:
     )
     print(f"beside: {table.setting}")
     with bank(customers) as (home, bodies), running(sides(home)[0]) as server:
+        server.ask(bodies, CONNECTIONS, 4.0, rate=RATE)  # what is made once is made
         _say(table, "alone", server.ask(bodies, CONNECTIONS, seconds, rate=RATE), None)
         found, took, told = _beside(home, server, bodies)
         _say(table, "beside a list", found, 50)

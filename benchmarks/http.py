@@ -24,6 +24,7 @@ from benchmarks.servers import Running, Side, running
 from benchmarks.table import Table
 from features.home import Home, Settings
 from features.intake import import_tables
+from features.settings import write_settings
 from features.store import FeatureStore
 from serving.example import equip
 from serving.ledger.keys import Role, add
@@ -143,7 +144,7 @@ def bank(customers: int) -> Generator[tuple[Home, list[str]]]:
     folder = Path(tempfile.mkdtemp(prefix="nbo-http-"))
     try:
         settings = Settings(name="Bench", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
-                            clock="simulated", now=MORNING)  # fmt: skip
+                            clock="simulated", now=UNTIL)  # fmt: skip
         home = Home.create(folder / "home", settings)
         equip(home, "retail")
         _thrice(home.catalogue)
@@ -153,6 +154,10 @@ def bank(customers: int) -> Generator[tuple[Home, list[str]]]:
         FeatureStore(home).build(UNTIL)
         for model in train_all(home, UNTIL, 0):
             promote(home, model.name, model.version)
+        # The history is entered at night: a clock that stands would make the sealer read it again each second.
+        open_office(home.path, serving=False).close()
+        write_settings(home.path / "bank.yaml", settings.model_copy(update={"now": MORNING}))
+        home = Home.open(home.path)
         who: list[str] = pl.read_parquet(home.table("customers") / "*.parquet")["customer_id"].to_list()
         ways = ("outbound", "inbound")
         Random(5).shuffle(who)  # a household's members have neighbouring ids, and do not call in the same instant
