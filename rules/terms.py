@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -70,6 +71,20 @@ class Terms:
         """Caps per campaign count the campaigns in force; replacing them binds the policy anew."""
         campaigns = tuple((a.campaign_id, a.offers, a.channels) for a in self.audiences or ())
         object.__setattr__(self, "policy", self.policy.for_campaigns(campaigns))
+
+    def priced(self, prices: tuple[int, ...]) -> "Terms":
+        """The same terms under other bid prices, one a cell; () means 0.
+
+        What is compiled of the rules reads no price: it is made once and shared, for prices change with every list.
+        """
+        assert len(prices) in (0, self.catalogue.n_cells), "one bid price a cell"
+        if prices == self.prices:
+            return self
+        _ = self.program, self.plain, self.state_schema  # made here, or each twin would make its own
+        twin = copy(self)
+        vars(twin).pop("revision", None)
+        vars(twin)["prices"] = prices
+        return twin
 
     @cached_property
     def revision(self) -> str:

@@ -107,11 +107,15 @@ class Engine:
     def terms(self, at: datetime, paused: Iterable[str] = (), campaigns: Iterable[str] | None = None,
               prices: tuple[int, ...] = ()) -> Terms:  # fmt: skip
         """The terms in force at an instant; campaigns: those by name, else all of the day; prices: bid prices by cell."""
-        return self._terms(self.day(at), frozenset(paused), None if campaigns is None else tuple(campaigns), prices)
+        names = None if campaigns is None else tuple(campaigns)
+        return self._priced(self.day(at), frozenset(paused), names, prices)
 
     @lru_cache(maxsize=32)  # noqa: B019  # an engine lives as long as the process, or as its own terms
-    def _terms(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None,
-               prices: tuple[int, ...]) -> Terms:  # fmt: skip
+    def _priced(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None, prices: tuple[int, ...]) -> Terms:  # fmt: skip
+        return self._terms(day, paused, names).priced(prices)
+
+    @lru_cache(maxsize=32)  # noqa: B019  # as above
+    def _terms(self, day: date, paused: frozenset[str], names: tuple[str, ...] | None) -> Terms:
         chosen = (
             [c for c in self.campaigns.values() if c.in_force(day)]
             if names is None
@@ -120,7 +124,7 @@ class Engine:
         season = f"{day.year}H{1 if day.month <= 6 else 2}"
         return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue) for c in chosen),
                      exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret(),
-                     holidays=self.holidays, prices=prices)  # fmt: skip
+                     holidays=self.holidays)  # fmt: skip
 
     def campaign(self, name: str) -> Campaign:
         """The campaign of that id; CampaignError with the ids there are."""

@@ -64,7 +64,7 @@ def tell(connection: Connection, group: Sequence[Wishing]) -> None:
 
     Where a reader fails nobody is told: each request will meet it in its own turn, and answer for it.
     """
-    if sum(request.wish is not None for request in group) < 2:
+    if len(group) < 2 or sum(request.wish is not None for request in group) < 2:
         return
     cursor = connection.connection.cursor()
     cursor.execute("SAVEPOINT ahead")

@@ -60,8 +60,7 @@ def remembered(connection: Connection, principal: str, route: str, key: str, bod
 
     ConflictError where the key came with another body.
     """
-    row = _FIND.run(connection, principal=principal, route=route, key=key).fetchone()
-    found = _same(row, body_sha256)
+    [found] = remembered_many(connection, [Asked(principal, route, key, body_sha256)])
     if isinstance(found, ConflictError):
         raise found
     return found
@@ -69,6 +68,9 @@ def remembered(connection: Connection, principal: str, route: str, key: str, bod
 
 def remembered_many(connection: Connection, asked: Sequence[Asked]) -> list[Answer | ConflictError | None]:
     """`remembered` of each, all at once; the ConflictError is handed out, for the others have done nothing wrong."""
+    if len(asked) == 1:
+        [(principal, route, key, body_sha256)] = asked
+        return [_same(_FIND.run(connection, principal=principal, route=route, key=key).fetchone(), body_sha256)]
     principals, routes, keys = (
         json.dumps(list(dict.fromkeys(values))) for values in list(zip(*asked, strict=True))[:3]
     )

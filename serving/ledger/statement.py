@@ -1,6 +1,7 @@
 """Statements compiled once per dialect and run on the driver's own cursor; rows as Arrow columns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -78,21 +79,14 @@ class Statement:
         cursor.execute(sql, [bound[name] for name in names])
         return cursor
 
-    def run_row(self, connection: Connection, fields: tuple[str, ...], row: Sequence[Any]) -> Any:
-        """Like `run` for a row in the order of `fields`, which name every parameter; the same each time."""
-        sql, values, _ = self._in_order(connection.dialect, fields)
-        cursor = connection.connection.cursor()
-        cursor.execute(sql, values(row))
-        return cursor
-
     def run_rows(self, connection: Connection, fields: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
-        """Like `run_row` of an insert for each row, many of them in one execution: a round trip and a lock each."""
+        """Insert rows in the order of `fields`, which name every parameter, the same each time; many in one execution."""
         _, values, texts = self._in_order(connection.dialect, fields)
         cursor, place = connection.connection.cursor(), 0
         for size, sql in texts:  # few texts, so that each stays prepared
             while len(rows) - place >= size:
                 part = rows[place : place + size]
-                cursor.execute(sql, [one for row in part for one in values(row)])
+                cursor.execute(sql, tuple(chain.from_iterable(map(values, part))))
                 place += size
 
     def _in_order(self, dialect: Dialect, fields: tuple[str, ...]) -> "_Ordered":
@@ -130,10 +124,6 @@ class Entry(NamedTuple):
 
 def enter_all(connection: Connection, entries: Sequence[Entry]) -> None:
     """Insert the rows, those of one statement together, statements in the order they first come."""
-    if len(entries) == 1:
-        [(statement, fields, row)] = entries
-        statement.run_row(connection, fields, row)
-        return
     by_statement: dict[Statement, list[Entry]] = {}
     for entry in entries:
         by_statement.setdefault(entry.statement, []).append(entry)

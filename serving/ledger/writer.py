@@ -6,10 +6,10 @@ request that fails is rolled back to its savepoint and leaves the others as they
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from psycopg.pq import TransactionStatus
@@ -68,8 +68,8 @@ class Writer:
         self._engine, self._steady = engine, steady
         self._opening, self._lock = opening, lock
         self._group_max, self._waiting_max = group_max, waiting_max
-        self._waiting: deque[_Request] = deque()
-        self._wake = threading.Condition()
+        self._waiting: SimpleQueue[_Request | None] = SimpleQueue()  # null comes last: no more will come
+        self._door = threading.Lock()
         self._closed = False
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
@@ -90,23 +90,23 @@ class Writer:
         where the database failed.
         """
         future: Future[T] = Future()
-        with self._wake:
+        with self._door:
             if self._closed:
                 raise LedgerError("the ledger is closed; open it again")
-            if len(self._waiting) >= self._waiting_max:
+            if self._waiting.qsize() >= self._waiting_max:
                 raise CrowdedError(f"{self._waiting_max} requests wait already; ask again later")
-            self._waiting.append(_Request(task, deadline, touches, wish, future))
+            self._waiting.put(_Request(task, deadline, touches, wish, future))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
                 self._thread.start()
-            self._wake.notify()
         return future
 
     def close(self) -> None:
         """Finish what waits, then stop; a second call does nothing."""
-        with self._wake:
+        with self._door:
+            if not self._closed:
+                self._waiting.put(None)
             self._closed = True
-            self._wake.notify()
         if self._thread is not None:
             self._thread.join()
 
@@ -119,13 +119,19 @@ class Writer:
 
     def _next_group(self) -> list[_Request] | None:
         """What waits now, without whom was cancelled; null once closed and nothing waits."""
-        with self._wake:
-            while not self._waiting:
-                if self._closed:
-                    return None
-                self._wake.wait()
-            n_requests = min(len(self._waiting), self._group_max)
-            group = [self._waiting.popleft() for _ in range(n_requests)]
+        found, group = self._waiting.get(), list[_Request]()
+        while found is not None:
+            group.append(found)
+            if len(group) == self._group_max:
+                break
+            try:
+                found = self._waiting.get_nowait()
+            except Empty:
+                break
+        else:
+            if not group:
+                return None
+            self._waiting.put(None)  # for the next time: this group first
         return [r for r in group if r.future.set_running_or_notify_cancel()]
 
     def _attempt(self, group: Sequence[_Request], *, careful: bool = False) -> list[_Request]:

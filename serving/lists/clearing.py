@@ -176,7 +176,7 @@ def allotted(cleared: Cleared, wish: Choice, gross: np.ndarray, rows: slice, sha
 
 def priced_terms(terms: Terms, prices: tuple[int, ...]) -> Terms:
     """The terms under those bid prices; the same object where nothing is scarce."""
-    return replace(terms, prices=prices) if any(prices) else terms
+    return terms.priced(prices) if any(prices) else terms
 
 
 def cell_columns(market: Market, limits: Sequence[Limit], terms: Terms) -> Columns:
