@@ -5,22 +5,20 @@ was acknowledged survives a crash of the process and of the machine. The tables 
 `serving.ledger.schema`; what may be done with a contact is in `serving.ledger.lifecycle`.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import bindparam, create_engine, event, insert, select
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.engine import URL, Connection
 
 from serving.ledger.ahead import Later, Wish
 from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, ServerClock, micros
+from serving.ledger.database import address_of, bring_up_to_date, engine_of, is_sqlite, serving_place
 from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
 from serving.ledger.journal import Entered, enter
 from serving.ledger.lifecycle import (
@@ -46,8 +44,7 @@ from serving.ledger.lifecycle import (
     sent,
 )
 from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, hold_clock, unit_of
-from serving.ledger.migrations.upgrade import bring_up_to_date, revision
-from serving.ledger.schema import HEAD, meta, units
+from serving.ledger.schema import meta, units
 from serving.ledger.statement import Statement, is_listed
 from serving.ledger.writer import Writer
 
@@ -69,7 +66,7 @@ class Ledger:
     ) -> None:
         self.secret = secret
         self._clock, self._lock, self._server = clock, lock, server
-        self._writing, self._reading = _engine(address, True), _engine(address, False)
+        self._writing, self._reading = engine_of(address, writes=True), engine_of(address, writes=False)
         self._writer = Writer(self._writing, self._see, lock=hold)
         if server is not None:
             with self.read() as connection:
@@ -92,12 +89,12 @@ class Ledger:
         far the clock may move. server_time: on PostgreSQL the server's clock instead of `clock`.
         LedgerError, one line, where the place is taken, or the file is newer or unreadable.
         """
-        address = _address(url)
-        lock = _only_one(Path(address.database or "")) if serving and _is_sqlite(address) else None
+        address = address_of(url)
+        lock = serving_place(address) if serving and is_sqlite(address) else None
         try:
             with _plainly():
-                _migrated(address)
-            server = ServerClock() if server_time and not _is_sqlite(address) else None
+                bring_up_to_date(address)
+            server = ServerClock() if server_time and not is_sqlite(address) else None
             return cls(address, LedgerClock(server or clock, bounds or ClockBounds()), secret, lock, server)
         except BaseException:
             if lock is not None:
@@ -225,50 +222,6 @@ def _record_reset(connection: Connection, now: int, principal: str, reason: str)
     enter(connection, Entered.CLOCK, None, principal, now, reason=reason, seen=seen and int(seen))
 
 
-def _address(url: str) -> URL:
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise LedgerError("the database is no SQLAlchemy URL; write sqlite:///path/nbo.db") from None
-    if _is_sqlite(address) and address.database in (None, "", ":memory:"):
-        raise LedgerError("the ledger cannot live in memory; name a file: sqlite:///path/nbo.db")
-    return address
-
-
-def _is_sqlite(address: URL) -> bool:
-    return address.get_backend_name() == "sqlite"
-
-
-def _only_one(database: Path) -> int:
-    """The place of the serving process, held until the descriptor is closed or the process ends."""
-    try:
-        lock = os.open(f"{database}.serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LedgerError(f"cannot write beside the ledger ({error.strerror}); mend the folder") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise LedgerError(
-            "another process serves this ledger; SQLite allows one, so stop it first or move the home to PostgreSQL"
-        ) from None
-    return lock
-
-
-def _migrated(address: URL) -> None:
-    reading = _engine(address, writes=False)  # one that is up to date is opened without a lock
-    try:
-        if revision(reading) == HEAD:
-            return
-    finally:
-        reading.dispose()
-    writing = _engine(address, writes=True)
-    try:
-        bring_up_to_date(writing)
-    finally:
-        writing.dispose()
-
-
 @contextmanager
 def _plainly() -> Generator[None]:
     try:
@@ -278,37 +231,6 @@ def _plainly() -> Generator[None]:
         if plain is error:
             raise
         raise plain from error
-
-
-def _engine(address: URL, writes: bool) -> Engine:
-    if not _is_sqlite(address):
-        engine = create_engine(address, paramstyle="format", pool_pre_ping=True)
-        if not writes:
-            view = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-            def read_only(connection: Connection) -> None:
-                connection.exec_driver_sql(view)
-
-            event.listen(engine, "begin", read_only)
-        return engine
-    # The driver's own idea of when to BEGIN is switched off; ours is below.
-    engine = create_engine(address, connect_args={"isolation_level": None, "timeout": 30})
-
-    def set_up(connection: Any, _: object) -> None:
-        for pragma in (
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            f"query_only = {int(not writes)}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    def begin(connection: Connection) -> None:
-        driver: Any = connection.connection.dbapi_connection  # the road through Core takes ten times as long
-        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    event.listen(engine, "connect", set_up)
-    event.listen(engine, "begin", begin)
-    return engine
 
 
 __all__ = [
