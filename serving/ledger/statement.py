@@ -81,7 +81,7 @@ class Statement:
 
     def run_rows(self, connection: Connection, fields: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows in the order of `fields`, which name every parameter, the same each time; many in one execution."""
-        _, values, texts = self._in_order(connection.dialect, fields)
+        values, texts = self._in_order(connection.dialect, fields)
         cursor, place = connection.connection.cursor(), 0
         for size, sql in texts:  # few texts, so that each stays prepared
             while len(rows) - place >= size:
@@ -95,7 +95,7 @@ class Statement:
             sql, names, _ = self._compiled(dialect)
             head, _, marks = sql.partition(" VALUES ")
             texts = tuple((size, f"{head} VALUES {', '.join([marks] * size)}") for size in _SIZES)
-            found = self._ordered[dialect.name] = _Ordered(sql, itemgetter(*map(fields.index, names)), texts)
+            found = self._ordered[dialect.name] = _Ordered(itemgetter(*map(fields.index, names)), texts)
         return found
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -107,9 +107,8 @@ class Statement:
 
 
 class _Ordered(NamedTuple):
-    """One row's text, its values out of a row, and (rows, text) of many at once, the largest first."""
+    """Its values out of a row, and (rows, text) of as many at once, the largest first."""
 
-    sql: str
     values: Callable[[Sequence[Any]], tuple[Any, ...]]
     texts: tuple[tuple[int, str], ...]
 
