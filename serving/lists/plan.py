@@ -31,7 +31,6 @@ from serving.ledger.book import (
     reserve_many,
     unit_of,
 )
-from serving.ledger.book import find as find_contact
 from serving.ledger.changes import revision_in_force
 from serving.ledger.schema import consents, contacts, events, outcomes
 from serving.ledger.statement import Statement, is_listed
@@ -42,7 +41,7 @@ from serving.lists.pacing import paced
 from serving.lists.shared import levers, limits_of, rates
 from serving.rows import LOOK_BACK
 
-CHUNK = 250  # a transaction: some 25 ms, for which the service's decisions wait
+CHUNK = 100  # contacts of a transaction: the service's decisions wait for it
 Progress = Callable[[str, int, int], object]  # stage, done, in all
 Row = dict[str, object]
 
@@ -97,7 +96,7 @@ def make_plan(
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:
-    """Reserve every chosen contact, a few hundred a transaction, each re-checked.
+    """Reserve every chosen contact, a hundred a transaction, each re-checked.
 
     A customer or unit about whom anything was written since the plan was read is left alone, and
     named in lost. What a former try of the run reserved otherwise is recalled.
@@ -112,10 +111,10 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
     try:
         for start in range(0, len(chosen), CHUNK):
             rows = chosen.slice(start, CHUNK).to_pylist()  # never all of them at once: a row is kilobytes
-            touches = Touches(customers=[str(row["customer_id"]) for row in rows])
+            asked = [_contact(plan, row) for row in rows]  # here, where nobody waits
             lost |= ledger.write(
-                lambda connection, rows=rows: _reserve(connection, plan, rows, seen, ledger.now_micros()),
-                touches=touches,
+                lambda connection, asked=asked: _reserve(connection, plan, asked, seen, ledger.now_micros()),
+                touches=Touches(customers=[contact.customer_id for contact in asked]),
             ).result()
             if progress:
                 progress("reserving", start + len(rows), len(chosen))
@@ -199,10 +198,11 @@ _ANSWERS = Statement(
 )
 
 
-def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) -> set[str]:
-    """Customers of whom, or of whose unit, the ledger holds something else than the plan read."""
-    of_unit = {str(row["customer_id"]): str(row["unit_id"]) for row in rows}
-    here = contacts_of_units(connection, of_unit.values(), _since(plan))
+def _changed(
+    connection: Connection, plan: Plan, asked: list[ContactRow], here: list[ContactRow], seen: Seen
+) -> set[str]:
+    """Customers of whom, or of whose unit, the ledger holds something else than the plan read. here: the units' contacts."""
+    of_unit = {contact.customer_id: contact.unit_id for contact in asked}
     at = micros(plan.inputs.at)
     marks = _marks((contact.unit_id, contact.standing(at)) for contact in here if contact.decision_id != plan.run)
     listed = json.dumps(sorted(of_unit))
@@ -215,23 +215,25 @@ def _changed(connection: Connection, plan: Plan, rows: list[Row], seen: Seen) ->
             if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
 
 
-def _reserve(connection: Connection, plan: Plan, rows: list[Row], seen: Seen, now: int) -> dict[str, ReasonCode]:
+def _reserve(
+    connection: Connection, plan: Plan, asked: list[ContactRow], seen: Seen, now: int
+) -> dict[str, ReasonCode]:
     """Customer -> why he was left out; the others are reserved."""
     if revision_in_force(connection, now) not in (None, plan.inputs.engine.live_set):
-        return dict.fromkeys((str(row["customer_id"]) for row in rows), ReasonCode.CONTACT_UNKNOWN)  # other rules hold
-    changed = _changed(connection, plan, rows, seen)
+        return dict.fromkeys((contact.customer_id for contact in asked), ReasonCode.CONTACT_UNKNOWN)  # other rules hold
+    here = contacts_of_units(connection, (contact.unit_id for contact in asked), _since(plan))
+    changed, known = _changed(connection, plan, asked, here, seen), {contact.contact_id: contact for contact in here}
     stopped = paused(connection) - plan.inputs.terms.paused
     lost: dict[str, ReasonCode] = {}
     wanted: list[ContactRow] = []
-    for row in rows:
-        contact = _contact(plan, row)
-        known = find_contact(connection, contact.contact_id)
+    for contact in asked:
+        former = known.get(contact.contact_id)
         about = {"all", f"channel:{contact.channel}", f"family:{contact.family}", f"offer:{contact.offer_id}", f"campaign:{contact.campaign_id}"}  # fmt: skip
         if stopped & about:
             lost[contact.customer_id] = ReasonCode.PAUSED
-        elif contact.customer_id in changed or (known is not None and known.state not in COUNTING):
+        elif contact.customer_id in changed or (former is not None and former.state not in COUNTING):
             lost[contact.customer_id] = ReasonCode.CONTACT_UNKNOWN  # what may be said now is not known
-        elif known is None:
+        elif former is None:
             wanted.append(contact)
     reserve_many(connection, wanted)
     return lost
