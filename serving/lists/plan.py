@@ -41,7 +41,7 @@ from serving.lists.pacing import paced
 from serving.lists.shared import levers, limits_of, rates
 from serving.rows import LOOK_BACK
 
-CHUNK = 100  # contacts of a transaction: the service's decisions wait for it
+CHUNK = 50  # contacts of a transaction: the service's decisions wait for it
 Progress = Callable[[str, int, int], object]  # stage, done, in all
 Row = dict[str, object]
 
@@ -96,7 +96,7 @@ def make_plan(
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:
-    """Reserve every chosen contact, a hundred a transaction, each re-checked.
+    """Reserve every chosen contact, fifty a transaction, each re-checked.
 
     A customer or unit about whom anything was written since the plan was read is left alone, and
     named in lost. What a former try of the run reserved otherwise is recalled.
