@@ -73,16 +73,30 @@ class Engine:
         policy, campaigns = _policy(folder, catalogue, store), load_campaigns(folder / "campaigns")
         engine = cls(home, store, catalogue, policy, models, campaigns, holidays_of(home), damaged, duel, supplied,
                      load_triggers(home), revision_of(files_in(folder)))  # fmt: skip
-        missing = [name for name in engine.model_columns if name not in store.schema.names]
-        if missing:
-            raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
-        return engine._checked()
+        return engine._fed()._checked()
 
     def with_files(self, folder: Path, live_set: str) -> "Engine":
         """The same models and features under the policy, catalogue and campaigns of a folder; errors as in `open`."""
         catalogue = _catalogue(self.home, folder)
         policy, campaigns = _policy(folder, catalogue, self.store), load_campaigns(folder / "campaigns")
         return replace(self, catalogue=catalogue, policy=policy, campaigns=campaigns, live_set=live_set)._checked()
+
+    def with_live_models(self) -> "Engine":
+        """The same under the models live on disk now, and its siblings with it; BundleError or EngineError: as they were."""
+        models, duel, supplied = _opened(self.home)
+        siblings: dict[str, Engine] = {}
+        made = replace(self, models=models, duel=duel, supplied=supplied, damaged=(), siblings=siblings)._fed()
+        for revision, one in dict(self.siblings).items():
+            siblings[revision] = replace(
+                one, models=models, duel=duel, supplied=supplied, damaged=(), siblings=siblings
+            )
+        return made
+
+    def _fed(self) -> "Engine":
+        missing = [name for name in self.model_columns if name not in self.store.schema.names]
+        if missing:
+            raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
+        return self
 
     def _checked(self) -> "Engine":
         for campaign in self.campaigns.values():
@@ -271,16 +285,21 @@ def keyring_of(home: Home) -> Keyring:
 
 
 def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
-    """The live models, their challengers, the bank's own scores, and what is wrong with them.
+    """What `_opened` says, and what is wrong with it.
 
     A damaged one silences marketing and no more: opt-outs and outcomes are still taken.
     """
     try:
-        models = Models.load(home.models)
-        duel = Duel.load(home.models, models, home.secret()) if read_challenges(home.models) else None
-        return models, duel, Supplied.load(home.models), ()
+        return *_opened(home), ()
     except BundleError as error:
         return Models({}), None, NOTHING_SUPPLIED, (str(error),)
+
+
+def _opened(home: Home) -> tuple[Models, Duel | None, Supplied]:
+    """The live models, their challengers, the bank's own scores; BundleError where one is damaged."""
+    models = Models.load(home.models)
+    duel = Duel.load(home.models, models, home.secret()) if read_challenges(home.models) else None
+    return models, duel, Supplied.load(home.models)
 
 
 def holidays_of(home: Home) -> frozenset[date]:

@@ -55,12 +55,15 @@ from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
 from serving.sealer import DailyExport, Sealer
+from serving.watch import Watch
 from serving.worklist import move_tasks, worklist
+from training.stamp import live_stamp
 
 
 def open_office(home: Path, serving: bool = True, clock: Callable[[], datetime] | None = None) -> "Office":
     """The office of a home: engine checked, ledger open and seeded with the imported history. clock: null for the home's."""
     at = Home.open(home)
+    stamp = live_stamp(at.models)
     ledger = open_ledger(at, serving=serving, clock=clock)
     try:
         engine = live.open_engine(at, ledger)
@@ -73,6 +76,7 @@ def open_office(home: Path, serving: bool = True, clock: Callable[[], datetime] 
     if serving:
         office.start_sealing()
         office.seats = Worker(engine, ledger).start()
+        office.watch = office.watching(None if engine.damaged else stamp).start()
     return office
 
 
@@ -137,9 +141,12 @@ class Office(ChangeDoor, DecisionDoor):
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
         self.seats: Worker | None = None  # null: nobody leases seats, none is ever gone
+        self.watch: Watch | None = None  # null: what is promoted is read with the next start
 
     def close(self) -> None:
         """Finish what waits, seal it, and let go of the ledger."""
+        if self.watch is not None:
+            self.watch.stop()
         self.close_desk()
         if self._expiry is not None:
             self._expiry.stop()
@@ -153,6 +160,10 @@ class Office(ChangeDoor, DecisionDoor):
         """Seal each second from now on, and export the days that are over."""
         days = DailyExport(self.ledger, self.engine.vault.keyring, self.engine.home.path / "ledger")
         self._sealer = Sealer(self.ledger, self.engine.vault.keyring, days).start()
+
+    def watching(self, stamp: str | None) -> Watch:
+        """A watch over what is live, not started. stamp: of what the engine was opened with."""
+        return Watch(lambda: self.engine, self.ledger, self._swap, stamp)
 
     def who(self, presented: str) -> Principal | None:
         """The owner of a key; null: unknown, expired or revoked."""
@@ -170,8 +181,9 @@ class Office(ChangeDoor, DecisionDoor):
         problems, snapshot = self.engine.problems(at), self.engine.snapshot(at)
         as_of = snapshot.as_of if snapshot else None
         return ReadyResponse(
-            ready=not found, degraded=bool(problems), problems=(*found, *problems), snapshot_as_of=as_of
-        )
+            ready=not found, degraded=bool(problems), problems=(*found, *problems), snapshot_as_of=as_of,
+            held_back=self.watch.held_back if self.watch is not None else None,
+        )  # fmt: skip
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
         """A page of contacts to claim."""
@@ -292,6 +304,15 @@ class Office(ChangeDoor, DecisionDoor):
         if self.seats is not None:
             self.seats.engine = self.engine
         return self.engine
+
+    def _swap(self, engine: Engine) -> None:
+        """Decide by that engine, under the set in force, from the next task of the writer's on: never within one."""
+
+        def task(connection: Connection) -> None:
+            self.engine = engine
+            self.in_force(connection, self.ledger.now_micros())
+
+        self.ledger.write(task, touches=NOTHING).result()
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())

@@ -53,6 +53,8 @@ from simulation.bank import simulate
 from training.bundle import Manifest, Part, PartNote, write_bundle
 from training.calibration import Calibrator
 from training.encode import Feature
+from training.promotion import promote
+from training.registry import Registry
 from training.scorer import ConstantModel, ConstantScorer, LogisticModel, LogisticScorer, LogisticTerm
 from training.value import VALUE_FEATURES, ValueFormula, ValueModel
 
@@ -130,42 +132,71 @@ def _secret() -> str:
 
 def write_models(home: Home) -> None:
     """The five bundles and live.json."""
-    offers = tuple(offer.id for offer in load_catalogue(home.catalogue).offers)
-    number = [Feature(name=name, kind="number") for name in ("age_years", *VALUE_FEATURES)]
+    number, offers = _numbers(), _offers(home)
     names = tuple(feature.name for feature in number)
-    weights = tuple(round(0.6 - 0.15 * place, 3) for place in range(len(offers)))
-    terms = (LogisticTerm(feature="age_years", kind="number", mean=45.0, scale=30.0, weights=(0.8,)),
-             LogisticTerm(feature="balance_total_minor", kind="number", log=True, mean=14.0, scale=6.0, weights=(0.5,)),
-             LogisticTerm(feature="offer", kind="codes", weights=weights))  # fmt: skip
-    interest = LogisticScorer((*names, "offer"), LogisticModel(intercept=-2.2, terms=terms), Calibrator())
     reach = {channel: _constant(names, p) for channel, p in zip(CHANNELS, (0.35, 0.2, 0.3, 0.5, 0.6), strict=True)}
     harm = {channel: _constant(names, 0.0001) for channel in CHANNELS}
     parts: dict[str, dict[str, Part]] = {
-        "interest": {"pooled": interest},
+        "interest": {"pooled": _interest(offers)},
         "reach": reach | {"pooled": _constant(names, 0.1)},
         "harm": harm | {"pooled": _constant(names, 0.0001)},
         "churn": {"churn": _constant(names, 0.05)},
         "value": {"value": ValueFormula(names, ValueModel())},
     }
-    live = {name: _bundle(home, name, tuple(number), found, offers) for name, found in parts.items()}
+    live = {name: _bundle(home.models, name, found, offers).name for name, found in parts.items()}
     (home.models / "live.json").write_text(json.dumps(live, sort_keys=True))
+
+
+@cache
+def registered() -> Path:
+    """The home with a registry: interest versions 1, live, and 2, its offers' order turned round. Never write to it."""
+    home = Home.open(copied(Path(tempfile.mkdtemp(prefix="nbo-test-registered-")) / "bank"))
+    atexit.register(shutil.rmtree, home.path.parent, ignore_errors=True)
+    registry = Registry.open(home.mlflow_uri)
+    for step in (-0.15, 0.15):
+        bundle = _bundle(
+            home.path / "drafts", "interest", {"pooled": _interest(_offers(home), step)}, _offers(home), GOOD
+        )
+        registry.log(bundle, {"step": step}, {})
+    promote(home, "interest", "1", registry)
+    return home.path
+
+
+GOOD = {"auc": 0.7, "auc_low": 0.65, "ece": 0.02}  # what the gate asks of a logistic model
+
+
+def _numbers() -> tuple[Feature, ...]:
+    return tuple(Feature(name=name, kind="number") for name in ("age_years", *VALUE_FEATURES))
+
+
+def _offers(home: Home) -> tuple[str, ...]:
+    return tuple(offer.id for offer in load_catalogue(home.catalogue).offers)
+
+
+def _interest(offers: tuple[str, ...], step: float = -0.15) -> LogisticScorer:
+    weights = tuple(round(0.6 + step * place, 3) for place in range(len(offers)))
+    terms = (LogisticTerm(feature="age_years", kind="number", mean=45.0, scale=30.0, weights=(0.8,)),
+             LogisticTerm(feature="balance_total_minor", kind="number", log=True, mean=14.0, scale=6.0, weights=(0.5,)),
+             LogisticTerm(feature="offer", kind="codes", weights=weights))  # fmt: skip
+    names = (*(feature.name for feature in _numbers()), "offer")
+    return LogisticScorer(names, LogisticModel(intercept=-2.2, terms=terms), Calibrator())
 
 
 def _constant(names: tuple[str, ...], p: float) -> ConstantScorer:
     return ConstantScorer(names, ConstantModel(p=p, why="written by hand"))
 
 
-def _bundle(
-    home: Home, name: str, features: tuple[Feature, ...], parts: dict[str, Part], offers: tuple[str, ...]
-) -> str:
+def _bundle(folder: Path, name: str, parts: dict[str, Part], offers: tuple[str, ...],
+            metrics: dict[str, float | None] | None = None) -> Path:  # fmt: skip
     served = {LogisticScorer: "logistic", ConstantScorer: "constant", ValueFormula: "formula"}
     notes = {key: PartNote(served=served[type(part)], features=part.features) for key, part in parts.items()}
     context = Feature(name="offer", kind="enum", domain=offers) if name == "interest" else None
     manifest = Manifest(
-        name=name, features=features, context=context, parts=notes, trained_as_of="2026-06-01T00:00:00Z"
-    )
+        name=name, features=_numbers(), context=context, parts=notes, trained_as_of="2026-06-01T00:00:00Z",
+        metrics=metrics or {},
+    )  # fmt: skip
     rows = np.column_stack([np.linspace(20, 80, 4), np.geomspace(1e4, 1e8, 4), np.zeros((4, 2))])
-    return write_bundle(home.models, manifest, parts, rows).name
+    return write_bundle(folder, manifest, parts, rows)
 
 
 class Clock:

@@ -16,12 +16,13 @@ from features.home import Home
 from rules.folder import SHIPPED
 from rules.invariants import tellable_in
 from rules.liveset import Files, files_in, revision_of, write_files
-from rules.review import Act, Actor, Kind
+from rules.review import Act, Actor, Kind, State, Step, in_force, standing, state_of, turns
 from serving.engine import Engine
 from serving.ledger import changes
 from serving.ledger.book import Ledger
 
 SIBLINGS_MAX = 16
+COMING_MAX = 4
 _OPENING = threading.Lock()  # one thread opens a set; the others wait and find it
 
 
@@ -35,6 +36,19 @@ def sibling(engine: Engine, connection: Connection, revision: str) -> Engine:
     """The engine of another set of the same home, in force or not, kept for the next time; LedgerError: unknown."""
     found = engine.siblings.get(revision)
     return opened(engine, changes.files_of(connection, revision)) if found is None else found
+
+
+def coming(connection: Connection, now: int) -> list[str]:
+    """Sets that may be in force with the next transactions: that of now, those dated ahead, the newest approved, the way back."""
+    of: dict[str, list[Step]] = {}
+    for entry in changes.entries(connection):
+        of.setdefault(entry.step.change_id, []).append(entry.step)
+    every = [step for steps in of.values() for step in steps]
+    held = in_force(every, now)
+    ahead = [turn.target for turn in turns(every) if (turn.effective_at or 0) > now]
+    approved = [steps[0].target for steps in of.values() if state_of(steps) is State.APPROVED]
+    back = [turn.target for turn in standing(every)[-2:-1]]
+    return list(dict.fromkeys([*([held.target] if held else []), *ahead[:COMING_MAX], *approved[-COMING_MAX:], *back]))
 
 
 def opened(engine: Engine, files: Files) -> Engine:

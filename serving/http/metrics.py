@@ -35,6 +35,9 @@ class Metrics:
             "nbo_snapshot_as_of_seconds", "Cut of the snapshot, seconds since 1970; 0: none",
             "livemin",
         )  # fmt: skip
+        self._held_back = self._gauge(
+            "nbo_models_held_back", "1: the models now live cannot be taken, the former ones decide", "livemax"
+        )
         self._fallbacks = self._gauge(
             "nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path was missing or differed",
             "livesum",
@@ -51,6 +54,7 @@ class Metrics:
         """Everything in Prometheus' text format."""
         self._ready.set(ready.ready)
         self._degraded.set(ready.degraded)
+        self._held_back.set(ready.held_back is not None)
         self._fallbacks.set(FALLBACKS[0])
         as_of = ready.snapshot_as_of
         self._snapshot.set(as_of.timestamp() if as_of else 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.engine import Connection
 
 from rules.liveset import Files, manifest_of, revision_of, text_sha256
@@ -34,6 +34,7 @@ _IN_FORCE = Statement(
     "LIMIT 1",
 )
 _LAST = Statement(select(change_steps.c.signature).order_by(change_steps.c.step_id.desc()), "LIMIT 1")
+_LAST_STEP = Statement(select(func.max(change_steps.c.step_id)))
 _TEXT = Statement(insert(texts), "ON CONFLICT (sha256) DO NOTHING")
 _SET = Statement(insert(live_sets), "ON CONFLICT (revision) DO NOTHING")
 
@@ -54,6 +55,12 @@ def revision_in_force(connection: Connection, now: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+def last_step(connection: Connection) -> int:
+    """Number of the last step there is; 0: none. Whoever remembers it knows whether anything was done since."""
+    row = _LAST_STEP.run(connection).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
 def keep_set(connection: Connection, files: Files) -> str:
     """Store a set of files; its revision. Equal files are stored once."""
     revision = revision_of(files)
@@ -64,10 +71,7 @@ def keep_set(connection: Connection, files: Files) -> str:
 
 def files_of(connection: Connection, revision: str) -> dict[str, str]:
     """The files of a set; LedgerError where it is not stored, or a stored text is not what it was."""
-    row = connection.execute(select(live_sets.c.manifest).where(live_sets.c.revision == revision)).first()
-    if row is None:
-        raise LedgerError(f"there is no set `{revision[:12]}` in the ledger; name one that nbo rules list shows")
-    manifest: dict[str, str] = json.loads(row[0])
+    manifest = digests_of(connection, revision)
     wanted = sorted(set(manifest.values()))
     found = connection.execute(select(texts.c.sha256, texts.c.body).where(texts.c.sha256.in_(wanted)))
     bodies = {str(row.sha256): str(row.body) for row in found}
@@ -75,6 +79,15 @@ def files_of(connection: Connection, revision: str) -> dict[str, str]:
     if revision_of(files) != revision:
         raise LedgerError(f"a text of the set `{revision[:12]}` is not what was stored; bring the ledger's backup back")
     return files
+
+
+def digests_of(connection: Connection, revision: str) -> dict[str, str]:
+    """File -> sha256 of its text, of a set; LedgerError where it is not stored."""
+    row = connection.execute(select(live_sets.c.manifest).where(live_sets.c.revision == revision)).first()
+    if row is None:
+        raise LedgerError(f"there is no set `{revision[:12]}` in the ledger; name one that nbo rules list shows")
+    manifest: dict[str, str] = json.loads(row[0])
+    return manifest
 
 
 def append(connection: Connection, secret: bytes, *, change_id: str, act: Act, actor: Actor, kinds: Iterable[Kind],
@@ -97,6 +110,13 @@ def entries(connection: Connection, change_id: str | None = None) -> list[Entry]
     query = select(change_steps).order_by(change_steps.c.step_id)
     query = query if change_id is None else query.where(change_steps.c.change_id == change_id)
     return [_entry(row) for row in connection.execute(query)]
+
+
+def spoiled(connection: Connection) -> list[str]:
+    """Hashes of the texts and sets that are not what their hash was taken of."""
+    wrong = [str(sha) for sha, body in connection.execute(select(texts)) if text_sha256(body) != sha]
+    sets = connection.execute(select(live_sets.c.revision, live_sets.c.manifest))
+    return wrong + [str(revision) for revision, manifest in sets if text_sha256(manifest) != revision]
 
 
 def unsigned(connection: Connection, secret: bytes) -> list[int]:

@@ -28,6 +28,8 @@ class ReadyResponse(Message):
     """What is wrong, one line each; empty: nothing."""
     snapshot_as_of: Instant | None
     """Cut of the snapshot in use; null: there is none."""
+    held_back: str | None = None
+    """Why the models now live do not decide and the former ones go on; null: they do."""
 
 
 class Problem(Message):

@@ -46,6 +46,17 @@ def put_into_force(office: Office, files: dict[str, str]) -> str:
     return office.ledger.write(task, touches=changes.CHANGES).result(30)
 
 
+def dated_ahead(office: Office, files: dict[str, str], hours: int) -> None:
+    """A set that comes into force so many hours from now, past the review."""
+
+    def task(connection: Connection) -> None:
+        now, target = office.ledger.now_micros(), changes.keep_set(connection, files)
+        changes.append(connection, office.ledger.secret, change_id="ahead", act=Act.ACTIVATE, actor=Actor("test", "admin"), kinds=[],
+                       base=target, target=target, at=now, effective_at=now + hours * 3_600_000_000)  # fmt: skip
+
+    office.ledger.write(task, touches=changes.CHANGES).result(30)
+
+
 def flipped(office: Office, both: tuple[dict[str, str], dict[str, str]], flips: int) -> list[str]:
     """Decisions from three threads while the set in force is swapped at least `flips` times; their ids."""
     ids = list[str]()
@@ -163,14 +174,7 @@ def served(bank: Path, clock: Clock, server: str) -> Any:
 def test_a_set_dated_ahead_holds_from_its_instant_on(office: Office, bank: Path, clock: Clock) -> None:
     before = ask(office, "C0000005").revisions["live_set"]
     files = other_set(bank)
-
-    def task(connection: Connection) -> None:
-        now = office.ledger.now_micros()
-        target = changes.keep_set(connection, files)
-        changes.append(connection, office.ledger.secret, change_id="ahead", act=Act.ACTIVATE, actor=Actor("test", "admin"), kinds=[],
-                       base=before, target=target, at=now, effective_at=now + 3_600_000_000)  # fmt: skip
-
-    office.ledger.write(task, touches=changes.CHANGES).result(30)
+    dated_ahead(office, files, hours=1)
     assert ask(office, "C0000006").revisions["live_set"] == before
     clock.forward(minutes=59)
     assert ask(office, "C0000007").revisions["live_set"] == before
