@@ -104,7 +104,7 @@ class Campaign(Frozen):
     and channel; inventory, per run and offer. minimums: contacts per offer, at least. budget_minor: what the
     contacts of a run may cost. Who is not named is not bounded. Campaigns that run together share: what they say adds up.
     holdout_share is never below the universal one; exploration_share null: the bank's own. seeds: test addresses, no customers.
-    approved_by: somebody else than the owner; null: nobody yet.
+    approved_by: who signed it elsewhere, never the owner; it lets nothing run: the review does (serving/changes/approved.py).
     """
 
     id: Name

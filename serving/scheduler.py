@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
-from serving.campaign import Campaign, load_campaigns
+from serving.changes.approved import live_campaigns
 from serving.engine import holidays_of
 from serving.ledger.book import Action, Ledger, Touches, close
 from serving.ledger.journal import Entered, enter
@@ -59,14 +59,8 @@ class Run:
         return run_name(self.campaigns, self.at)
 
 
-def scheduled(home: Home) -> dict[str, Campaign]:
-    """Campaigns that may run without a person beside them: scheduled, and approved by somebody else than their owner."""
-    found = load_campaigns(home.campaigns)
-    return {name: campaign for name, campaign in found.items() if campaign.schedule and campaign.approved_by}
-
-
 def run_due(home: Home, ledger: Ledger, make_list: MakeList) -> Run | None:
-    """Make the list that is next to be made now; null where none is due.
+    """Make the list that is next to be made now; null where none is due, or nothing was put into force yet.
 
     Called again, it goes on with what was begun. Errors of the list are the caller's: the run stays begun.
     """
@@ -128,7 +122,7 @@ def _begin(home: Home, connection: Connection, micros_now: int) -> Run | None:
     if (open_ := _opened(home, connection, now, micros_now)) is not None:
         return open_
     stood, closed, waiting = standings(connection), holidays_of(home), dict[datetime, list[str]]()
-    for name, campaign in scheduled(home).items():
+    for name, campaign in live_campaigns(connection, micros_now).runnable.items():
         if name not in stood:  # what fell due long before anybody looked was not missed
             stood[name] = Standing(now - ON_TIME)
             _enter(connection, name, "watched", micros_now, after=stood[name].after)

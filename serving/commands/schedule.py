@@ -1,5 +1,6 @@
 """`nbo schedule run | next`: campaigns run when they fall due, and when that will be."""
 
+import getpass
 import sys
 import time
 from datetime import datetime
@@ -10,9 +11,13 @@ from pydantic import BaseModel
 
 from features.home import Home
 from serving.campaign import load_campaigns
+from serving.changes.approved import LiveCampaigns, live_campaigns
+from serving.changes.live import boot
 from serving.commands.lists import make_list
-from serving.engine import holidays_of
-from serving.office import open_ledger
+from serving.engine import Engine, holidays_of
+from serving.ledger.book import Ledger
+from serving.ledger.changes import revision_in_force
+from serving.office import open_ledger, reading_ledger
 from serving.schedule import next_dues
 from serving.scheduler import alone, run_due
 
@@ -33,10 +38,12 @@ class ScheduledRun(BaseModel):
 class ScheduleAnswer(BaseModel):
     """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at.
 
-    standby: another scheduler is at work, nothing was done. failed: why a run that was begun waits, null: none does.
+    refused: why a campaign does not run, a line each. standby: another scheduler is at work, nothing was done.
+    failed: why a run that was begun waits, null: none does.
     """
 
     runs: list[ScheduledRun]
+    refused: list[str] = []
     standby: bool = False
     failed: str | None = None
 
@@ -54,7 +61,7 @@ def run(context: typer.Context,
                 _say(answer, as_json)
                 if once:
                     return 1 if answer.failed else 0
-                _watch(home, as_json, failed=bool(answer.failed))
+                _watch(home, as_json, bool(answer.failed), answer.refused)
         if not held:
             print("another scheduler is at work; standing by", file=sys.stderr, flush=True)
         held = True
@@ -70,42 +77,63 @@ def coming(context: typer.Context, n: Annotated[int, typer.Option("--runs", min=
     lines = [f"{one.due_at:%F %H:%MZ}  {one.campaign}" + ("  NOT APPROVED: does not run" if one.state != "due" else "")
              for one in answer.runs]  # fmt: skip
     sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines or ["nothing is to come"])) + "\n")
+    _say_refused(answer.refused)
 
 
 def _coming(home: Home, n: int) -> ScheduleAnswer:
     holidays, found = holidays_of(home), list[ScheduledRun]()
-    for name, campaign in load_campaigns(home.campaigns).items():
-        state = "due" if campaign.approved_by else "unapproved"
+    with reading_ledger(home) as ledger, ledger.read() as connection:
+        held = live_campaigns(connection, ledger.now_micros())
+    # Before the first set the files are what will be put into force, and nobody has approved them.
+    told = held.campaigns or load_campaigns(home.campaigns)
+    for name, campaign in told.items():
+        state = "due" if name in held.runnable else "unapproved"
         instants = next_dues(campaign, home.now(), holidays, home.settings.zone, n)
         found += [ScheduledRun(campaign=name, due_at=due, run=None, state=state) for due in instants]
-    return ScheduleAnswer(runs=sorted(found, key=lambda run: (run.due_at, run.campaign)))
+    return ScheduleAnswer(runs=sorted(found, key=lambda run: (run.due_at, run.campaign)), refused=_refused(held))
 
 
-def _watch(home: Home, as_json: bool, failed: bool) -> None:
+def _refused(held: LiveCampaigns) -> list[str]:
+    return [line for name, line in held.refused.items() if held.campaigns[name].schedule]
+
+
+def _watch(home: Home, as_json: bool, failed: bool, refused: list[str]) -> None:
     """Look again and again; what failed waits twice as long each time, up to a quarter of an hour."""
     failures = int(failed)
     while True:
         time.sleep(min(LOOK_SECONDS * 2**failures, WAIT_MINUTES_MAX * 60) if failures else LOOK_SECONDS)
         answer = _due(home)
         failures = failures + 1 if answer.failed else 0
-        if answer.runs or answer.failed:
+        if answer.runs or answer.failed or answer.refused != refused:
             _say(answer, as_json)
+        refused = answer.refused
 
 
 def _due(home: Home) -> ScheduleAnswer:
     """Make everything that is due; an error ends the look, not the scheduler: the run stays begun."""
-    made: list[ScheduledRun] = []
+    made, refused = list[ScheduledRun](), list[str]()
     try:
         home = Home.open(home.path)  # a simulated clock may have been moved
         with open_ledger(home) as ledger:
+            _put_into_force(home, ledger)
+            with ledger.read() as connection:
+                refused = _refused(live_campaigns(connection, ledger.now_micros()))
             while (found := run_due(home, ledger, make_list)) is not None:
                 made += [
                     ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
                     for name in found.campaigns
                 ]
     except (ValueError, OSError) as error:
-        return ScheduleAnswer(runs=made, failed=" ".join(str(error).split()))
-    return ScheduleAnswer(runs=made)
+        return ScheduleAnswer(runs=made, refused=refused, failed=" ".join(str(error).split()))
+    return ScheduleAnswer(runs=made, refused=refused)
+
+
+def _put_into_force(home: Home, ledger: Ledger) -> None:
+    """The files, where nothing is: then they wait for a second person."""
+    with ledger.read() as connection:
+        if revision_in_force(connection, ledger.now_micros()) is not None:
+            return
+    boot(Engine.open(home), ledger, f"operator {getpass.getuser()}")
 
 
 def _say(answer: ScheduleAnswer, as_json: bool) -> None:
@@ -116,5 +144,11 @@ def _say(answer: ScheduleAnswer, as_json: bool) -> None:
         lines += ["another scheduler is at work; nothing done"] if answer.standby else []
         sys.stdout.writelines(f"{line}\n" for line in lines or ([] if answer.failed else ["nothing is due"]))
     sys.stdout.flush()
+    _say_refused(answer.refused)
     if answer.failed:
         print(f"error: {answer.failed}", file=sys.stderr, flush=True)
+
+
+def _say_refused(lines: list[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)

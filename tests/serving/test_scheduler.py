@@ -17,14 +17,20 @@ from typer.testing import CliRunner
 
 import nbo
 from features.home import Home
+from rules.liveset import files_in
+from rules.review import Act, Actor, Kind
 from serving import scheduler
-from serving.campaign import load_campaigns
+from serving.changes.approved import LiveCampaigns
+from serving.changes.desk import Desk
+from serving.changes.live import open_engine
+from serving.commands import schedule as room
 from serving.commands.lists import make_list
+from serving.ledger import changes
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, entries
 from serving.office import open_ledger
 from serving.scheduler import Run, alone, run_due
-from tests.home import NOW, copied
+from tests.home import NOW, adopt, copied
 from tests.postgres import database, move_home
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +44,31 @@ def scheduled(path: Path, cron: str = "0 * * * *", missed: str = "last", approve
         file = path / "campaigns" / f"{name}.yaml"
         text = file.read_text("utf-8")
         text = text[: text.index("schedule:")] + f"schedule: {{cron: '{cron}', holidays: run, missed: {missed}}}\n"
-        file.write_text(text + ("approved_by: compliance\n" if name in approved else ""), "utf-8")
+        file.write_text(
+            text + "approved_by: the board\n", "utf-8"
+        )  # the file says so of itself, and it lets nothing run
+    adopt(path)
+    approve(path, approved)
     return Home.open(path).move_clock(NOW + timedelta(minutes=20))
+
+
+def approve(path: Path, campaigns: tuple[str, ...], live: dict[str, str] | None = None) -> None:
+    """A change that brought these campaigns as they stand, proposed by one and approved by another, past the desk."""
+    files, names = files_in(path), {f"campaigns/{name}.yaml" for name in campaigns}
+    with open_ledger(Home.open(path)) as ledger:
+
+        def task(connection: Connection) -> None:
+            now = ledger.now_micros()
+            base = changes.keep_set(connection, {name: text for name, text in files.items() if name not in names})
+            target, held = changes.keep_set(connection, files), changes.keep_set(connection, live or files)
+            for act, who, more in ((Act.PROPOSE, "mia", {}), (Act.CHECK, "checker", {"passed": True}), (Act.APPROVE, "max", {}),
+                                   (Act.ACTIVATE, "mia", {"effective_at": now})):  # fmt: skip
+                shown = held if act is Act.ACTIVATE else target
+                changes.append(connection, ledger.secret, change_id="c-campaigns", act=act, actor=Actor(who, "marketing"), kinds=[Kind.CAMPAIGNS],
+                               base=base, target=shown, at=now, **more)  # fmt: skip
+
+        if names:
+            ledger.write(task, touches=changes.CHANGES).result()
 
 
 @pytest.fixture
@@ -120,12 +149,63 @@ def test_p24_mutant_a_scheduler_that_asks_for_no_approval_is_caught(
     bank: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, maker = scheduled(bank, approved=("dollars",)), Maker()
-    monkeypatch.setattr(scheduler, "scheduled", lambda at: load_campaigns(at.campaigns))
+    monkeypatch.setattr(LiveCampaigns, "runnable", property(lambda self: self.campaigns))
     with open_ledger(home) as ledger:
         ledger._clock._clock = lambda: Home.open(home.path).now()
         look(home.path, ledger, maker)
         look(home.path, ledger, maker, HOUR)
     assert [names for names, _ in maker.made] == [CAMPAIGNS]
+
+
+def once(path: Path) -> tuple[list[str], str]:
+    """(campaigns that ran, what stderr says) of `nbo schedule run --once` an hour later."""
+    Home.open(path).move_clock(Home.open(path).now() + HOUR)
+    answer = CliRunner().invoke(nbo.app, ["--home", str(path), "schedule", "run", "--once", "--json"])
+    return [one["campaign"] for one in json.loads(answer.stdout)["runs"]], answer.stderr
+
+
+def test_p24_the_files_of_a_new_bank_wait_for_a_second_person(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look puts them into force, unapproved; approved, they run; and a draft changes nothing."""
+    monkeypatch.setattr(room, "make_list", Maker())
+    line = "campaign `all_year` is not run: nobody has approved `campaigns/all_year.yaml`; nbo rules list, then nbo rules approve"
+    for name in CAMPAIGNS:
+        file = bank / "campaigns" / f"{name}.yaml"
+        text = file.read_text("utf-8")
+        file.write_text(text[: text.index("schedule:")] + "schedule: {cron: '0 * * * *'}\n", "utf-8")
+    for _ in range(2):
+        ran, said = once(bank)
+        assert ran == [] and line in said.splitlines()
+    with open_ledger(Home.open(bank)) as ledger:
+        engine = open_engine(Home.open(bank), ledger)
+
+        def task(connection: Connection) -> None:
+            desk = Desk(engine, connection, ledger.secret, ledger.now_micros())
+            desk.approve(Actor("bob", "compliance"), "first", desk.shown("first").revision)
+
+        ledger.write(task, touches=changes.CHANGES).result()
+    once(bank)  # looked at for the first time
+    assert once(bank)[0] == list(CAMPAIGNS)
+    (bank / "campaigns" / "dollars.yaml").write_text("id: [", "utf-8")
+    ran, said = once(bank)
+    assert ran == list(CAMPAIGNS) and "not run" not in said
+
+
+def test_p24_what_is_in_force_and_is_not_what_was_approved_is_not_run(bank: Path) -> None:
+    """One letter more than what the second person saw, put into force past the desk."""
+    path = scheduled(bank, approved=()).path
+    name = "campaigns/dollars.yaml"
+    approve(path, CAMPAIGNS, live=files_in(path) | {name: files_in(path)[name] + "\n"})
+    maker = Maker()
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        look(path, ledger, maker, HOUR)
+    assert [names for names, _ in maker.made] == [("all_year",)]
+    shown = CliRunner().invoke(nbo.app, ["--home", str(path), "schedule", "next"])
+    assert (
+        f"campaign `dollars` is not run: `{name}` as it is in force is not what was approved; propose it again"
+        in shown.stderr
+    )
 
 
 def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: Ledger) -> None:

@@ -1,0 +1,64 @@
+"""Which campaigns of the set in force a second person approved, to the byte: those may run by themselves."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import Connection
+
+from rules.review import Act, State, Step, state_of
+from serving.campaign import Campaign, load_campaign
+from serving.changes.live import laid_out
+from serving.ledger import changes
+
+_STANDS = (State.APPROVED, State.ACTIVATED, State.ROLLED_BACK)  # of a change that somebody approved and nobody rejected
+
+
+@dataclass(frozen=True)
+class LiveCampaigns:
+    """The campaigns in force by id. refused: id -> why it may not run by itself, one line."""
+
+    campaigns: dict[str, Campaign] = field(default_factory=dict[str, Campaign])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def runnable(self) -> dict[str, Campaign]:
+        """Those with a schedule that somebody else than their author approved."""
+        return {name: one for name, one in self.campaigns.items() if one.schedule and name not in self.refused}
+
+
+def live_campaigns(connection: Connection, now: int) -> LiveCampaigns:
+    """What the ledger has in force at an instant; empty before the first set. Files of the home are not read."""
+    revision = changes.revision_in_force(connection, now)
+    if revision is None:
+        return LiveCampaigns()
+    held, approved = changes.digests_of(connection, revision), approved_digests(connection)
+    files = changes.files_of(connection, revision)
+    names = [name for name in files if name.startswith("campaigns/")]
+    found = LiveCampaigns()
+    with laid_out({name: files[name] for name in names}) as folder:
+        for name in sorted(names):
+            campaign = load_campaign(folder / name)
+            found.campaigns[campaign.id] = campaign
+            if held[name] not in approved.get(name, ()):
+                found.refused[campaign.id] = _why(campaign, name, known=name in approved)
+    return found
+
+
+def approved_digests(connection: Connection) -> dict[str, set[str]]:
+    """File -> sha256 of each text of it that a second person approved: of the files that his change touched, not of others."""
+    of: dict[str, list[Step]] = {}
+    for entry in changes.entries(connection):
+        of.setdefault(entry.step.change_id, []).append(entry.step)
+    found: dict[str, set[str]] = {}
+    for steps in of.values():
+        if state_of(steps) in _STANDS and any(step.act is Act.APPROVE for step in steps):
+            before = {} if steps[0].act is Act.BOOT else changes.digests_of(connection, steps[0].base)
+            for name, digest in changes.digests_of(connection, steps[0].target).items():
+                if before.get(name) != digest:
+                    found.setdefault(name, set()).add(digest)
+    return found
+
+
+def _why(campaign: Campaign, name: str, *, known: bool) -> str:
+    if known:
+        return f"campaign `{campaign.id}` is not run: `{name}` as it is in force is not what was approved; propose it again"
+    return f"campaign `{campaign.id}` is not run: nobody has approved `{name}`; nbo rules list, then nbo rules approve"
