@@ -95,9 +95,10 @@ class EventSuppression(Stated):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         longer = self.lengthened
-        if longer and self.lasts_days + longer.at_most_days > LOOK_BACK_DAYS:
+        back = self.lasts_days + (longer.at_most_days + longer.within_days + longer.after_days if longer else 0)
+        if back > LOOK_BACK_DAYS:
             raise ValueError(
-                f"suppression `{self.id}`: lasts_days and at_most_days are more than {LOOK_BACK_DAYS} together; shorten one"
+                f"suppression `{self.id}`: looks {back} days back, `lengthened` included; the ledger is read for {LOOK_BACK_DAYS}"
             )
         if longer and longer.after_days > self.lasts_days:
             raise ValueError(

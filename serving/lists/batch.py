@@ -16,6 +16,7 @@ from sqlalchemy import select
 from features.identity import shared
 from rules.arbitrate import arbitrate, cell_values
 from rules.decide import issue
+from rules.state import look_back
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS, DECISIONS, INSTANT
@@ -66,6 +67,7 @@ class Inputs:
     hours: tuple[str, str]
     degraded: bool
     leased: Mapping[str, int]
+    since: int  # contacts and outcomes are read from this instant on, microseconds
 
 
 def read_inputs(
@@ -77,10 +79,14 @@ def read_inputs(
         raise EngineError("no feature snapshot at or before the plan's instant; nbo features build --as-of T")
     since = micros(at - LOOK_BACK)
     with ledger.read() as connection:
-        scopes = paused(connection)
+        scopes, suppressed = paused(connection), suppressions_table(connection, since)
+        # One that was renewed and renewed began long ago, and counts what was sent before it began.
+        since = min(
+            since, look_back(engine.policy, engine.catalogue, micros(at), suppressed.column("opened_at").to_pylist())
+        )
         held = leased(connection, str(engine.day(at)), ledger.now_micros(), but=holder_of(run))
         tables = {"contacts": contacts_table(connection, since, micros(at)), "outcomes": outcomes_table(connection, since),
-                  "suppressions": suppressions_table(connection, since), "events": events_table(connection, 0),
+                  "suppressions": suppressed, "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
         person = persons(connection)
@@ -103,7 +109,7 @@ def read_inputs(
     if hours[0] >= hours[1]:
         raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
     return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, bool(engine.problems(at)),
-                  held)  # fmt: skip
+                  held, since)  # fmt: skip
 
 
 def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.RecordBatch]:

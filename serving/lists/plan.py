@@ -39,7 +39,6 @@ from serving.lists.batch import Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
 from serving.lists.pacing import paced
 from serving.lists.shared import levers, limits_of, rates
-from serving.rows import LOOK_BACK
 
 CHUNK = 50  # contacts of a transaction: the service's decisions wait for it
 Progress = Callable[[str, int, int], object]  # stage, done, in all
@@ -168,13 +167,9 @@ def _marks(found: Iterable[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
     return {unit: tuple(mark) for unit, mark in marks.items()}
 
 
-def _since(plan: Plan) -> int:
-    return micros(plan.inputs.at - LOOK_BACK)
-
-
 def _seen(plan: Plan) -> Seen:
     read = plan.inputs.ledger
-    table = read["contacts"].filter(pc.greater_equal(read["contacts"].column("send_before"), _since(plan)))
+    table = read["contacts"].filter(pc.greater_equal(read["contacts"].column("send_before"), plan.inputs.since))
     own = pc.fill_null(pc.equal(table.column("decision_id"), plan.run), False)
     table = table.filter(pc.invert(own))
     units = _marks(zip(table.column("unit_id").to_pylist(), table.column("state").to_pylist(), strict=True))
@@ -209,7 +204,7 @@ def _changed(
     about: Counter[str] = Counter()
     for found in [statement.run(connection, customer_ids=listed).fetchall() for statement in _ABOUT]:
         about.update(dict(found))
-    about.update(dict(_ANSWERS.run(connection, customer_ids=listed, since=_since(plan)).fetchall()))
+    about.update(dict(_ANSWERS.run(connection, customer_ids=listed, since=plan.inputs.since).fetchall()))
     now_in = unit_of(connection, of_unit)
     return {customer for customer, unit in of_unit.items()
             if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
@@ -221,7 +216,7 @@ def _reserve(
     """Customer -> why he was left out; the others are reserved."""
     if revision_in_force(connection, now) not in (None, plan.inputs.engine.live_set):
         return dict.fromkeys((contact.customer_id for contact in asked), ReasonCode.CONTACT_UNKNOWN)  # other rules hold
-    here = contacts_of_units(connection, (contact.unit_id for contact in asked), _since(plan))
+    here = contacts_of_units(connection, (contact.unit_id for contact in asked), plan.inputs.since)
     changed, known = _changed(connection, plan, asked, here, seen), {contact.contact_id: contact for contact in here}
     stopped = paused(connection) - plan.inputs.terms.paused
     lost: dict[str, ReasonCode] = {}

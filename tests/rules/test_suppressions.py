@@ -139,7 +139,8 @@ def test_p10_every_suppression_ends_at_the_latest_by_lasts_days_and_the_most_it_
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"lasts_days": 700, "lengthened": LONGER}, "more than 730 together"),
+    ({"lasts_days": 700, "lengthened": LONGER}, "days back, `lengthened` included; the ledger is read for 730"),
+    ({"lasts_days": 400, "lengthened": LONGER.model_copy(update={"within_days": 320})}, "looks 817 days back"),
     ({"lasts_days": 5, "lengthened": LONGER}, "after_days is more than lasts_days"),
 ])  # fmt: skip
 def test_a_suppression_without_a_near_end_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from sqlalchemy import insert
+from sqlalchemy.engine import Connection
 
 from features.store import FeatureStore
 from rules.decide import decide
@@ -27,7 +29,9 @@ from serving.http.messages import (
     OutcomeRequest,
     Purpose,
 )
-from serving.ledger.book import claim, contacts_table, micros
+from serving.ledger.book import ContactRow, State, claim, contacts_table, micros
+from serving.ledger.lifecycle import enter_sent
+from serving.ledger.schema import suppressions
 from serving.ledger.seed import assign_units
 from serving.lists import batch as driver
 from serving.lists.batch import Decided, chunks, decide_all, read_inputs, send_windows
@@ -193,6 +197,42 @@ def test_p15_online_and_batch_read_the_same_row(lively: Office, clock: Clock) ->
         if shared.count(row["unit_id"]) == 1:  # a member of a larger unit may be silenced by the other
             assert row == whole[row["customer_id"]]
     assert {row["offer_id"] is None for row in alone} == {True, False}
+
+
+def renewed_for_years(office: Office, clock: Clock) -> list[list[float]]:
+    """Days left of a pause that began 800 days ago and ended yesterday but for what he had ignored before it: alone, and in a list."""
+    day, now = 86_400_000_000, micros(clock.now)
+
+    def task(connection: Connection) -> None:
+        connection.execute(insert(suppressions).values(suppression_id="s-old", rule_id="outflow", customer_id=HERO, unit_id=HERO, currency="USD",
+                                                       opened_at=now - 800 * day, ends_at=now - day, cause="e-old", outflow_minor=1))  # fmt: skip
+        sent = [ContactRow(contact_id=f"old-{n}", customer_id=HERO, unit_id=HERO, channel="email", decided_at=now - (810 + n) * day,
+                           send_after=now - (810 + n) * day, send_before=now - (810 + n) * day, sent_at=now - (810 + n) * day, state=State.SENT,
+                           offer_id="wealth_usd_income", family="wealth", source="external") for n in range(2)]  # fmt: skip
+        assert enter_sent(connection, sent) == 2
+
+    office.ledger.write(task).result(30)
+    inputs, column = read_inputs(office.engine, office.ledger, clock.now, None), "suppressed_outflow_usd_days_left"
+    mine = inputs.features.filter(pc.equal(inputs.features.column("customer_id"), HERO))
+    window = [pa.array([when], INSTANT) for when in (clock.now, clock.now + OUTBOUND_VALID)]
+    listed = rows.batch(office.engine, inputs.terms, mine, inputs.ledger, window[0], window[1], clock.now)
+    with office.ledger.read() as connection:
+        alone = rows.online_rows(office.engine, inputs.terms, connection, [Asked(HERO)], clock.now)
+    assert alone is not None
+    return [alone[0].column(column).to_pylist(), listed.column(column).to_pylist()]
+
+
+def test_p15_a_pause_that_was_renewed_for_years_lasts_as_long_in_a_list(office: Office, clock: Clock) -> None:
+    alone, listed = renewed_for_years(office, clock)
+    assert alone == listed and alone[0] == pytest.approx(14.0)  # two ignored: fifteen days more, one is over
+
+
+def test_p15_mutant_a_list_that_reads_two_years_and_no_more_is_caught(
+    office: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "look_back", lambda policy, catalogue, after, openings: after)
+    alone, listed = renewed_for_years(office, clock)
+    assert alone != listed and listed == [0.0]
 
 
 def test_p15_the_answer_of_the_service_is_the_decision_of_the_batch(lively: Office, clock: Clock) -> None:
