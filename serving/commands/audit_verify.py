@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from serving.engine import keyring_of
+from serving.ledger import changes
 from serving.ledger.export import check_days
 from serving.ledger.journal import Entered, entries
 from serving.ledger.verify import Finding, Verified, verify
@@ -23,7 +24,7 @@ TAIL_SHOWN = 20
 
 
 class Found(BaseModel):
-    """One thing that is not what was sealed. what: `seal`, a kind of row, `export` or `list`."""
+    """One thing that is not what was sealed or signed. what: `seal`, a kind of row, `change`, `set`, `export` or `list`."""
 
     what: str
     which: str
@@ -31,12 +32,16 @@ class Found(BaseModel):
 
 
 class VerifyAnswer(BaseModel):
-    """`nbo audit verify --json`. tail: rows no seal covers yet; head: keep it elsewhere, it ends the chain."""
+    """`nbo audit verify --json`. tail: rows no seal covers yet; head: keep it elsewhere, it ends the chain.
+
+    steps: of changes under review, each signed over the one before.
+    """
 
     whole: bool
     seals: int
     rows: int
     pruned: int
+    steps: int
     head: str | None
     tail: list[tuple[str, str]]
     findings: list[Found]
@@ -45,13 +50,14 @@ class VerifyAnswer(BaseModel):
 
 def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--list", help="Check this list's files too.")] = None,
             as_json: Json = False) -> None:  # fmt: skip
-    """Check every record against its seal, the chain, the HMACs and the exported days; exit 1 on a changed byte."""
+    """Check every record against its seal, the chain, the HMACs, the steps of changes and the exported days; exit 1 on a changed byte."""
     home = Home.open(context.obj)
     with reading_ledger(home) as ledger, ledger.read() as connection:
         answer = checked(home, connection, run)
     lines = [f"{f.what} {f.which}: {f.problem}" for f in answer.findings]
     lines += [(f"{'whole' if answer.whole else 'NOT WHOLE'}: {answer.seals:,} seals over {answer.rows:,} rows"
               f"{f', {answer.pruned:,} pruned' if answer.pruned else ''}; head {answer.head or 'none yet'}")]  # fmt: skip
+    lines += [f"{answer.steps:,} steps of changes, each by its signature"] if answer.steps else []
     lines += [f"not sealed yet: {len(answer.tail):,} rows"] if answer.tail else []
     lines += [f"  {kind} {row}" for kind, row in answer.tail[:TAIL_SHOWN]]
     sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
@@ -65,14 +71,24 @@ def checked(home: Home, connection: Connection, run: str | None = None) -> Verif
     found: Verified = verify(connection, keyring)
     findings: list[Finding] = [
         *found.findings,
+        *_of_changes(connection, home.secret()),
         *check_days(connection, keyring, home.path / "ledger", pruned_before(connection)),
     ]
     sealed_by = None
     if run is not None:
         wrong, sealed_by = check_list(connection, home.lists, run)
         findings += wrong or _of_certificate(home.lists / run)
-    return VerifyAnswer(whole=not findings, seals=found.seals, rows=found.rows, pruned=found.pruned, head=found.head,
+    return VerifyAnswer(whole=not findings, seals=found.seals, rows=found.rows, pruned=found.pruned, steps=len(changes.entries(connection)), head=found.head,
                         tail=list(found.tail), findings=[Found(**asdict(one)) for one in findings], list_sealed_by=sealed_by)  # fmt: skip
+
+
+def _of_changes(connection: Connection, secret: bytes) -> list[Finding]:
+    """Steps that nobody with the home's secret signed so, in that place; texts and sets that are not what was approved."""
+    wrong = "its signature, or its place in the chain of steps, is not the home's"
+    found = [Finding("change", str(step), wrong) for step in changes.unsigned(connection, secret)]
+    return found + [
+        Finding("set", name[:12], "is not what its hash was taken of") for name in changes.spoiled(connection)
+    ]
 
 
 def _of_certificate(folder: Path) -> list[Finding]:

@@ -1,5 +1,7 @@
 """Four eyes over a bank in force: P24, P25, P23 and P09, through the service's door and through the command."""
 
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from serving.ledger.seal import seal
 from serving.ledger.verify import verify
 from serving.office import open_ledger
 from tests.home import Clock, ask, office_at
-from tests.serving.changes.conftest import Refused, Review, edited, live_bytes, new_rule
+from tests.serving.changes.conftest import Command, Refused, Review, edited, live_bytes, new_rule
 
 
 def refused(act: object) -> Refused:
@@ -258,6 +260,43 @@ def test_steps_are_signed_sealed_and_stay(review: Review, bank: Path) -> None:
         with ledger.read() as connection:
             assert changes.unsigned(connection, ledger.secret) == [2]
             assert [(f.what, f.which) for f in verify(connection, keyring).findings] == [("change", "2")]
+
+
+# What was done to the database past the program -> what `nbo audit verify` names.
+SPOILED = {
+    "another author": ("change_steps", "UPDATE change_steps SET principal = 'bob' WHERE act = 'propose'", ("change", "2")),
+    "a check that passed": ("change_steps", "UPDATE change_steps SET report = '{}' || ' ' WHERE act = 'check'", ("change", "3")),
+    "a step left out": ("change_steps", "DELETE FROM change_steps WHERE act = 'check'", ("change", "4")),
+    "a signature of one's own": ("change_steps", "UPDATE change_steps SET signature = previous WHERE act = 'withdraw'", ("change", "4")),
+    "another text": ("texts", "UPDATE texts SET body = replace(body, 'call: 60', 'call: 99')", ("set", "")),
+    "another set": ("live_sets", "UPDATE live_sets SET manifest = replace(manifest, 'dollars', 'dolars')", ("set", "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_audit_verify_names_the_step_or_set_that_was_changed(bank: Path, clock: Clock, spoiled: str) -> None:
+    """No seal covers them yet: the signatures alone tell."""
+    import nbo
+
+    office_at(bank, clock).close()
+    door = Command(bank, clock)
+    door.judge(
+        "mia",
+        "withdraw",
+        door.propose("mia", edited(bank, "campaigns/dollars.yaml", "call: 50", "call: 60")).change_id,
+    )
+    whole = CliRunner().invoke(nbo.app, ["--home", str(bank), "audit", "verify"])
+    assert whole.exit_code == 0 and "4 steps of changes, each by its signature" in whole.stdout
+    table, statement, named = SPOILED[spoiled]
+    connection = sqlite3.connect(bank / "nbo.db")
+    with connection:
+        for verb in ("update", "delete"):
+            connection.execute(f"DROP TRIGGER {table}_stay_{verb}")
+        assert connection.execute(statement).rowcount > 0
+    connection.close()
+    told = CliRunner().invoke(nbo.app, ["--home", str(bank), "audit", "verify", "--json"])
+    found = [(one["what"], one["which"]) for one in json.loads(told.stdout)["findings"]]
+    assert told.exit_code == 1 and any(what == named[0] and which.startswith(named[1]) for what, which in found), found
 
 
 def test_drafts_do_not_hold_and_can_be_thrown_away(bank: Path, clock: Clock) -> None:
