@@ -3,14 +3,21 @@
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic_core import to_json
 from typer.testing import CliRunner
 
 from features.home import Home
+from rules import review as review_rules
 from rules.liveset import files_in, revision_of
 from rules.prove import ProverMissingError
+from rules.review import Step
 from serving.changes import check as room
+from serving.changes import live
+from serving.decisions import canonical, decide_one
+from serving.http.messages import DecisionRequest
 from serving.ledger import changes
 from serving.ledger.seal import seal
 from serving.ledger.verify import verify
@@ -59,20 +66,60 @@ def test_p24_the_whole_road_and_p23_the_way_back(review: Review, bank: Path, clo
     assert live_bytes(bank) == before and revision_of(live_bytes(bank)) == first
 
 
-def test_p23_rollback_gives_exactly_the_former_decisions(review: Review, bank: Path, clock: Clock) -> None:
-    first = says(bank, clock)
-    assert first[1] is not None and first[1].startswith("wealth"), "the rule must change what is decided"
+CUSTOMERS = [f"C{n:07d}" for n in range(1, 41)]
+
+
+def decided(bank: Path, clock: Clock) -> list[bytes]:
+    """All that is said and kept of decisions about forty customers by a service that starts now: answer, inputs, row."""
+    office = office_at(bank, clock)
+    try:
+        with office.ledger.read() as connection:
+            engine = live.current(office.engine, connection, office.ledger.now_micros())
+            found = [decide_one(engine, connection, DecisionRequest(customer_id=one), "same", clock.now) for one in CUSTOMERS]  # fmt: skip
+        return [to_json(one.said) + one.inputs + canonical(one.row) for one in found]
+    finally:
+        office.close()
+
+
+def rolled_back(review: Review, bank: Path, clock: Clock) -> None:
+    """P23 for rules: other decisions under the change, and after `nbo rules rollback` the former ones to the byte."""
+    before = decided(bank, clock)
     made = review.propose("anna", new_rule(bank))
     review.approve("bob", made.change_id)
     review.activate("bob", made.change_id)
-    second = says(bank, clock)
-    assert second[0] == made.revision and not (second[1] or "").startswith("wealth")
+    meanwhile = decided(bank, clock)
+    assert all(made.revision.encode() in one for one in meanwhile)
+    dollars = b'"offer_id":"wealth_usd_income"'
+    assert dollars in before[0] and dollars not in meanwhile[0], "the rule must change what is decided"
     review.rollback("anna")
-    office = office_at(bank, clock)
-    try:
-        assert (office.in_force.__doc__ or "") and ask(office, "C0000004").revisions["live_set"] == first[0]
-    finally:
-        office.close()
+    assert decided(bank, clock) == before
+
+
+def test_p23_rollback_of_rules_gives_exactly_the_former_decisions(review: Review, bank: Path, clock: Clock) -> None:
+    rolled_back(review, bank, clock)
+
+
+@pytest.mark.parametrize("mutant", ["the undone set again", "a set like the former one"])
+def test_p23_a_way_back_to_another_set_is_seen(
+    review: Review, bank: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
+    """A rollback that leaves the change in force, or writes the former files anew with one blank line more."""
+    honest, like = review_rules.rolled_back, like_former(bank)
+
+    def elsewhere(*given: Any) -> tuple[Step, str, int]:
+        undone, _, at = honest(*given)
+        return undone, undone.target if mutant == "the undone set again" else like, at
+
+    monkeypatch.setattr(review_rules, "rolled_back", elsewhere)
+    with pytest.raises(AssertionError):
+        rolled_back(review, bank, clock)
+
+
+def like_former(bank: Path) -> str:
+    files = files_in(bank)
+    name = "policies/retail.yaml"
+    with open_ledger(Home.open(bank)) as ledger:
+        return ledger.write(lambda c: changes.keep_set(c, files | {name: files[name] + "\n"})).result()
 
 
 @pytest.mark.parametrize(("end", "who"), [("reject", "bob"), ("withdraw", "anna")])
