@@ -28,7 +28,8 @@ from serving.http.messages import DecisionRequest, DecisionResponse, EventKind, 
 from serving.ledger.keys import Principal, Role
 from serving.office import open_office
 from simulation.bank import simulate
-from training.promotion import GateError, promote
+from training.errors import GateError
+from training.promotion import promote
 from training.train import train_all
 
 UNTIL = datetime(2026, 6, 1, tzinfo=UTC)

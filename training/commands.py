@@ -18,8 +18,9 @@ from rich.progress import Progress as Bars
 from features.home import Home
 from training.bundle import verify_bundle
 from training.errors import DatasetError, GateError, TrainingError
+from training.gate import gate
 from training.model_commands import Json, models_app, say
-from training.promotion import gate, promote
+from training.promotion import promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
 from training.table_commands import train_table_command
 from training.tablefile import write_table

@@ -15,9 +15,9 @@ from training.bundle import read_bundle, stamp_version, verify_bundle
 from training.challenger import Challenge, in_challenge, read_challenges
 from training.encode import Matrix
 from training.errors import DatasetError, RegistryError
+from training.gate import gate
 from training.lock import exclusive
 from training.monitor import mean_interval
-from training.promotion import gate
 from training.registry import Registry, temporary_folder
 from training.score import read_live
 from training.served import MONITORED, mature_rows

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from features.home import Home
 from training.bundle import verify_bundle
 from training.errors import GateError, TrainingError
-from training.promotion import gate, promote, rollback
+from training.gate import gate
+from training.promotion import promote, rollback
 from training.registry import Registry
 from training.score import NAMES, read_live
 from training.tiers import Tiers

@@ -1,4 +1,4 @@
-"""Which models are live: the gate, promotion and its way back.
+"""Which models are live: promotion through the gate (training/gate.py) and its way back.
 
     registry version --gate--> HOME/models/<sha>/ --> models/live.json        {name: sha}
                                                       models/history.json     {name: [former shas]}
@@ -11,96 +11,12 @@ from pathlib import Path
 
 from features.home import Home
 from training.atomic import write_atomically
-from training.bundle import Manifest, read_bundle, stamp_version, verify_bundle
-from training.errors import GateError, RegistryError
-from training.evaluate import Metrics
+from training.bundle import read_bundle, stamp_version, verify_bundle
+from training.errors import RegistryError
+from training.gate import gate
 from training.lock import exclusive
 from training.registry import Registry, temporary_folder
 from training.score import ALL_NAMES, read_live
-
-ECE_MOST = 0.10
-_GAIN = ("lightgbm_auc", "logistic_auc", "gain", "gain_low", "gain_high")  # of each part that LightGBM serves
-ONE_CLASS = ("no positives", "only positives")  # how the note of a constant begins that learned nothing
-_DECLARED = frozenset({"reach", "harm"})  # may be a constant because the source says nothing, which is declared
-
-
-def gate(manifest: Manifest) -> str:
-    """The lines why a model may go live, joined by "; ".
-
-    On rows later than all it learned from: the AUC's 95 % interval must lie above 0.5; each part served
-    by LightGBM must surely beat the logistic baseline fitted beside it (the interval of the difference on
-    the same rows lies above 0), and all parts together not lose to it; the scores must be calibrated (ECE
-    at most 0.10); and no alarm be raised: a feature from the future, a segment scored off by a factor of
-    two, an age band treated worse (training/alarms.py). A baseline that won goes through the same, and is
-    then what is served; a constant rate and a formula have no rank to lose, but a label of one class is
-    nothing to serve, unless the source is declared to be silent about it. Against the version that was
-    live when it was trained it may not surely lose, on rows neither has learned from: it need not win,
-    or nothing could ever be learned anew.
-
-    Raises:
-        GateError: The line that failed.
-    """
-    who = f"model `{manifest.name}` stays out"
-    lines = _checked(manifest)
-    failed = next((line for passed, line in lines if not passed), None)
-    if failed is not None:
-        raise GateError(f"{who}: {failed}")
-    return "; ".join(line for _, line in lines)
-
-
-def _checked(manifest: Manifest) -> list[tuple[bool, str]]:
-    """(passed, line) of each check, in order; the first that failed is the one that is told."""
-    served = sorted({note.served for note in manifest.parts.values()})
-    empty = [(name, note.note) for name, note in manifest.parts.items() if note.note.startswith(ONE_CLASS)]
-    if empty and manifest.name not in _DECLARED:
-        return [(False, f"part `{empty[0][0]}`: {empty[0][1]}; import more history")]
-    alarms = [(False, line) for line in manifest.alarms]
-    if set(served) <= {"constant", "formula"}:
-        return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *alarms]
-    figures = manifest.metrics
-    auc, low, ece = (figures.get(key) for key in ("auc", "auc_low", "ece"))
-    if auc is None or low is None or ece is None:
-        return [(False, "auc not measurable, the latest slice lacks a class; import more history")]
-    sure, calibrated = low > 0.5, ece <= ECE_MOST
-    rank = f"auc {auc:.4f} (from {low:.4f}) {'>' if sure else 'not surely above'} 0.5 on the latest slice"
-    lines = [(sure, rank if sure else f"{rank}; look for better features")]
-    lines += _beside_the_baseline(manifest, auc) + _beside_the_live(figures)
-    error = f"ece {ece:.4f} {'<=' if calibrated else '>'} {ECE_MOST} on the latest slice"
-    lines.append((calibrated, error if calibrated else f"{error}; calibrate on newer data"))
-    fair = figures.get("fairness_gap")
-    shown = "not measurable, no two age bands with 20 positives" if fair is None else f"{fair:.4f} between age bands"
-    return [
-        *lines,
-        *alarms,
-        *([] if alarms else [(True, f"no feature from the future, segments hold, fairness gap {shown}")]),
-    ]
-
-
-def _beside_the_baseline(manifest: Manifest, auc: float) -> list[tuple[bool, str]]:
-    lines: list[tuple[bool, str]] = []
-    trees = {name: note.metrics for name, note in manifest.parts.items() if note.served == "lightgbm"}
-    for name, figures in trees.items():
-        own, logistic, gain, low, high = (figures.get(key) for key in _GAIN)
-        if own is None or logistic is None or gain is None or low is None or high is None:
-            lines.append((False, f"part `{name}`: no logistic baseline was measured beside it; train it again"))
-            continue
-        said = f"part `{name}`: auc {own:.4f} of lightgbm against {logistic:.4f} of logistic, gain {gain:+.4f} ({low:+.4f} to {high:+.4f})"
-        lines.append((low > 0, said if low > 0 else f"{said} not surely above 0; tune, or serve the baseline"))
-    together, logistic, low, high = (
-        manifest.metrics.get(key) for key in ("gain", "logistic_auc", "gain_low", "gain_high")
-    )
-    if trees and together is not None and logistic is not None and low is not None and high is not None and high < 0:
-        said = f"auc {auc:.4f} against {logistic:.4f} of the logistic baseline, gain {together:+.4f} ({low:+.4f} to {high:+.4f})"
-        lines.append((False, f"all parts: {said}; serve the baseline"))
-    return lines
-
-
-def _beside_the_live(figures: Metrics) -> list[tuple[bool, str]]:
-    gain, low, high = (figures.get(key) for key in ("live_gain", "live_gain_low", "live_gain_high"))
-    if gain is None or low is None or high is None:  # none was live, or it had seen these rows
-        return []
-    said = f"against the live version, on rows neither has learned from, auc {gain:+.4f} ({low:+.4f} to {high:+.4f})"
-    return [(high >= 0, said if high >= 0 else f"{said}: surely worse; keep what is live")]
 
 
 def promote(home: Home, name: str, version: str, registry: Registry | None = None) -> Path:

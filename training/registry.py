@@ -122,6 +122,13 @@ class Registry:
         verify_bundle(target)
         return target
 
+    def pictures(self, name: str, number: str, folder: Path) -> list[Path]:
+        """The drawings of a version's training, copied into `folder`; [] where there are none."""
+        run_id = self.version(name, number).run_id
+        if not any(found.path == "plots" for found in self._client.list_artifacts(run_id)):
+            return []
+        return sorted(Path(self._client.download_artifacts(run_id, "plots", str(folder))).glob("*.svg"))
+
     def set_champion(self, name: str, number: str) -> None:
         """Move the alias `champion` to that version."""
         self._client.set_registered_model_alias(name, CHAMPION, number)

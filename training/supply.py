@@ -15,10 +15,10 @@ from training.atomic import write_atomically
 from training.bundle import Manifest, PartNote
 from training.errors import DatasetError, RegistryError
 from training.evaluate import evaluate
+from training.gate import gate
 from training.history import read_history
 from training.labels import contact_labels, who_may_be_learned_from
 from training.lock import exclusive
-from training.promotion import gate
 from training.scorer import rounded
 from training.supplied import COLUMNS, read_supplied
 
