@@ -113,7 +113,7 @@ def turn_switch(
     else:
         resumed = switches.resume(connection, request.scope, principal.name, request.note or "", now)
         state = SwitchState.RUNNING if resumed else SwitchState.RESUMING
-    return SwitchResponse(scope=request.scope, state=state, paused=tuple(_paused(connection)))
+    return SwitchResponse(scope=request.scope, state=state, paused=tuple(paused_switches(connection)))
 
 
 def _check_scope(engine: Engine, scope: str) -> None:
@@ -131,7 +131,8 @@ def _past(at: int, now: int, field: str) -> int:
     return at
 
 
-def _paused(connection: Connection) -> list[Switch]:
+def paused_switches(connection: Connection) -> list[Switch]:
+    """Everything that is paused, by scope."""
     found: list[Switch] = []
     for scope in sorted(switches.paused(connection)):
         entries = switches.history(connection, scope)

@@ -7,6 +7,7 @@ moved: a move is an entry of the ledger's journal, the last one stands. No cap c
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -50,17 +51,49 @@ Row = dict[str, Any]
 
 def worklist(engine: Engine, connection: Connection, query: WorklistQuery, now: int) -> WorklistResponse:
     """The open tasks of a manager today, dearest first. Reads only."""
-    at = instant(now)
-    mine = _of_manager(engine, connection, query.manager, query.channel, at)
-    listed = _behind(engine, connection, [contact for contact, _ in mine])
-    mine.sort(
-        key=lambda task: (-(listed.get(task[0].contact_id, {}).get("expected_value_minor") or 0), task[0].contact_id)
-    )
+    mine = ranked(engine, connection, query.manager, query.channel, now)
     tasks = tuple(
-        _task(engine, connection, contact, moved, listed.get(contact.contact_id), now)
-        for contact, moved in mine[: query.limit]
+        _task(engine, connection, one.contact, one.moved_from, one.behind, now) for one in mine[: query.limit]
     )
-    return WorklistResponse(manager=query.manager, as_of=at, open=len(mine), tasks=tasks)
+    return WorklistResponse(manager=query.manager, as_of=instant(now), open=len(mine), tasks=tasks)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One open task. moved_from: whose it was, null: it never was moved; behind: what is known of its choice, null: nothing here."""
+
+    contact: ContactRow
+    moved_from: str | None
+    behind: Row | None
+
+    @property
+    def value_minor(self) -> int | None:
+        """What it is worth; null: not known here."""
+        return None if self.behind is None else self.behind["expected_value_minor"]
+
+
+def ranked(engine: Engine, connection: Connection, manager: str | None, channel: str, now: int) -> list[Ranked]:
+    """The open tasks of a manager today, dearest first, without what takes a while to tell of each."""
+    mine = _of_manager(engine, connection, manager, channel, instant(now))
+    listed = _behind(engine, connection, [contact for contact, _ in mine])
+    tasks = [Ranked(contact, moved, listed.get(contact.contact_id)) for contact, moved in mine]
+    return sorted(tasks, key=lambda task: (-(task.value_minor or 0), task.contact.contact_id))
+
+
+def task_of(engine: Engine, connection: Connection, contact: ContactRow, now: int) -> Task:
+    """All that is to be known of one task, whoever's it is."""
+    moved = _moves(connection, [contact.contact_id]).get(contact.contact_id, (None, ""))[0]
+    return _task(
+        engine, connection, contact, moved, _behind(engine, connection, [contact]).get(contact.contact_id), now
+    )
+
+
+def managers_of(engine: Engine, at: datetime) -> list[str]:
+    """Everybody who is a customer's manager in the newest snapshot, by id."""
+    snapshot = engine.snapshot(at)
+    if snapshot is None or "manager_id" not in snapshot.table.column_names:
+        return []
+    return sorted(str(name) for name in pc.unique(snapshot.table.column("manager_id")).to_pylist() if name is not None)
 
 
 def move_tasks(engine: Engine, connection: Connection, request: MoveTasksRequest, principal: str, now: int) -> MoveTasksResponse:  # fmt: skip

@@ -20,9 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from features.home import Home
-from rules.cases import load_cases
 from rules.catalogue import Words
-from rules.commands import ShowAnswer, shown
 from rules.folder import PolicyFolder, find_policies
 from rules.invariants import load_invariants
 from rules.liveset import Files, files_in, write_files
@@ -35,13 +33,13 @@ from serving.changes.check import plain
 from serving.changes.desk import Desk
 from serving.changes.live import drafts, laid_out
 from serving.changes.page import pack_page
+from serving.changes.rulebook import PackCase, PackCost, PackRule, cases_of, costs_of, rules_of
 from serving.engine import Engine
 from serving.http.messages.change import ChangeResponse
 from serving.ledger import changes
 from serving.ledger.book import Ledger, micros
 from serving.ledger.schema import decisions
 from serving.ledger.switches import paused
-from serving.lists.figures import Report
 from serving.lists.words import REASONS
 
 ENDS_SOON = timedelta(days=30)
@@ -49,25 +47,6 @@ ENDS_SOON = timedelta(days=30)
 
 class PackError(ValueError):
     """The pack cannot be written; one line."""
-
-
-class PackRule(BaseModel):
-    """One part of the policy, in both languages. cases: how many speak of it."""
-
-    id: str
-    en: ShowAnswer
-    zh: ShowAnswer
-    cases: int
-
-
-class PackCase(BaseModel):
-    """One case: what is said of the customer, where, and what must come of it."""
-
-    id: str
-    about: str
-    customer: str
-    where: str
-    expect: str
 
 
 class PackProof(BaseModel):
@@ -78,16 +57,6 @@ class PackProof(BaseModel):
     outcome: str
     seconds: float
     words: str
-
-
-class PackCost(BaseModel):
-    """What one rule kept from customers of the month's lists. value_minor: null where it has no price: the law."""
-
-    rules: tuple[str, ...]
-    title: Words
-    layer: str
-    customers: int
-    value_minor: int | None
 
 
 class PackSilence(BaseModel):
@@ -168,15 +137,13 @@ def write_pack(pack: Pack, files: Files, home: Home) -> Path:
 
 def _pack(source: _Source, one: PolicyFolder, revision: str | None) -> Pack:
     engine, titles = source.engine, {part.id: part.title for part in one.policy.parts}
-    cases, failed = _cases(one)
+    cases, failed = cases_of(one), _failed(one)
     proofs, note, vain = _proofs(one, engine.day(engine.home.now()))
-    counted = Counter(case.about for case in cases)
     desk = Desk(engine, source.connection, source.ledger.secret, source.now)
     told = [desk.shown(change.change_id) for change in desk.listed().changes]
-    costs, lists = _costs(source, titles)
+    costs, lists = costs_of(engine.home.lists, *_span(source), titles)
     silences, n_decisions = _silences(source)
-    rules = [PackRule(id=part.id, en=shown(one, part, "en"), zh=shown(one, part, "zh"), cases=counted[part.id])
-             for part in one.policy.parts]  # fmt: skip
+    rules = rules_of(one, cases)
     return Pack(
         bank=engine.home.settings.name, month=source.month, made_at=engine.home.now(), currency=engine.catalogue.base_currency,
         revision=revision, title=one.policy.title, rules=rules, cases=cases, cases_failed=failed, proofs=proofs, proof_note=note,
@@ -184,21 +151,10 @@ def _pack(source: _Source, one: PolicyFolder, revision: str | None) -> Pack:
         exceptions=_exceptions(source, one, told, failed, proofs, note), assumptions=engine.assumptions)  # fmt: skip
 
 
-def _cases(one: PolicyFolder) -> tuple[list[PackCase], list[str]]:
-    """The cases, and those that fail today."""
-    if not one.cases_file.is_file():
-        return [], []
-    loaded, tried = load_cases(one.cases_file, one.policy, one.catalogue, one.columns), try_cases(one)
-    told = [PackCase(id=case.id, about=case.about, customer=_facts(case.customer, case.history),
-                     where=f"{', '.join((*case.families, *case.offers)) or '*'} x {', '.join(case.channels)}, {case.direction}",
-                     expect=", ".join(code.slug for code in case.expect) or "open") for case in loaded.cases]  # fmt: skip
-    return told, [*map(str, tried.failures), *tried.gaps]
-
-
-def _facts(customer: dict[str, str], history: BaseModel) -> str:
-    said = [f"{name} = {value}" for name, value in customer.items()]
-    past = history.model_dump(mode="json", exclude_defaults=True)
-    return "; ".join([*said, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in past.items())])
+def _failed(one: PolicyFolder) -> list[str]:
+    """The cases that fail today, and what has none."""
+    tried = try_cases(one) if one.cases_file.is_file() else None
+    return [] if tried is None else [*map(str, tried.failures), *tried.gaps]
 
 
 def _proofs(one: PolicyFolder, day: date) -> tuple[list[PackProof], str, list[str]]:
@@ -223,36 +179,6 @@ def _span(source: _Source) -> tuple[datetime, datetime]:
     following = (first + timedelta(days=31)).replace(day=1)
     begin, end = (datetime.combine(day, time(), tz).astimezone(UTC) for day in (first, following))
     return begin, end
-
-
-def _costs(source: _Source, titles: dict[str, Words]) -> tuple[list[PackCost], list[str]]:
-    """What each rule cost in the lists of the month, the dearest first, and the lists."""
-    begin, end = _span(source)
-    sums: dict[tuple[tuple[str, ...], str, str], list[int | None]] = {}
-    runs: list[str] = []
-    for path in sorted(source.engine.home.lists.glob("*/report.json")):
-        report = Report.model_validate_json(path.read_bytes())
-        if not begin <= report.as_of < end:
-            continue
-        runs.append(report.run)
-        for cost in report.rules:
-            known = sums.setdefault((cost.rules, cost.reason, cost.layer), [0, None])
-            known[0] = (known[0] or 0) + cost.customers
-            if cost.value_minor is not None:
-                known[1] = (known[1] or 0) + cost.value_minor
-    told = [PackCost(rules=rules, title=_title(rules, reason, titles), layer=layer, customers=customers or 0, value_minor=value)
-            for (rules, reason, layer), (customers, value) in sums.items()]  # fmt: skip
-    return sorted(told, key=lambda cost: (-(cost.value_minor or 0), -cost.customers, cost.rules)), runs
-
-
-def _title(rules: tuple[str, ...], reason: str, titles: dict[str, Words]) -> Words:
-    known = [titles[name] for name in rules if name in titles]
-    en, zh = REASONS[ReasonCode.of(reason)]
-    if not known:
-        return Words(en=en, zh=zh)
-    unknown = ReasonCode.of(reason).slug.endswith("_unknown")
-    return Words(en=" ".join(one.en for one in known) + (f" ({en})" if unknown else ""),
-                 zh="".join(one.zh for one in known) + (f"（{zh}）" if unknown else ""))  # fmt: skip
 
 
 def _silences(source: _Source) -> tuple[list[PackSilence], int]:

@@ -3,7 +3,7 @@
 import getpass
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -78,39 +78,40 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
 
 
-def make_list(
-    home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False
-) -> PlanAnswer:
+def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False,
+              operator: str | None = None, progress: Progress | None = None) -> PlanAnswer:  # fmt: skip
     """Plan, reserve and write one run; a run that is written already is read back.
 
+    operator: who has it made, null for the user of this machine. progress: null for bars on stderr.
     VolumeError where it has far more contacts than usual and nobody confirms.
     """
+    operator = operator or _operator()
     engine = draft_engine(home) if dry_run else open_engine(home)
     check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
     if dry_run:
-        with bars() as show, reading_ledger(home, engine, _seeding(show)) as ledger:
+        with _showing(progress) as show, reading_ledger(home, engine, _seeding(show)) as ledger:
             made = make_plan(engine, ledger, campaigns, at, show)
     elif (folder / "manifest.json").is_file():
         with open_ledger(home) as ledger:  # a run cut short after its files stood
-            enter_manifest(ledger, folder, _operator())
+            enter_manifest(ledger, folder, operator)
             _publish(ledger, folder.name, at, folder)
         return _written(folder)
     elif at > home.now():
         raise PlanError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one, or --dry-run")
     else:
         with (
-            bars() as show,
+            _showing(progress) as show,
             open_ledger(home) as ledger,
             held_for_run(engine, ledger, campaigns, at, folder.name),
         ):
             ensure_seeded(home, ledger, engine, _seeding(show))
             made = make_plan(engine, ledger, campaigns, at, show)
-            _check_volume(home, ledger, made, confirm)
-            boot(engine, ledger, _operator())
+            _check_volume(home, ledger, made, confirm, operator)
+            boot(engine, ledger, operator)
             made = reserve_plan(made, ledger, show)
             folder = write_list(made, home.lists)
-            enter_manifest(ledger, folder, _operator())
+            enter_manifest(ledger, folder, operator)
             _publish(ledger, made.run, at, folder)
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
@@ -133,13 +134,13 @@ def draft_engine(home: Home) -> Engine:
     return engine
 
 
-def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool) -> None:
+def _check_volume(home: Home, ledger: Ledger, made: Plan, confirm: bool, operator: str) -> None:
     found = volume(home.lists, made.campaigns, made.run, funnel(made.decisions).chosen)
     if not found.is_held:
         return
     if not confirm:
         found.refuse()
-    ledger.write(lambda connection: enter(connection, Entered.VOLUME, made.run, _operator(), ledger.now_micros(),
+    ledger.write(lambda connection: enter(connection, Entered.VOLUME, made.run, operator, ledger.now_micros(),
                                           contacts=found.contacts, usual=found.usual), units=()).result()  # fmt: skip
 
 
@@ -231,6 +232,10 @@ def decision_line(decision: DecisionResponse) -> str:
     return (
         f"{decision.customer_id}: {first.offer_id} by {first.channel} (value {first.expected_value_minor / 100:,.2f})"
     )
+
+
+def _showing(progress: Progress | None) -> AbstractContextManager[Progress]:
+    return bars() if progress is None else nullcontext(progress)
 
 
 @contextmanager

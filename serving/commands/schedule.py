@@ -3,6 +3,7 @@
 import getpass
 import sys
 import time
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
-from serving.campaign import load_campaigns
+from serving.campaign import Campaign, load_campaigns
 from serving.changes.approved import LiveCampaigns, live_campaigns
 from serving.changes.live import boot
 from serving.commands.lists import make_list
@@ -81,16 +82,21 @@ def coming(context: typer.Context, n: Annotated[int, typer.Option("--runs", min=
 
 
 def _coming(home: Home, n: int) -> ScheduleAnswer:
-    holidays, found = holidays_of(home), list[ScheduledRun]()
     with reading_ledger(home) as ledger, ledger.read() as connection:
         held = live_campaigns(connection, ledger.now_micros())
     # Before the first set the files are what will be put into force, and nobody has approved them.
     told = held.campaigns or load_campaigns(home.campaigns)
+    return ScheduleAnswer(runs=coming_of(home, told, held.runnable, n), refused=_refused(held))
+
+
+def coming_of(home: Home, told: Mapping[str, Campaign], runnable: Container[str], n: int) -> list[ScheduledRun]:
+    """The next n runs of each campaign told of, by when they fall due; runnable: those that may run by themselves."""
+    holidays, found = holidays_of(home), list[ScheduledRun]()
     for name, campaign in told.items():
-        state = "due" if name in held.runnable else "unapproved"
+        state = "due" if name in runnable else "unapproved"
         instants = next_dues(campaign, home.now(), holidays, home.settings.zone, n)
         found += [ScheduledRun(campaign=name, due_at=due, run=None, state=state) for due in instants]
-    return ScheduleAnswer(runs=sorted(found, key=lambda run: (run.due_at, run.campaign)), refused=_refused(held))
+    return sorted(found, key=lambda run: (run.due_at, run.campaign))
 
 
 def _refused(held: LiveCampaigns) -> list[str]:

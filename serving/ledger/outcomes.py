@@ -123,6 +123,15 @@ def outcomes_of_units(connection: Connection, unit_ids: Iterable[str], since: in
     return [OutcomeRow(*row) for row in rows]
 
 
+def outcomes_of_contacts(connection: Connection, contact_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Contact -> kinds of its outcomes, oldest first; contacts without one are left out."""
+    query = select(outcomes.c.contact_id, outcomes.c.kind).where(outcomes.c.contact_id.in_(list(contact_ids)))
+    found: dict[str, list[str]] = {}
+    for contact_id, kind in connection.execute(query.order_by(outcomes.c.at, outcomes.c.kind)):
+        found.setdefault(str(contact_id), []).append(str(kind))
+    return found
+
+
 def outcomes_table(connection: Connection, since: int) -> pa.Table:
     """Outcomes at `since` or later of all, for the batch; OutcomeRow's columns."""
     query = (

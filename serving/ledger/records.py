@@ -102,6 +102,12 @@ def of_customer(connection: Connection, customer_id: str, limit: int = 100) -> l
     return [DecisionRow(**row) for row in connection.execute(query).mappings()]
 
 
+def latest(connection: Connection, limit: int) -> list[DecisionRow]:
+    """The decisions recorded last, the newest first."""
+    query = select(*_COLUMNS[:-1]).order_by(decisions.c.recorded_at.desc(), decisions.c.decision_id).limit(limit)
+    return [DecisionRow(**row) for row in connection.execute(query).mappings()]
+
+
 def broken(connection: Connection) -> Generator[str]:
     """Ids of decisions whose stored bytes no longer have their hash, in the order of recording."""
     query = select(*_COLUMNS).order_by(decisions.c.recorded_at, decisions.c.decision_id)

@@ -25,6 +25,7 @@ from serving.lists.sequence import effect
 
 WINDOW = timedelta(days=30)
 UNREACHED = {Kind.UNDELIVERED, Kind.WRONG_NUMBER}
+SILENT = {Kind.DELIVERED, Kind.NO_RESPONSE, *UNREACHED}  # no word of the customer
 LET_THROUGH = [int(code) for code in ReasonCode if code.layer is Layer.VALUE]
 
 
@@ -128,7 +129,7 @@ def _counts(engine: Engine, by: str, of: dict[str, str | None], made: list[dict[
         sent = contact["state"] == "sent"
         sums[campaign if by == "campaign" else of.get(contact["customer_id"])].update({
             "issued": 1, "sent": sent, "reached": sent and not kinds & UNREACHED, "cost_minor": cost.get(contact["channel"], 0) * sent,
-            "answered": bool(kinds - {Kind.DELIVERED, Kind.NO_RESPONSE, *UNREACHED}), "accepted": Kind.ACCEPTED in kinds,
+            "answered": bool(kinds - SILENT), "accepted": Kind.ACCEPTED in kinds,
             "complained": Kind.COMPLAINED in kinds, "opted_out": bool(kinds & {Kind.OPTED_OUT, Kind.DO_NOT_CALL})})  # fmt: skip
     return {
         name: CampaignRow(by=by, group=name, **{key: int(n) for key, n in row.items()}) for name, row in sums.items()
