@@ -27,6 +27,7 @@ from serving.commands import (
     schedule,
     supply,
     triggers,
+    users,
     worklist,
 )
 from serving.commands import report as report_commands
@@ -109,6 +110,7 @@ audit.app.command("log")(decisionlog.log)
 audit.app.command("pack")(pack.pack)
 app.add_typer(audit.app, name="audit", help="What was decided, and the proof.")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(identity.app, name="identity")
 app.add_typer(operate.switch_app, name="switch")
 app.add_typer(operate.recall_app, name="recall")

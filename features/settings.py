@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from features.signin import SignIn
+
 YAML_BYTES_MAX = 64 * 1024
 
 
@@ -37,8 +39,10 @@ class Settings(BaseModel):
     mlflow: str | None = None
     engine: Literal["polars", "spark"] = "polars"
     snapshot_max_age_hours: int = 36
+    mlflow_ui: str | None = None
+    sign_in: SignIn = SignIn()
 
-    @field_validator("now", "database", "mlflow", mode="before")
+    @field_validator("now", "database", "mlflow", "mlflow_ui", mode="before")
     @classmethod
     def _null_is_null(cls, value: object) -> object:
         # BaseLoader hands over every scalar as a string, so `null` arrives as text.
@@ -65,6 +69,18 @@ class Settings(BaseModel):
         if value is not None and value.tzinfo is None:
             raise ValueError("has no time zone; end it with Z, such as 2026-06-01T00:00:00Z")
         return value.astimezone(UTC) if value else None
+
+    @field_validator("mlflow_ui")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("is no address of a page; write where people open MLflow")
+        return value
+
+    @field_validator("sign_in", mode="before")
+    @classmethod
+    def _unsaid_is_default(cls, value: object) -> object:
+        return {} if value in ("", "null", "~") else value
 
     @field_validator("snapshot_max_age_hours")
     @classmethod
@@ -131,9 +147,16 @@ def write_settings(bank: Path, settings: Settings) -> None:
         ("mlflow", settings.mlflow or "null", "tracking URI; null: mlruns/"),
         ("engine", settings.engine, "polars | spark"),
         ("snapshot_max_age_hours", str(settings.snapshot_max_age_hours), "older: degraded"),
+        ("mlflow_ui", settings.mlflow_ui or "null", "where people open MLflow, for the console's links"),
+        ("sign_in", _flow(settings.sign_in), "of the console; docs/console.md"),
     )
     text = "".join(f"{key}: {value}  # {comment}\n" for key, value, comment in lines)
     write_whole(bank, text.encode())
+
+
+def _flow(sign_in: SignIn) -> str:
+    """As one line of YAML, which JSON is; what nobody said is left out."""
+    return json.dumps(sign_in.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
 
 
 def write_whole(path: Path, content: bytes) -> None:

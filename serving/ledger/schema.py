@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double
 
-HEAD = "0004"  # the newest migration; a database at another revision is migrated or refused
+HEAD = "0005"  # the newest migration; a database at another revision is migrated or refused
 
 Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
 Share = Double[float]().with_variant(REAL, "sqlite")
@@ -232,6 +232,31 @@ keys = _table(
     _whole("created_at"),
     _whole("expires_at"),
     _whole("revoked_at", nullable=True),
+)
+
+# People who sign in to the console with a password of this house.
+users = _table(
+    "users",
+    _id("name", primary_key=True),
+    _id("password"),  # its argon2id hash, which carries salt and costs
+    _id("role"),
+    _whole("created_at"),
+    _whole("changed_at"),  # when the password was set
+    _whole("revoked_at", nullable=True),
+)
+
+# Who is, or was, signed in to the console. By the wall clock: a simulated one stands still, a session must not.
+sessions = _table(
+    "sessions",
+    _id("token_sha256", primary_key=True),  # the token itself is in one cookie and nowhere else
+    _id("name"),
+    _id("role"),
+    _id("way"),
+    _whole("began_at"),
+    _whole("expires_at"),
+    _whole("ended_at", nullable=True),
+    _one_of("way", ("password", "proxy", "oidc")),
+    Index("sessions_of_name", "name"),
 )
 
 # Append-only: the last row of a scope says whether it is paused; the rest is the record.
