@@ -19,11 +19,15 @@ from typing import ClassVar, NoReturn
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read while bentoml is imported
 
 import bentoml
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.console.app import console
+from serving.console.house import House
 from serving.http.answers import problem
 from serving.http.api import build_app
 from serving.http.door import Door
+from serving.office import Office
 
 DOOR = "serving.office:open_office"
 SWITCH_SECONDS = 0.0005  # writer and event loop hand over ten times as often: a quarter faster
@@ -75,6 +79,7 @@ class NextBestOffer:
 
     def __init__(self) -> None:
         self._door: Door | None = None  # null before the start and after the end
+        self._house: House | None = None  # null where the door is no office: the tests'
 
     @bentoml.on_startup
     def open(self) -> None:
@@ -85,7 +90,10 @@ class NextBestOffer:
             self._door = open_door()
         except ValueError as error:
             _end(str(error))
-        Front.app = build_app(self._door)
+        pages: list[Route] = []
+        if isinstance(self._door, Office):
+            self._house, pages = console(self._door)
+        Front.app = build_app(self._door, pages=pages)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -94,6 +102,8 @@ class NextBestOffer:
     def close(self) -> None:
         """Take no more requests, finish what was begun, release the ledger."""
         Front.app = None
+        if self._house is not None:
+            self._house.close()
         if self._door is not None:
             self._door.close()
 

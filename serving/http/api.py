@@ -33,6 +33,7 @@ def build_app(
     routes: Iterable[Route] = ROUTES,
     in_flight_max: int = IN_FLIGHT_MAX,
     answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    pages: Iterable[StarletteRoute] = (),
 ) -> "Direct":
     """The application over a door. The caller closes the door; the application only uses it.
 
@@ -41,6 +42,7 @@ def build_app(
         routes: The contract; RouteError was raised already where a route has no role.
         in_flight_max: Requests inside at once, in this process; the next one gets 429.
         answer_seconds_max: The deadline of requests that name none, and the longest one.
+        pages: Routes of the console, which admit for themselves.
     """
     routes = tuple(routes)
     hall = Hall(door, in_flight_max, answer_seconds_max)
@@ -53,7 +55,8 @@ def build_app(
             routes=[
                 StarletteRoute(name.partition(" ")[2], endpoint, methods=[name.partition(" ")[0]])
                 for name, endpoint in endpoints.items()
-            ],
+            ]
+            + list(pages),
             exception_handlers={HTTPException: hall.no_such_route},
         ),
     )
