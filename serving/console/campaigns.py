@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
 from serving.campaign import Campaign, CampaignError
+from serving.changes.approved import live_campaigns
 from serving.changes.live import sibling
 from serving.claims import instant
 from serving.commands.schedule import ScheduledRun, coming_of
@@ -35,7 +36,8 @@ def campaigns(visit: Visit) -> Response:
 
     def found(engine: Engine, connection: Connection) -> dict[str, Any]:
         day = engine.day(instant(visit.now))
-        coming = coming_of(engine.home, engine.campaigns, 1).runs
+        runnable = live_campaigns(connection, visit.now).runnable
+        coming = coming_of(engine.home, engine.campaigns, runnable, 1)
         return {"campaigns": [(one, one.in_force(day), _next(coming, name)) for name, one in engine.campaigns.items()],
                 "runs": runs_of(engine)}  # fmt: skip
 
@@ -56,10 +58,11 @@ def campaign(visit: Visit) -> Response:
         seen = _of_change(engine, connection, change)
         one = _known(seen, name)
         audience = one.audience_of(seen.catalogue)
+        runnable = live_campaigns(connection, visit.now).runnable
         return {
             "campaign": one, "offers": [o for o in seen.catalogue.offers if o.id in audience.offers],
             "channels": {c.id: c.title for c in seen.catalogue.channels}, "audience": audience,
-            "coming": coming_of(engine.home, {name: one}, RUNS_TOLD).runs, "day": engine.day(instant(visit.now)),
+            "coming": coming_of(engine.home, {name: one}, runnable, RUNS_TOLD), "runs_alone": name in runnable, "day": engine.day(instant(visit.now)),
             "runs": [run for run in runs_of(engine) if name in run.campaigns][:ROWS], "in_force": name in engine.campaigns,
             "rules": [part for part in seen.policy.parts if part.reason.layer.value != "regulatory"],
         }  # fmt: skip
