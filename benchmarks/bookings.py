@@ -14,6 +14,7 @@ from features.tables import TABLES
 END = datetime(2026, 6, 1, tzinfo=UTC)
 AS_OF, DAY = int(END.timestamp()) * 1_000_000, 86_400_000_000
 ZONE = ZoneInfo("Asia/Shanghai")
+DAYS = (7, 30, 90, 180, 365, 730)  # of the windows
 KINDS = ("purchase", "salary", "fee", "transfer_out")
 
 

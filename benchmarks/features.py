@@ -1,6 +1,6 @@
 """Windows, as-of joins, one night after the other, and one customer now, beside what one would write by hand.
 
-The peers' queries stand below. They are given the same files, and their answers are compared with
+The peers' queries stand below and in by_hand.py. They are given the same files, and their answers are compared with
 ours before a figure is shown.
 """
 
@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import random
 import resource
-import shutil
 import subprocess
 import tempfile
 import time
@@ -19,13 +18,13 @@ from pathlib import Path
 import duckdb
 import narwhals as nw
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 import sqlalchemy as sa
 
-from benchmarks.bookings import AS_OF, DAY, END, KINDS, ZONE, bank, bookings
+from benchmarks.bookings import AS_OF, DAY, DAYS, END, KINDS, ZONE, bank, bookings
+from benchmarks.by_hand import duckdb_by_hand, pandas_banded, pandas_plain, pandas_tuned, polars_by_hand
 from benchmarks.table import Table, best_of
 from features.at_once import Adds, sums_at_once
 from features.home import Home
@@ -36,23 +35,16 @@ from features.store import FeatureStore
 from features.windows import Log, tail_of
 
 FEAST = "NBO_FEAST_PYTHON"  # a Python of its own, for Feast needs pandas < 3
-DAYS = (7, 30, 90, 180, 365, 730)
+NIGHTLY = {True: (20_000, 500), False: (2_000_000, 20_000)}  # quick -> bookings a year, customers
 MEASURES = [f"{kind}_{op}" for kind in KINDS for op in ("count", "sum")]  # x 6 windows: 48 features
 
 
-def run(quick: bool) -> list[Table]:
-    """Measure; quick: a hundredth of the rows."""
-    rows, customers = (200_000, 5_000) if quick else (20_000_000, 200_000)
-    with tempfile.TemporaryDirectory(prefix="features-") as scratch:
-        folder = Path(scratch)
-        tables = [
-            _windows(folder, rows, customers, quick),
-            _joins(folder, rows // 2, customers // 2, 100_000 if not quick else 2_000),
-        ]
-        tables += [_nights(folder, rows // 10, customers // 10, quick), _latest(folder, quick)]
-        if not quick:
-            shutil.rmtree(folder / "windows")
-            tables.append(_memory(folder, 100_000_000, 1_000_000))
+def run(quick: bool, part: str | None = None) -> list[Table]:
+    """Measure one part or all; quick: a hundredth of the rows."""
+    tables: list[Table] = []
+    for name in [part] if part else PARTS:
+        with tempfile.TemporaryDirectory(prefix="features-") as scratch:
+            tables.append(PARTS[name](Path(scratch), quick))
     return tables
 
 
@@ -89,76 +81,8 @@ def _ours(home: Home) -> pl.DataFrame:
     return ids.with_columns(pl.Series(f"{name}_{days}d", found[name, days]) for days in DAYS for name in MEASURES)
 
 
-def _polars_by_hand(home: Home) -> pl.DataFrame:
-    """One lazy scan, a group a window; faster than 48 filtered sums over one group."""
-    seen = pl.scan_parquet(home.table("transactions") / "*.parquet").filter(
-        pl.col("booked_at") < END, pl.col("recorded_at") <= END
-    )
-    seen = seen.with_columns(pl.col("kind").cast(pl.Enum(KINDS)))
-    wide = pl.scan_parquet(home.table("customers") / "*.parquet").select("customer_id").sort("customer_id")
-    for days in DAYS:
-        rows = seen.filter(pl.col("booked_at") >= _tail(days))
-        sums = rows.group_by("customer_id").agg(
-            expr.alias(f"{kind}_{op}_{days}d") for kind in KINDS
-            for op, expr in (("count", (pl.col("kind") == kind).sum().cast(pl.Int64)), ("sum", pl.col("amount_minor").filter(pl.col("kind") == kind).sum()))
-        )  # fmt: skip
-        wide = wide.join(sums, on="customer_id", how="left", maintain_order="left")
-    return wide.collect().fill_null(0)
-
-
-def _duckdb_by_hand(home: Home) -> pl.DataFrame:
-    """One scan, one group, 48 filtered sums."""
-    sums = ", ".join(
-        f"coalesce({'count(*)' if op == 'count' else 'sum(amount_minor)'} FILTER (kind = '{kind}' AND booked_at >= '{_tail(days).isoformat()}'), 0)::BIGINT"
-        f" AS {kind}_{op}_{days}d" for days in DAYS for kind in KINDS for op in ("count", "sum")
-    )  # fmt: skip
-    found = duckdb.sql(f"SELECT customer_id, {sums} FROM '{home.table('transactions')}/*.parquet' WHERE booked_at < '{END.isoformat()}'"
-                       f" AND recorded_at <= '{END.isoformat()}' AND booked_at >= '{_tail(DAYS[-1]).isoformat()}' GROUP BY customer_id").pl()  # fmt: skip
-    everyone = pl.read_parquet(home.table("customers") / "*.parquet", columns=["customer_id"]).sort("customer_id")
-    return everyone.join(found, on="customer_id", how="left", maintain_order="left").fill_null(0)
-
-
-def _pandas_plain(home: Home) -> pl.DataFrame:
-    """A filter and a groupby a window and kind, the table as it comes: what an analyst writes first."""
-    return _pandas(home, _seen_in_pandas(home))
-
-
-def _pandas_tuned(home: Home) -> pl.DataFrame:
-    """The same on ids and kinds made categories once, observed ones only: what he writes when it is too slow."""
-    rows = _seen_in_pandas(home)
-    return _pandas(
-        home, rows.assign(customer_id=rows["customer_id"].astype("category"), kind=rows["kind"].astype("category"))
-    )
-
-
-def _seen_in_pandas(home: Home) -> pd.DataFrame:
-    wanted = ["customer_id", "kind", "amount_minor", "booked_at", "recorded_at"]
-    rows = pd.read_parquet(home.table("transactions"), columns=wanted)
-    return rows[(rows["booked_at"] < END) & (rows["recorded_at"] <= END)].drop(columns="recorded_at")
-
-
-def _pandas(home: Home, rows: pd.DataFrame) -> pl.DataFrame:
-    parts: list[pd.DataFrame] = []
-    for days in DAYS:
-        window = rows[rows["booked_at"] >= _tail(days)]
-        for kind in KINDS:
-            sums = (
-                window[window["kind"] == kind]
-                .groupby("customer_id", observed=True)["amount_minor"]
-                .agg(["count", "sum"])
-            )
-            parts.append(sums.set_axis([f"{kind}_count_{days}d", f"{kind}_sum_{days}d"], axis=1))
-    everyone = pd.read_parquet(home.table("customers"), columns=["customer_id"])["customer_id"].sort_values()
-    wide = pd.concat([part.set_axis(part.index.astype("str")) for part in parts], axis=1)
-    wide = wide.reindex(everyone).fillna(0).astype("int64")
-    return pl.from_pandas(wide.reset_index(drop=True)).insert_column(0, pl.Series("customer_id", everyone.to_list()))
-
-
-def _tail(days: int) -> datetime:
-    return datetime.fromtimestamp(tail_of(AS_OF, days, ZONE) // 1_000_000, UTC)
-
-
-def _windows(folder: Path, rows: int, customers: int, quick: bool) -> Table:
+def _windows(folder: Path, quick: bool) -> Table:
+    rows, customers = (200_000, 5_000) if quick else (20_000_000, 200_000)
     table = Table(
         "features.windows",
         f"{rows:,} bookings of two years, {customers:,} customers, 48 window features; ids and kinds are texts",
@@ -167,13 +91,14 @@ def _windows(folder: Path, rows: int, customers: int, quick: bool) -> Table:
     home = bank(folder / "windows", rows, customers, 730)
     wanted, seconds, work = _ours(home), dict[str, float](), dict[str, float]()
     for name, query, tries in (
-        ("ours", _ours, 5), ("Polars by hand", _polars_by_hand, 3), ("DuckDB by hand", _duckdb_by_hand, 3),
-        ("pandas, tuned", _pandas_tuned, 1), ("pandas", _pandas_plain, 1),
+        ("ours", _ours, 5), ("Polars by hand", polars_by_hand, 3), ("DuckDB by hand", duckdb_by_hand, 3),
+        ("pandas, one groupby", pandas_banded, 2), ("pandas, tuned", pandas_tuned, 1), ("pandas", pandas_plain, 1),
     ):  # fmt: skip
         seconds[name], work[name] = _both_clocks(query, home, wanted, tries)
         table.add(name, seconds[name], "s", note=f"{work[name]:.1f} s of processor time")
     best = min(("Polars by hand", "DuckDB by hand"), key=lambda name: seconds[name])
-    for name, target in ((best, 1.3), ("pandas, tuned", None), ("pandas", 0.1)):
+    goals = {best: 1.3, "pandas, one groupby": None, "pandas, tuned": None, "pandas": 0.1}
+    for name, target in goals.items():
         cores = f"processor time {work['ours'] / work[name]:.2f}"
         table.add(f"ours / {name}", seconds["ours"] / seconds[name], "times", None if quick else target, cores)
     return table
@@ -193,8 +118,9 @@ def _both_clocks(
     return min(walls), min(works)
 
 
-def _joins(folder: Path, rows: int, customers: int, pairs: int) -> Table:
+def _joins(folder: Path, quick: bool) -> Table:
     """Eight sums since ever as of each pair's instant: what an ASOF join of running sums answers."""
+    rows, customers, pairs = (100_000, 2_500, 2_000) if quick else (10_000_000, 100_000, 100_000)
     table = Table("features.asof", f"{pairs:,} (customer, instant) pairs against {rows:,} bookings of a year")
     print(table.setting)
     path, draw = folder / "year.parquet", np.random.default_rng(8)
@@ -253,8 +179,9 @@ def _feast(folder: Path, path: Path, asked: pl.DataFrame, wanted: pl.DataFrame) 
     return float(done.stdout.split()[-1])
 
 
-def _memory(folder: Path, rows: int, customers: int) -> Table:
+def _memory(folder: Path, quick: bool) -> Table:
     """The kernel in a process of its own."""
+    rows, customers = (1_000_000, 10_000) if quick else (100_000_000, 1_000_000)
     table = Table("features.memory", f"{rows:,} bookings of two years, {customers:,} customers, 48 window features")
     print(table.setting)
     home = bank(folder / "memory", rows, customers, 730)
@@ -271,7 +198,8 @@ def _peak(home: Path) -> tuple[float, float]:
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
 
 
-def _nights(folder: Path, rows: int, customers: int, quick: bool) -> Table:
+def _nights(folder: Path, quick: bool) -> Table:
+    rows, customers = NIGHTLY[quick]
     table = Table(
         "features.nights", f"{customers:,} customers, {rows:,} bookings a year; one night after a year and after two"
     )
@@ -316,8 +244,9 @@ def _days_that_move(home: Home, midnight: datetime) -> pl.DataFrame:
 
 
 def _latest(folder: Path, quick: bool) -> Table:
-    home = Home.open(folder / "nights-1")
+    home = bank(folder / "now", *NIGHTLY[quick], 365)
     store, at = FeatureStore(home), END + timedelta(hours=9)
+    store.build(datetime(2026, 5, 31, 16, tzinfo=UTC))
     base = store.newest(at)
     assert base is not None
     ids, draw = base.ids.to_list(), random.Random(9)
@@ -351,3 +280,8 @@ def _latest(folder: Path, quick: bool) -> Table:
     table.add("one customer, 99 of 100", sorted(tries)[len(tries) * 99 // 100] * 1000, "ms")
     table.add(f"{len(some):,} customers", many * 1000, "ms", None if quick else 20)
     return table
+
+
+PARTS: dict[str, Callable[[Path, bool], Table]] = {
+    "windows": _windows, "asof": _joins, "nights": _nights, "latest": _latest, "memory": _memory
+}  # fmt: skip
