@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.accounts import AccountBook
-from features.carried import CARRIED, carried
+from features.carried import CARRIED, carried, reach_of
 from features.compute import VIEWS, finished, passes
 from features.days import day_manifest
 from features.feed import Progress
@@ -16,10 +16,12 @@ from features.identity import units
 from features.measures import LASTS, RATIOS, windows
 from features.nightly import Night, forget, night_before, remember, touched
 from features.overlay import overlaid
+from features.recent import handed_on, merged, read_recent, recent_of
 from features.snapshot import Shelf, write_snapshot
 from features.source import Source
 from features.transactions import TRANSACTIONS
-from features.variety import LAST_VALUES, last_moved_on
+from features.variety import LAST_COLUMNS, LAST_VALUES, VARIETY, first_days, last_moved_on, varied
+from features.windows import local_days
 
 OF_BOOKINGS = (TRANSACTIONS, LAST_VALUES)  # what the night before and the new bookings give
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,18 +76,38 @@ class Builder:
         people = self._source.whole("customers", ("customer_id", "joined_on")).filter(
             pl.col("joined_on").is_null() | (pl.col("joined_on") <= day)
         )
-        asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64))
+        asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64)).sort("customer_id")
+        codes = asked.select("customer_id", customer=pl.int_range(pl.len(), dtype=pl.Int32))
+        recent = self._recent(codes, moment, night)
         found = self._moved_on(asked, at, night, progress) if night else self._afresh(asked, progress)
-        codes = people.select(pl.col("customer_id").sort()).with_row_index("customer")
-        extra = carried(codes.with_columns(pl.col("customer").cast(pl.Int32)), moment, self._source)
-        rows = finished(found, self._source.settings).join(units(self._source), on="customer_id")
-        rows = rows.join(extra, on="customer_id").sort("customer_id")
+        found = finished(found, self._source.settings).join(units(self._source), on="customer_id").sort("customer_id")
+        more = carried(codes, moment, recent, self._source)
+        assert found["customer_id"].equals(asked["customer_id"]), "a customer was lost, or came twice"
+        rows = pl.concat([found, self._varied(asked, recent), more.drop("customer_id")], how="horizontal")
         rows = rows.with_columns(as_of=pl.lit(at, pl.Datetime("us", "UTC")))
         return rows.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
 
+    def _recent(self, codes: pl.DataFrame, moment: int, night: Night | None) -> pl.DataFrame:
+        """Everybody's bookings of the last months: from the night before, the new ones, and of new customers all."""
+        source, since = self._source, reach_of(moment, self._source.settings)
+        if not night:
+            return read_recent(codes, moment, since, source)
+        first = local_days(pl.Series([since]), source.settings.tz).item()
+        known = codes.join(night.base.ids.alias("customer_id").to_frame(), on="customer_id", how="semi")
+        come = night.bookings.filter(pl.col("booked_at") >= since).join(known, on="customer_id")
+        parts = [handed_on(night.base.table, known).filter(pl.col("day") >= first), recent_of(come, source)]
+        new = codes.join(known, on="customer_id", how="anti")
+        if len(new):
+            parts.append(read_recent(new, moment, since, source))
+        return merged(parts)
+
+    def _varied(self, asked: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
+        firsts = first_days(asked["as_of"], self._source.settings.tz)
+        return pl.DataFrame(varied(recent.rename({"customer": "cut"}), firsts))
+
     def _afresh(self, asked: pl.DataFrame, progress: Progress | None) -> pl.DataFrame:
         done, parts = 0, list[pl.DataFrame]()
-        for part in passes(asked, self._source):
+        for part in passes(asked, self._source, [view for view in VIEWS if view is not VARIETY]):
             done += len(part)
             parts.append(part)
             if progress:
@@ -94,7 +116,7 @@ class Builder:
 
     def _moved_on(self, asked: pl.DataFrame, at: datetime, night: Night, progress: Progress | None) -> pl.DataFrame:
         """The bookings' features from the night before and the new bookings; all others afresh."""
-        base = pl.DataFrame(night.base.table).join(asked, on="customer_id", how="semi", maintain_order="left")
+        base = self._rolled_on(night).join(asked, on="customer_id", how="semi", maintain_order="left")
         since = pl.Series([night.base.as_of]).dt.epoch("us").item()
         last = last_moved_on(base, night.bookings, since, self._source)
         unsure = last.filter("unsure")
@@ -107,11 +129,18 @@ class Builder:
         if len(fresh):  # new customers, and those of whom the night before does not say enough
             rows = pl.concat(list(passes(fresh, self._source, OF_BOOKINGS)))
             rolled = pl.concat([rolled, rows.select(rolled.columns)])
-        others = [view for view in VIEWS if view not in OF_BOOKINGS]
+        others = [view for view in VIEWS if view not in (*OF_BOOKINGS, VARIETY)]
         found = pl.concat(list(passes(asked, self._source, others))).join(rolled, on="customer_id")
         if progress:
             progress("features", len(found))
         return found
+
+    def _rolled_on(self, night: Night) -> pl.DataFrame:
+        """What of the night before is rolled; what it has counted cannot come again among the new bookings."""
+        of_balances = [f.name for f in self._schema if f.name.startswith(("balance_", "outflow_share_"))]
+        names = ["customer_id", "as_of", *self._bookings_columns(), *LAST_COLUMNS, *of_balances, "_drops", "_shared"]
+        base = pl.DataFrame(night.base.table.select(list(dict.fromkeys(names))))
+        return base.with_columns(_ids=pl.lit([], pl.List(pl.String)))
 
     def _rated(self) -> list[str]:
         return [w.name for w in windows(self._source.settings.currencies) if w.needs_rate]

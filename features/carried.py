@@ -3,7 +3,7 @@
 Columns whose names begin with `_`; `FeatureStore.overlay` reads them and drops them:
 
 _drops                list of (window, day, amount): what leaves a window once its tail passes a day
-_ids                  transaction ids of the last REACH_DAYS that the snapshot has counted
+_ids, _recent         the bookings of the last REACH_DAYS that the snapshot has counted (features/recent.py)
 _shared               bit n: an event in the n-th currency may be about one of several accounts, or
                       about one that is held jointly; then the balance it states says little
 _purchase_sum_45d     a part of `purchase_trend_90d`
@@ -20,17 +20,17 @@ import pyarrow as pa
 
 from features.holdings import OWNERS
 from features.measures import COLUMNS, HALF, measured, windows
+from features.recent import REACH_DAYS, RECENT_COLUMNS, listed
 from features.settings import Settings
 from features.source import Source
 from features.windows import DAY_MICROS, local_days, midnight_micros, tail_of
 
-REACH_DAYS = 92
 _EPOCH = date(1970, 1, 1)
 _DROP = {"window": pl.UInt16, "day": pl.Int32, "amount": pl.Int64}
 CARRIED = pa.schema([
     pa.field(HALF, pa.float64()),
     pa.field("_drops", pa.list_(pa.struct([("window", pa.uint16()), ("day", pa.int32()), ("amount", pa.int64())]))),
-    pa.field("_ids", pa.list_(pa.string())),
+    *RECENT_COLUMNS,
     pa.field("_shared", pa.int64()),
 ])  # fmt: skip
 
@@ -40,22 +40,24 @@ def horizon_days(settings: Settings) -> int:
     return -(-settings.snapshot_max_age_hours // 24) + 1
 
 
-def carried(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
-    """What a snapshot carries of those customers: customer_id, _drops, _ids, _shared.
+def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """What a snapshot carries of those customers: customer_id, _drops, _ids, _recent, _shared.
 
     Args:
-        codes: customer_id, customer.
+        codes: customer_id, customer: 0, 1, ...
         at: Instant of the snapshot, microseconds.
+        recent: Their bookings, as features/recent.py has them.
         source: The bank's tables.
     """
     drops = _drops(codes, at, source).group_by("customer", maintain_order=True)
-    listed = drops.agg(_drops=pl.struct("window", "day", "amount"))
-    seen = _visible(source, at).filter(pl.col("booked_at") >= _stamp(reach_of(at, source.settings)))
-    rows = seen.select("customer_id", "transaction_id").join(codes.lazy(), on="customer_id").drop("customer_id")
-    ids = rows.group_by("customer").agg(_ids=pl.col("transaction_id").sort()).collect()
-    found = codes.join(listed, on="customer", how="left").join(ids, on="customer", how="left")
-    found = found.join(_shared(source), on="customer_id", how="left")
-    return found.select("customer_id", pl.col("_drops", "_ids").fill_null([]), pl.col("_shared").fill_null(0))
+    listed_drops = drops.agg(_drops=pl.struct("window", "day", "amount"))
+    found = codes.hstack(listed(recent, len(codes))).join(
+        listed_drops, on="customer", how="left", maintain_order="left"
+    )
+    found = found.join(_shared(source), on="customer_id", how="left", maintain_order="left")
+    return found.select(
+        "customer_id", pl.col("_drops").fill_null([]), "_ids", "_recent", pl.col("_shared").fill_null(0)
+    )
 
 
 def _shared(source: Source) -> pl.DataFrame:

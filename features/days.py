@@ -2,8 +2,9 @@
 
 Per part of the transactions, and per (local day of booking, local day from which it was visible):
 how many rows, and a hash of them that does not depend on their order. A part is read once; what was
-found is kept beside the snapshots under the part's own mark. Two manifests differ in exactly the
-days an import has changed.
+found is kept beside the snapshots under the part's own mark. An exchange rate counts as a row of its
+day, for it says what bookings from that day on are worth. Two manifests differ in exactly the days an
+import has changed.
 """
 
 from datetime import datetime
@@ -18,6 +19,7 @@ from features.windows import local_days
 
 FOLDER = ".days"
 KEYS = ["booked", "seen"]
+_SCHEMA = {"booked": pl.Date, "seen": pl.Date, "rows": pl.UInt32, "digest": pl.UInt64}
 
 
 def day_manifest(source: Source, features: Path) -> pl.DataFrame:
@@ -33,8 +35,7 @@ def day_manifest(source: Source, features: Path) -> pl.DataFrame:
     for old in set(folder.glob("*.arrow")) - set(marks):
         old.unlink()
     found = [_read(mark, part, source) for mark, part in marks.items()]
-    empty = pl.DataFrame(schema={"booked": pl.Date, "seen": pl.Date, "rows": pl.UInt32, "digest": pl.UInt64})
-    whole = pl.concat([empty, *found])
+    whole = pl.concat([pl.DataFrame(schema=_SCHEMA), *found, _rates(source)])
     return whole.group_by(KEYS).agg(pl.col("rows").sum(), pl.col("digest").sum()).sort(KEYS)
 
 
@@ -49,6 +50,16 @@ def counted_by(manifest: pl.DataFrame, as_of: datetime, source: Source) -> pl.Da
     """The days a snapshot may have counted: seen by the day of its instant."""
     last = local_days(pl.Series([as_of]).dt.epoch("us") - 1, source.settings.tz).item()
     return manifest.filter(pl.col("seen") <= last)
+
+
+def _rates(source: Source) -> pl.DataFrame:
+    if not source.has("fx_rates"):
+        return pl.DataFrame(schema=_SCHEMA)
+    rates = source.whole("fx_rates", ("day", "currency", "per_base"))
+    digest = pl.struct("day", "currency", "per_base").hash(seed=5)
+    days = rates.group_by(booked="day").agg(rows=pl.len(), digest=digest.sum())
+    # The balances of a midnight are worth what the day that begins there says.
+    return days.with_columns(seen=pl.col("booked").dt.offset_by("-1d")).select(*_SCHEMA)
 
 
 def _read(mark: Path, part: Path, source: Source) -> pl.DataFrame:

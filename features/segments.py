@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 LAID_OUT = 4_000_000  # places laid out at a time
+_BITS = 64
 
 
 def reached(clock: Ints, start: Ints, end: Ints, at: Ints) -> Ints:
@@ -40,3 +41,21 @@ def laid_out(first: Ints, last: Ints) -> Iterator[tuple[Ints, Ints]]:
         place = np.arange(len(which)) + np.repeat(first[done:upto] - (ends[done:upto] - some - before), some)
         yield which, place
         done = upto
+
+
+def distinct_codes(keys: Ints, codes: Ints, n_keys: int) -> Ints:
+    """How many different codes (0 or more, small) stand under each key 0..n_keys - 1; keys ascend, (n_keys,)."""
+    counts = np.zeros(n_keys, np.int64)
+    if not len(keys):
+        return counts
+    first = first_places(keys)
+    for low in range(0, int(codes.max()) + 1, _BITS):
+        bit = (codes - low).astype(np.uint64)  # below 0 it is above every bit
+        words = np.where(bit < _BITS, np.uint64(1) << bit, np.uint64(0))
+        counts[keys[first]] += np.bitwise_count(np.bitwise_or.reduceat(words, first))
+    return counts
+
+
+def first_places(keys: Ints) -> Ints:
+    """The first place of each key that is there; keys ascend and there is one."""
+    return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))

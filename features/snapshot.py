@@ -107,6 +107,9 @@ class Shelf:
 
 def write_snapshot(path: Path, rows: pa.Table) -> None:
     """Write rows sorted by customer_id; readers see the whole or none of it."""
+    for left in path.parent.glob(".*.arrow.*"):  # what a build that was killed has left behind
+        if not _lives(left.suffix[1:]):
+            left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("wb") as sink:
         with ipc.new_file(sink, rows.schema) as writer:
@@ -114,6 +117,16 @@ def write_snapshot(path: Path, rows: pa.Table) -> None:
         sink.flush()
         os.fsync(sink.fileno())
     beside.replace(path)
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
 
 
 def _as_of(path: Path) -> datetime | None:

@@ -5,16 +5,19 @@ themselves; last values come from the booking order. Online they stand as of the
 """
 
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
-import narwhals as nw
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.bookings import bookings, of_kinds
 from features.measures import in_base
+from features.segments import Ints, distinct_codes, first_places
 from features.source import Source
-from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
+from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TRANSACTION_KINDS
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, local_days, tail_of, tails
+from features.windows import DAY_MICROS, local_days, tails
 
 DISTINCT_DAYS = (30, 90)
 DISTINCT = {
@@ -62,54 +65,79 @@ def _declare_last(source: Source) -> tuple[Feature, ...]:
 
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
-    rows = _window(pairs, source)
-    return _distinct(pairs, rows, source) | _of_quarter(pairs, rows)
+    frame, zone = pairs.frame, source.settings.tz
+    rows = bookings(pairs, source).inside(frame, max(DISTINCT_DAYS), zone).to_native()
+    kinds = rows.select("cut", "day", "channel", kind=pl.col("kind").to_physical(), worth="base")
+    return varied(kinds, first_days(frame["as_of"], zone))
 
 
-def _window(pairs: Pairs, source: Source) -> "nw.DataFrame[pl.DataFrame]":
-    """The bookings of each cut's longest window, with `cut`, the place of the cut."""
-    frame, zone, longest = pairs.frame, source.settings.tz, max(DISTINCT_DAYS)
-    instants = frame["as_of"].unique()
-    start = tail_of(instants.min(), longest, zone) if len(frame) else None  # pyright: ignore[reportArgumentType]  # int64
-    log = bookings(pairs, source, start)
-    if len(instants) == 1 and frame["customer"].is_unique().all():  # a snapshot: nothing need be sorted
-        places = frame.select("customer", cut=pl.int_range(pl.len(), dtype=pl.UInt32))
-        return log.before(instants.item(), start or 0, places)
-    return log.inside(frame, longest, zone)
+def first_days(as_of: pl.Series, zone: ZoneInfo) -> dict[int, Ints]:
+    """Days of a window -> its first local day at each instant, days since 1970."""
+    return {days: _number(local_days(tails(as_of, days, zone), zone)) for days in DISTINCT_DAYS}
 
 
-def _distinct(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]", source: Source) -> dict[str, pl.Series]:
-    """How many different values each cut's rows have."""
-    counts: list[nw.Expr] = []
-    for days in DISTINCT_DAYS:
-        tail = tails(pairs.frame["as_of"], days, source.settings.tz)
-        begins = nw.from_native(tail.gather(rows.get_column("cut").to_native()), series_only=True)
-        within = (rows.get_column("booked") >= begins).alias(f"_within_{days}")
-        rows = rows.with_columns(within)
-        counts += [
-            nw.col(column).filter(nw.col(within.name)).drop_nulls().n_unique().alias(f"{name}_count_{days}d")
-            for name, (column, _, _) in DISTINCT.items()
-        ]
-    wide = _by_cut(pairs, rows.group_by("cut").agg(*counts))
-    return {name: wide[name].fill_null(0).cast(pl.Float64) for name in wide.columns if name != "cut"}
+def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints]) -> dict[str, pl.Series]:
+    """How varied and how large the bookings of each cut are.
 
+    Args:
+        rows: cut (the place of a cut, ascending), day, kind (place in TRANSACTION_KINDS), channel, worth
+            (base minor units, null: no rate), visible at the cut, of its longest window at least.
+        firsts: Days of a window -> its first local day, days since 1970, one a cut.
 
-def _of_quarter(pairs: Pairs, rows: "nw.DataFrame[pl.DataFrame]") -> dict[str, pl.Series]:
-    """Months with a salary, and extremes; of a kind without a rate in one booking nothing is known."""
-    paid = rows.filter(nw.col("kind") == "salary").select("cut", month=nw.col("day").dt.truncate("1mo"))
-    months = _by_cut(pairs, paid.unique().group_by("cut").agg(nw.len().alias("n")))["n"]
-    found = {"salary_months_count_90d": months.fill_null(0).cast(pl.Float64)}
+    Returns:
+        The declared columns, (n_cuts,).
+    """
+    longest = firsts[max(firsts)]
+    days_ago = _number(rows["day"]) - longest[rows["cut"].to_numpy()]
+    rows = rows.filter(pl.Series(days_ago >= 0))
+    cut, day = rows["cut"].to_numpy().astype(np.int64), days_ago[days_ago >= 0]
+    channel = rows["channel"].cast(pl.Categorical()).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    kind, worth = rows["kind"].to_numpy(), rows["worth"].cast(pl.Float64).to_numpy()
+    found: dict[str, pl.Series] = {}
+    for days, first in firsts.items():
+        within = slice(None) if first is longest else np.flatnonzero(day >= (first - longest)[cut])
+        codes = {"kind": kind[within], "day": day[within], "channel": channel[within]}
+        for name, (column, _, _) in DISTINCT.items():
+            found[f"{name}_count_{days}d"] = _distinct(cut[within], codes[column], len(first))
+    paid = kind == _code("salary")
+    months = (
+        _months(rows["day"].filter(pl.Series(paid)).to_numpy()) - _months(longest.astype("datetime64[D]"))[cut[paid]]
+    )
+    found["salary_months_count_90d"] = _distinct(cut[paid], months, len(longest))
     for name, (kinds, sign, _, _) in LARGEST.items():
-        chosen = rows.filter(nw.col("kind").is_in(kinds)).select("cut", worth=nw.col("base") * sign)
-        most = chosen.group_by("cut").agg(nw.col("worth").max(), unrated=nw.col("worth").is_null().any())
-        wide = _by_cut(pairs, most)
-        found[f"{name}_90d"] = wide.select(pl.when(~pl.col("unrated")).then("worth")).to_series().cast(pl.Float64)
+        of_kinds = np.array([code in map(_code, kinds) for code in range(len(TRANSACTION_KINDS))])[kind]
+        found[f"{name}_90d"] = _largest(cut[of_kinds], worth[of_kinds] * sign, len(longest))
     return found
 
 
-def _by_cut(pairs: Pairs, grouped: "nw.DataFrame[pl.DataFrame]") -> pl.DataFrame:
-    frame = pl.DataFrame({"cut": pl.int_range(len(pairs), dtype=pl.UInt32, eager=True)})
-    return frame.join(grouped.to_native(), on="cut", how="left", maintain_order="left")
+def _distinct(cut: Ints, codes: Ints, n_cuts: int) -> pl.Series:
+    """How many different codes each cut has; those below 0 are none."""
+    there = codes >= 0
+    if not there.all():
+        cut, codes = cut[there], codes[there]
+    return pl.Series(distinct_codes(cut, codes, n_cuts)).cast(pl.Float64)
+
+
+def _code(kind: str) -> int:
+    return TRANSACTION_KINDS.index(kind)
+
+
+def _number(days: pl.Series) -> Ints:
+    """Days as numbers, days since 1970."""
+    return days.cast(pl.Int32).cast(pl.Int64).to_numpy()
+
+
+def _months(days: "npt.NDArray[np.datetime64]") -> Ints:
+    return days.astype("datetime64[M]").astype(np.int64)
+
+
+def _largest(cut: Ints, worth: "npt.NDArray[np.float64]", n_cuts: int) -> pl.Series:
+    """The largest of each cut; null where there is none, or one is unknown (NaN)."""
+    found = np.full(n_cuts, np.nan)
+    if len(cut):
+        first = first_places(cut)
+        found[cut[first]] = np.maximum.reduceat(worth, first)  # NaN where one is
+    return pl.Series(found).fill_nan(None)
 
 
 def _compute_last(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:

@@ -169,12 +169,6 @@ class Log:
         found = self._placed[row]
         return found.with_columns(self._series("cut", cut.astype(np.uint32)), self._series("tail", tail[cut]))
 
-    def before(self, as_of: int, tail: int, places: pl.DataFrame) -> "nw.DataFrame[pl.DataFrame]":
-        """The rows of [tail, as_of) that are visible at as_of, of the keys in `places`, with its other columns."""
-        booked, recorded = nw.col("booked"), nw.col("recorded")
-        seen = self._rows.filter(booked >= tail, booked < as_of, recorded <= as_of)
-        return seen.join(nw.from_native(places, eager_only=True), on=self.by, how="inner")
-
     def last(self, cuts: pl.DataFrame, when: nw.Expr, columns: Sequence[str]) -> pl.DataFrame:
         """The row booked last among the visible ones where `when` holds; nulls where there is none.
 

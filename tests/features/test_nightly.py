@@ -1,5 +1,8 @@
 """One night after the other gives what a whole build gives, and a late import repairs what it touches."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +19,7 @@ from features.snapshot import write_snapshot
 from features.store import FeatureStore, StoreError
 from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tables
 
+ROOT = Path(__file__).parents[2]
 NIGHTS = [datetime(2025, 11, 28 + n, tzinfo=UTC) if n < 3 else datetime(2025, 12, n - 2, tzinfo=UTC) for n in range(6)]
 
 
@@ -88,6 +92,60 @@ def test_a_late_import_repairs_exactly_the_snapshots_it_touches(tmp_path: Path) 
         whole_bytes = bytes_of(whole, night)
         assert path.read_bytes() == whole_bytes
     assert store.repair() == []
+
+
+def test_a_rate_corrected_late_repairs_the_snapshots_from_its_day_on(tmp_path: Path) -> None:
+    """Mutant: a manifest of bookings alone leaves sums in base currency at the rate that was wrong."""
+    tables = made_up_bank(26, transactions=1500)
+    home = small_home(tmp_path / "home")
+    store = fill(home, tables)
+    paths = [store.build(night) for night in NIGHTS]
+    day = (NIGHTS[3] - timedelta(days=1)).date()
+    wrong = next(row for row in tables["fx_rates"] if row["day"] <= day)
+    rows: Rows = [*tables["fx_rates"], {**wrong, "day": day, "per_base": wrong["per_base"] * 2}]
+    corrected = {**tables, "fx_rates": [row for row in rows if row["day"] != day or row is rows[-1]]}
+    store = fill(home, corrected)
+    assert set(store.repair()) <= set(paths[2:])
+    whole = fill(small_home(tmp_path / "other" / "home"), corrected)
+    for path, night in zip(paths, NIGHTS, strict=True):
+        whole_bytes = bytes_of(whole, night)
+        assert path.read_bytes() == whole_bytes, night
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from features import snapshot
+from features.home import Home
+from features.store import FeatureStore
+
+rename = Path.replace
+def killed(path, target):
+    if path.name.endswith(f".arrow.{os.getpid()}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.replace = killed
+FeatureStore(Home.open(Path(sys.argv[1]))).build(datetime.fromisoformat(sys.argv[2]))
+"""
+
+
+def test_a_build_killed_before_its_rename_leaves_the_last_good_snapshot_and_no_litter(tmp_path: Path) -> None:
+    """Mutant: a snapshot written in place is torn by the kill; one beside it that nobody removes stays for ever."""
+    tables = made_up_bank(27, transactions=800)
+    home = small_home(tmp_path / "home")
+    store = fill(home, tables)
+    good = store.build(NIGHTS[0])
+    before = good.read_bytes()
+    for night in NIGHTS[:2]:
+        child = subprocess.run([sys.executable, "-c", KILLED, str(home.path), night.isoformat()], check=False, cwd=ROOT)
+        assert child.returncode == -signal.SIGKILL
+    newest = store.newest()
+    assert newest is not None and newest.path == good and good.read_bytes() == before
+    assert len(list(home.features.glob(".*.arrow.*"))) == 1, "of the last one killed"
+    found = bytes_of(store, NIGHTS[1])
+    assert found == bytes_of(fill(small_home(tmp_path / "o" / "home"), tables), NIGHTS[1])
+    assert not list(home.features.glob(".*.arrow.*"))
 
 
 @pytest.mark.parametrize("step", ["write_snapshot", "remember"])

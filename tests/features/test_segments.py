@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import segments
-from features.segments import laid_out, reached, sums_between
+from features.segments import distinct_codes, laid_out, reached, sums_between
 
 SEGMENTS = st.lists(st.lists(st.integers(-5, 5), max_size=6), max_size=6)
 
@@ -38,3 +38,12 @@ def test_ranges_are_laid_out_whole_and_in_order(ranges: list[tuple[int, int]], a
             pair for which, place in laid_out(first, last) for pair in zip(which.tolist(), place.tolist(), strict=True)
         ]
     assert found == [(n, place) for n, (low, high) in enumerate(ranges) for place in range(low, high)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 150)), max_size=40))
+def test_distinct_codes_counts_what_a_set_holds(rows: list[tuple[int, int]]) -> None:
+    """Codes reach over several words of 64 bits. Mutant: `1 << bit` with bit modulo 64 counts 3 and 67 once."""
+    keys, codes = (np.array([row[n] for row in sorted(rows)], np.int64) for n in (0, 1))
+    wanted = [len({code for key, code in rows if key == asked}) for asked in range(5)]
+    assert distinct_codes(keys, codes, 5).tolist() == wanted

@@ -155,9 +155,9 @@ def test_p28_mutant_that_does_not_look_at_one_of_the_clocks_is_caught(
     honest = FeatureStore(home_with(tables, tmp_path / "a")).as_of(pairs(CUT))
     read = Source.rows
 
-    def blind(source: Source, table: str, *given: Any) -> pl.DataFrame:
+    def blind(source: Source, table: str, *given: Any, **named: Any) -> pl.DataFrame:
         """What was recorded late counts as recorded when it was booked; what is booked now, as booked before."""
-        rows = read(source, table, *given)
+        rows = read(source, table, *given, **named)
         if table != "transactions":
             return rows
         seen = pl.col("booked_at") if clock == "recorded_at" else pl.col("booked_at") - 2
