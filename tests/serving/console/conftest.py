@@ -94,3 +94,39 @@ def person(app: Any) -> Callable[[str], Browser]:
 def stranger(app: Any) -> Browser:
     """A browser in which nobody is."""
     return Browser(app)
+
+
+@pytest.fixture(scope="module")
+def bank_served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
+    """A console with a list, for the walks of one file; skips where there is no browser."""
+    from tests.serving.console import walking
+
+    if walking.CHROMIUM is None:
+        pytest.skip(walking.NO_CHROMIUM)
+    with walking.serving(tmp_path_factory.mktemp("walks") / "bank") as bank:
+        yield bank
+
+
+@pytest.fixture(scope="module")
+def chromium(bank_served: Any) -> Generator[Any]:
+    """A browser."""
+    from tests.serving.console import walking
+
+    with walking.browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def someone(chromium: Any, bank_served: Any) -> Generator[Callable[..., Any]]:
+    """Somebody signed in, by name and look; at the end nobody's browser may have complained."""
+    from tests.serving.console import walking
+
+    people: list[Any] = []
+
+    def make(name: str, look: str = "en-1280") -> Any:
+        people.append(walking.Person(chromium, bank_served, name, look))
+        return people[-1]
+
+    yield make
+    for one in people:
+        one.leave()
