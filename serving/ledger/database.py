@@ -3,7 +3,6 @@
 import fcntl
 import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +83,8 @@ def _postgresql(address: URL, writes: bool) -> Engine:
 
 
 def _sqlite(address: URL, writes: bool) -> Engine:
-    # The driver's own idea of when to BEGIN is switched off; ours is below. Whoever writes waits in `Turns`.
-    engine = create_engine(address, connect_args={"isolation_level": None, "timeout": 0 if writes else PATIENCE})
+    # The driver's own idea of when to BEGIN is switched off; ours is below.
+    engine = create_engine(address, connect_args={"isolation_level": None, "timeout": PATIENCE})
     turns = Turns(Path(address.database or ""))
 
     def set_up(connection: Any, _: object) -> None:
@@ -110,7 +109,7 @@ class Turns:
 
     SQLite waits by looking again after ever longer sleeps: beside a list that reserves chunk after chunk, a decision
     would find the lock taken each time it looks. Whoever waits here holds the file lock, so that the next transaction
-    of everybody else comes after his; he looks every millisecond, alone.
+    of everybody else comes after his, and he finds the lock free the next time he looks.
     """
 
     def __init__(self, database: Path) -> None:
@@ -119,12 +118,12 @@ class Turns:
         self._file: int | None = None
 
     def begin(self, driver: sqlite3.Connection) -> None:
-        """BEGIN IMMEDIATE, on a connection that does not wait by itself; sqlite3.OperationalError after PATIENCE."""
+        """BEGIN IMMEDIATE; sqlite3.OperationalError where the connection's own patience ends."""
         if not self._taken():
-            _begin(driver)
+            driver.execute("BEGIN IMMEDIATE")
             return
         try:
-            _begin(driver)
+            driver.execute("BEGIN IMMEDIATE")
         finally:
             fcntl.flock(self._file or -1, fcntl.LOCK_UN)
 
@@ -143,16 +142,3 @@ class Turns:
         except OSError:
             return False
         return True
-
-
-def _begin(driver: sqlite3.Connection) -> None:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.001)
-        else:
-            return

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from serving.ledger import database
 from serving.ledger.database import Turns
 
 ROOT = Path(__file__).parents[3]
@@ -19,7 +18,7 @@ GREEDY = """
     from pathlib import Path
     from serving.ledger.database import Turns
     path = Path(sys.argv[1])
-    driver, turns, until = sqlite3.connect(path, isolation_level=None, timeout=0), Turns(path), time.monotonic() + 60
+    driver, turns, until = sqlite3.connect(path, isolation_level=None, timeout=30), Turns(path), time.monotonic() + 60
     print("begins", flush=True)
     while not path.with_suffix(".stop").exists() and time.monotonic() < until:
         turns.begin(driver)
@@ -39,8 +38,8 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+def opened(path: Path, patience: float = 30) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=patience, check_same_thread=False)
 
 
 def test_nobody_who_writes_in_a_loop_is_let_in_twice_before_one_who_waits(path: Path) -> None:
@@ -62,9 +61,8 @@ def test_nobody_who_writes_in_a_loop_is_let_in_twice_before_one_who_waits(path: 
     assert max(behind) <= 2
 
 
-def test_whoever_waits_too_long_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.05)
-    holder, driver = opened(path), opened(path)
+def test_whoever_waits_too_long_is_told(path: Path) -> None:
+    holder, driver = opened(path), opened(path, patience=0.05)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         Turns(path).begin(driver)
