@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from rules.reasons import ReasonCode
+from serving.ledger.lifecycle import find
 from serving.lists import plan as planning
 from serving.lists.batch import chunks, read_inputs
 from serving.lists.limits import Limit
@@ -137,14 +138,14 @@ def test_p08_the_mutant_that_books_a_refused_seat_is_seen(tmp_path: Path, monkey
     """The bug: a seat that was asked for and not given is kept as a reservation, and caps count it."""
     honest = planning._reserve
 
-    def booking(connection: Any, plan: Any, chosen: list[Any], seen: Any, now: int) -> Any:
+    def booking(connection: Any, plan: Any, asked: list[Any], seen: Any, now: int) -> Any:
         none_left = pc.equal(plan.decisions.column("reason"), int(ReasonCode.NO_CAPACITY))
-        pattern = chosen[0]
+        pattern = asked[0]
         for row in plan.decisions.filter(none_left).select(["customer_id", "unit_id"]).to_pylist():
-            held = planning._contact(plan, {**pattern, **row})
-            if planning.find_contact(connection, held.contact_id) is None:
-                planning.reserve_many(connection, [held])
-        return honest(connection, plan, chosen, seen, now)
+            named = planning.contact_id_of(plan.run, {**pattern._asdict(), **row})
+            if find(connection, named) is None:
+                planning.reserve_many(connection, [pattern._replace(contact_id=named, **row)])
+        return honest(connection, plan, asked, seen, now)
 
     monkeypatch.setattr(planning, "_reserve", booking)
     found = differences(tmp_path)
