@@ -10,7 +10,7 @@ demo: $(RUNTIME)
 	$(BIN)/nbo demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n auto -m "not long"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long"
 
 check: $(DEV)
 	$(BIN)/ruff check .

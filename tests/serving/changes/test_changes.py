@@ -23,7 +23,7 @@ from serving.ledger.seal import seal
 from serving.ledger.verify import verify
 from serving.office import open_ledger
 from tests.home import Clock, ask, office_at
-from tests.serving.changes.conftest import Command, Refused, Review, edited, live_bytes, new_rule
+from tests.serving.changes.conftest import Command, Http, Refused, Review, edited, live_bytes, new_rule
 
 
 def refused(act: object) -> Refused:
@@ -178,6 +178,7 @@ def without_cases(bank: Path) -> dict[str, str | None]:
 
 
 @pytest.mark.checked
+@pytest.mark.parametrize("review", [Http, pytest.param(Command, marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize(
     ("violation", "said"),
     [(broken_case, "expected"), (broken_invariant, "invariant `"), (without_cases, "`dollar_rich` has no case")],

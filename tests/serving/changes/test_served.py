@@ -174,10 +174,10 @@ def test_p23_models_promoted_and_rolled_back_beside_a_served_process(served: Ser
     ("kind", "name", "old", "new", "judge"),
     [
         ("campaigns", "campaigns/dollars.yaml", "call: 50", "call: 60", "max"),
-        ("levers", "catalogue.yaml", "margin_minor: 60000", "margin_minor: 60000\n    lever: 1.1", "anna"),
-        ("catalogue", "catalogue.yaml", "margin_minor: 60000", "margin_minor: 60001", "anna"),
+        pytest.param("levers", "catalogue.yaml", "margin_minor: 60000", "margin_minor: 60000\n    lever: 1.1", "anna", marks=pytest.mark.long),
+        pytest.param("catalogue", "catalogue.yaml", "margin_minor: 60000", "margin_minor: 60001", "anna", marks=pytest.mark.long),
     ],
-)
+)  # fmt: skip
 def test_p24_levers_campaigns_and_the_catalogue_go_the_same_way(
     served: Served, kind: str, name: str, old: str, new: str, judge: str
 ) -> None:
