@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,23 +110,40 @@ class Turns:
 
     SQLite waits by looking again after ever longer sleeps: beside a list that reserves chunk after chunk, a decision
     would find the lock taken each time it looks. Whoever waits here holds the file lock, so that the next transaction
-    of everybody else comes after his, and he finds the lock free the next time he looks.
+    of everybody else comes after his, and looks each millisecond. Outside of here SQLite waits in its own way:
+    opening and closing a database take locks as well.
     """
 
-    def __init__(self, database: Path) -> None:
-        """database: its file; a file `.turn` beside it is what is locked."""
+    def __init__(self, database: Path, patience: float = PATIENCE) -> None:
+        """database: its file; a file `.turn` beside it is what is locked. patience: seconds of waiting for SQLite."""
         self._path = Path(f"{database}.turn")
+        self._patience = patience
         self._file: int | None = None
 
     def begin(self, driver: sqlite3.Connection) -> None:
-        """BEGIN IMMEDIATE; sqlite3.OperationalError where the connection's own patience ends."""
-        if not self._taken():
-            driver.execute("BEGIN IMMEDIATE")
-            return
+        """BEGIN IMMEDIATE; sqlite3.OperationalError where the patience ends."""
+        taken = self._taken()
         try:
-            driver.execute("BEGIN IMMEDIATE")
+            self._looked(driver)
         finally:
-            fcntl.flock(self._file or -1, fcntl.LOCK_UN)
+            if taken:
+                fcntl.flock(self._file or -1, fcntl.LOCK_UN)
+
+    def _looked(self, driver: sqlite3.Connection) -> None:
+        until = time.monotonic() + self._patience
+        driver.execute("PRAGMA busy_timeout = 1").close()
+        try:
+            while True:
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                    if not busy or time.monotonic() > until:
+                        raise
+                else:
+                    return
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {int(self._patience * 1000)}").close()
 
     def close(self) -> None:
         """Let go of the file."""

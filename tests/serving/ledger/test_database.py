@@ -38,8 +38,8 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def opened(path: Path, patience: float = 30) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=patience, check_same_thread=False)
+def opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
 
 
 def test_nobody_who_writes_in_a_loop_is_let_in_twice_before_one_who_waits(path: Path) -> None:
@@ -62,12 +62,13 @@ def test_nobody_who_writes_in_a_loop_is_let_in_twice_before_one_who_waits(path: 
 
 
 def test_whoever_waits_too_long_is_told(path: Path) -> None:
-    holder, driver = opened(path), opened(path, patience=0.05)
+    holder, driver, turns = opened(path), opened(path), Turns(path, patience=0.05)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        Turns(path).begin(driver)
+        turns.begin(driver)
     holder.execute("COMMIT")
-    Turns(path).begin(driver)  # and nothing of it is left behind
+    turns.begin(driver)  # and nothing of it is left behind
+    assert driver.execute("PRAGMA busy_timeout").fetchone() == (50,), "outside, SQLite waits in its own way"
 
 
 def test_one_who_waits_goes_on_when_the_other_ends(path: Path) -> None:
