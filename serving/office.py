@@ -18,28 +18,20 @@ from serving.asking import DecisionDoor, key_of, name_of
 from serving.bids import Worker
 from serving.changes import live
 from serving.changes.door import ChangeDoor, Work
-from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, instant, recall_page
+from serving.claims import instant
+from serving.contacting import ContactDoor
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
 from serving.http.door import Call, NotFound, Pending, StoredAnswer
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
-    CancelRequest,
-    ClaimRequest,
     ConsentRequest,
     DecisionRecordResponse,
     DecisionResponse,
     DecisionWhyResponse,
-    DueContactsQuery,
-    DueContactsResponse,
     EventRequest,
-    ExternalContactRequest,
     MoveTasksRequest,
-    OutcomeRequest,
     ReadyResponse,
-    RecallsQuery,
-    RecallsResponse,
-    SentRequest,
     SwitchRequest,
     WorklistQuery,
     WorklistResponse,
@@ -53,7 +45,7 @@ from serving.ledger.seal import seal_of_row
 from serving.ledger.seed import Progress
 from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
-from serving.reports import enter_consent, enter_event, enter_external, enter_outcome, turn_switch
+from serving.reports import enter_consent, enter_event, turn_switch
 from serving.sealer import DailyExport, Sealer
 from serving.watch import Watch
 from serving.worklist import move_tasks, worklist
@@ -131,7 +123,7 @@ def reading_ledger(home: Home, engine: Engine | None = None, progress: Progress 
             yield ledger
 
 
-class Office(ChangeDoor, DecisionDoor):
+class Office(ChangeDoor, ContactDoor, DecisionDoor):
     """Implements serving.http.door.Door over one engine and one ledger; see there what each method answers."""
 
     def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
@@ -184,60 +176,6 @@ class Office(ChangeDoor, DecisionDoor):
             ready=not found, degraded=bool(problems), problems=(*found, *problems), snapshot_as_of=as_of,
             held_back=self.watch.held_back if self.watch is not None else None,
         )  # fmt: skip
-
-    def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
-        """A page of contacts to claim."""
-        with self.ledger.read() as connection:
-            return due_page(connection, query, self.ledger.now_micros())
-
-    def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
-        """The contact, claimed, unless a rule forbids it now."""
-        return self._write(
-            call,
-            Touches(contacts=(contact_id,)),
-            lambda connection, now: claim_contact(
-                self.in_force(connection, now), connection, contact_id, call.principal, now
-            ),
-        )
-
-    def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
-        """The contact, sent."""
-        return self._write(
-            call,
-            Touches(contacts=(contact_id,)),
-            lambda connection, now: confirm_sent(connection, contact_id, request, call.principal, now),
-        )
-
-    def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
-        """The contact, closed unsent."""
-        return self._write(
-            call,
-            Touches(contacts=(contact_id,)),
-            lambda connection, now: cancel_contact(connection, contact_id, request, call.principal, now),
-        )
-
-    def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:
-        """Another system's contact, entered as sent."""
-        return self._write(
-            call,
-            Touches(customers=(request.customer_id,), names=(f"contact {request.contact_id}",)),
-            lambda connection, now: enter_external(
-                self.in_force(connection, now), connection, request, call.principal, now
-            ),
-        )
-
-    def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
-        """A page of contacts that must not be sent any more."""
-        with self.ledger.read() as connection:
-            return recall_page(connection, query)
-
-    def outcome(self, request: OutcomeRequest, call: Call) -> Pending:
-        """The outcome, stored."""
-        return self._write(
-            call,
-            Touches(contacts=(request.contact_id,)),
-            lambda connection, now: enter_outcome(connection, request, call.principal, now),
-        )
 
     def event(self, request: EventRequest, call: Call) -> Pending:
         """The event, stored, and the suppressions it opened and closed."""
