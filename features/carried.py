@@ -33,6 +33,7 @@ CARRIED = pa.schema([
     *RECENT_COLUMNS,
     pa.field("_shared", pa.int64()),
 ])  # fmt: skip
+ROLLED = pa.schema([field for field in CARRIED if field.name != "_recent"])  # what is read to bring a row up to now
 
 
 def horizon_days(settings: Settings) -> int:

@@ -22,11 +22,12 @@ from features.windows import DAY_MICROS, local_days, tail_of
 EVENT_CLOCKS = ("booked_at", "recorded_at")
 CONSENT_CLOCKS = ("at", "received_at")
 _BASE, _ROW = pl.col("_base"), "_row"
+_LISTS = ("_ids", "_drops")
 
 
 def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: pl.DataFrame,
              source: Source) -> pl.DataFrame:  # fmt: skip
-    """The base rows as of `at`; same rows, same order, same columns.
+    """The base rows as of `at`: same rows, same order, same columns but for the lists they carried.
 
     Args:
         base: Snapshot rows with what they carry (features/carried.py); as_of is the base's instant.
@@ -52,7 +53,7 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
     )
     days = local_days(pl.repeat(moment, len(done), dtype=pl.Int64, eager=True), source.settings.tz)
     total = total_in_base(done.to_dict(as_series=True), days, source)
-    return done.with_columns(balance_total_minor=total).select(base.columns)
+    return done.with_columns(balance_total_minor=total).select(base.drop(*_LISTS).columns)
 
 
 def _clocked(rows: pl.DataFrame, clocks: Sequence[str]) -> pl.DataFrame:
@@ -95,7 +96,7 @@ def _rolled_windows(rows: pl.DataFrame, heard: pl.DataFrame, moment: int, source
     wanted, cuts = windows(settings.currencies), cut_days(moment, settings)
     tails = {days: tail_of(moment, days, settings.tz) for days in cuts}
     gone, come = _gone(rows, wanted, cuts), _come(heard, wanted, tails, source)
-    wide = rows
+    wide = rows.drop(*_LISTS)  # dear to join along
     for sums in (gone, come):
         wide = wide.join(sums, on=_ROW, how="left", maintain_order="left") if len(sums) else wide
     rolled: list[pl.Expr] = []

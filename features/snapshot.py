@@ -49,14 +49,15 @@ class Snapshot:
         """customer_id of every row, sorted."""
         return pl.Series(self.table.column("customer_id"))
 
-    def rows(self, customer_ids: Sequence[str]) -> pa.Table:
-        """Rows of those customers in the order asked; customers it does not hold are absent."""
+    def rows(self, customer_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Those columns (None: all) of those customers in the order asked; customers it does not hold are absent."""
         asked = pl.Series(list(customer_ids), dtype=pl.String)
+        table = self.table if columns is None else self.table.select(columns)
         if self.ids.is_empty():
-            return self.table
+            return table
         places = pl.Series(self.ids.search_sorted(asked)).clip(0, len(self.ids) - 1)
         found = places.filter(self.ids.gather(places) == asked)
-        return self.table.take(found.cast(pl.Int64).to_arrow())
+        return table.take(found.cast(pl.Int64).to_arrow())
 
 
 class Shelf:

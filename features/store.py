@@ -12,7 +12,7 @@ import sqlalchemy
 
 from features.base import Base, OneRow, Row
 from features.build import Builder
-from features.carried import CARRIED
+from features.carried import CARRIED, ROLLED
 from features.compute import VIEWS, finished, passes
 from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, ConsentRow, EventRow, read_heard
@@ -138,7 +138,7 @@ class FeatureStore:
                 return pa.concat_tables(tables) if tables else self.schema.empty_table()
         heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
         words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
-        return self._overlay(snapshot.rows(customer_ids), at, heard, words)
+        return self._overlay(snapshot.rows(customer_ids, self._rolls.names), at, heard, words)
 
     def latest_row(self, customer_id: str, at: datetime, connection: sqlalchemy.Connection | None,
                    base: Snapshot | None = None) -> Row | None:  # fmt: skip
@@ -206,16 +206,22 @@ class FeatureStore:
         """Why a snapshot cannot be read with today's views, one line; None: it can."""
         if self._sound is not snapshot:
             try:
-                self._whole(snapshot.table)
+                self._whole(snapshot.table, pa.schema([*self.schema, *CARRIED]))
             except (StoreError, pa.ArrowInvalid, OSError) as error:
                 known = isinstance(error, StoreError)
                 return str(error) if known else f"`{snapshot.path.name}` is no snapshot; run nbo features build"
             self._sound = snapshot
         return None
 
-    def _whole(self, table: pa.Table) -> pa.Table:
-        """The table if it holds every column of a snapshot of today's views."""
-        wanted, held = pa.schema([*self.schema, *CARRIED]), table.schema
+    @cached_property
+    def _rolls(self) -> pa.Schema:
+        """What of a snapshot is brought up to now."""
+        return pa.schema([*self.schema, *ROLLED])
+
+    @staticmethod
+    def _whole(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+        """Those columns of a snapshot; StoreError where it is not of today's views."""
+        held = table.schema
         if held.equals(wanted):
             return table
         for field in wanted:
@@ -234,7 +240,7 @@ class FeatureStore:
 
     def _overlay(self, base: pa.Table, at: datetime, events: pl.DataFrame,
                  consents: pl.DataFrame) -> pa.Table:  # fmt: skip
-        rows = overlaid(pl.DataFrame(self._whole(base)), at, events, consents, self._source)
+        rows = overlaid(pl.DataFrame(self._whole(base, self._rolls)), at, events, consents, self._source)
         return rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
 
     def _asked(self, entities: pa.Table) -> pl.DataFrame:
