@@ -14,6 +14,8 @@ from features.feed_drift import Drift, table_drift
 # Called with the table's name and the rows read of it so far.
 Progress = Callable[[str, int], None]
 
+UNRATED = "transactions.unrated.parquet"  # accepted all the same; beside what was refused
+
 
 class FeedError(ValueError):
     """An import cannot go on and has written nothing; one line: what, where, remedy."""
@@ -91,7 +93,8 @@ class FeedReport(BaseModel):
             for reject in table.rejects
         ]
         unrated = [
-            f"{name}: {count} rows in {currency} have no rate by their day; their worth in base currency is unknown"
+            f"{name}: {count} rows in {currency} have no rate by their day; their worth in base currency is unknown;"
+            f" see data/quarantine/{UNRATED}"
             for name, table in self.tables.items()
             for currency, count in table.unrated.items()
         ]

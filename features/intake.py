@@ -12,12 +12,14 @@ import polars as pl
 from pydantic import ValidationError
 
 from features.checks import RowChecks
-from features.feed import FeedError, FeedReport, Progress, TableReport
+from features.feed import UNRATED, FeedError, FeedReport, Progress, TableReport
 from features.home import Home, HomeError
 from features.reader import read_batches, strangers, table_files
 from features.settings import read_assumptions, write_whole
 from features.table_writer import TableWriter
 from features.tables import REQUIRED_TABLES, TABLES, Table
+
+NO_RATE = "no rate of its currency by its day; what it is worth in base currency is unknown"
 
 
 def import_tables(home: Home, source: Path, progress: Progress | None = None) -> FeedReport:
@@ -120,18 +122,27 @@ class _Import:
         return report
 
     def _unrated(self) -> dict[str, int]:
-        """Per foreign currency the bookings that no rate has been given by, on their local day."""
+        """Per foreign currency the bookings that no rate has been given by, on their local day; each is listed.
+
+        They stay bookings: what they are worth in base currency is unknown, and nothing else of them.
+        """
         settings = self._home.settings
         days = pl.DataFrame(schema={"currency": pl.String, "first": pl.Date})
         if (self._staging / "fx_rates").is_dir():
             rates = pl.scan_parquet(self._staging / "fx_rates" / "part-*.parquet")
             days = rates.group_by("currency").agg(first=pl.col("day").min()).collect()
         booked = pl.scan_parquet(self._staging / "transactions" / "part-*.parquet").select(
-            "currency", day=pl.col("booked_at").dt.convert_time_zone(settings.zone).dt.date()
-        )
-        unrated = booked.filter(pl.col("currency") != settings.currency).join(days.lazy(), on="currency", how="left")
-        unrated = unrated.filter(pl.col("first").is_null() | (pl.col("day") < pl.col("first")))
-        return dict(unrated.group_by("currency").len().sort("currency").collect(engine="streaming").iter_rows())
+            pl.lit(NO_RATE).alias("reason"), "transaction_id", "customer_id", "amount_minor", "currency",
+            day=pl.col("booked_at").dt.convert_time_zone(settings.zone).dt.date()
+        )  # fmt: skip
+        foreign = booked.filter(pl.col("currency") != settings.currency).join(days.lazy(), on="currency", how="left")
+        unrated = foreign.filter(pl.col("first").is_null() | (pl.col("day") < pl.col("first"))).drop("first")
+        path = self._staging / "quarantine" / UNRATED
+        unrated.sink_parquet(path)
+        counts = pl.scan_parquet(path).group_by("currency").len().sort("currency").collect()
+        if counts.is_empty():
+            path.unlink()
+        return dict(counts.iter_rows())
 
     def _write_assumptions(self) -> None:
         text = "".join(f"- {_quoted(sentence)}\n" for sentence in self._assumptions)

@@ -259,7 +259,7 @@ def test_p22_cells_in_latin_1_go_to_the_quarantine_and_a_mark_at_the_start_does_
     assert pl.read_parquet(home.quarantine / "customers.parquet")["home_branch"].to_list() == ["Z\ufffdrich"]
 
 
-def test_p22_a_currency_without_a_rate_is_counted_and_not_guessed(home: Home, tmp_path: Path) -> None:
+def test_p22_a_currency_without_a_rate_is_listed_and_not_guessed(home: Home, tmp_path: Path) -> None:
     """Its bookings stay, for their own currency needs no rate."""
     early, late = BOOKED - timedelta(days=2), BOOKED
     bookings = [booking("T1"), booking("T2", currency="USD", booked_at=early, recorded_at=early),
@@ -269,10 +269,17 @@ def test_p22_a_currency_without_a_rate_is_counted_and_not_guessed(home: Home, tm
     report = import_tables(home, write_tables(tables, tmp_path / "s"))
     assert report.rejected == 0 and report.tables["transactions"].unrated == {"USD": 1}
     assert report.lines() == [
-        "transactions: 1 rows in USD have no rate by their day; their worth in base currency is unknown"
+        "transactions: 1 rows in USD have no rate by their day; their worth in base currency is unknown;"
+        " see data/quarantine/transactions.unrated.parquet"
     ]
+    listed = pl.read_parquet(home.quarantine / "transactions.unrated.parquet").rows(named=True)
+    assert [(row["transaction_id"], row["currency"], row["day"]) for row in listed] == [("T2", "USD", early.date())]
+    assert listed[0]["reason"].startswith("no rate of its currency by its day")
     none = import_tables(home, write_tables({**bank(), "transactions": bookings}, tmp_path / "n"))
     assert none.tables["transactions"].unrated == {"USD": 2}
+    assert len(pl.read_parquet(home.quarantine / "transactions.unrated.parquet")) == 2
+    rated = import_tables(home, write_tables({**bank(), "transactions": bookings[:1]}, tmp_path / "r"))
+    assert not rated.tables["transactions"].unrated and not list(home.quarantine.iterdir())
 
 
 def test_the_report_says_what_drifted_since_the_last_import(home: Home, tmp_path: Path) -> None:
