@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double
 
-HEAD = "0005"  # the newest migration; a database at another revision is migrated or refused
+HEAD = "0006"  # the newest migration; a database at another revision is migrated or refused
 
 Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
 Share = Double[float]().with_variant(REAL, "sqlite")
@@ -95,6 +95,7 @@ contacts = _table(
     CheckConstraint("send_after <= send_before", name="window_forward"),
     Index("contacts_of_unit", "unit_id", "send_before"),
     Index("contacts_of_customer", "customer_id"),
+    Index("contacts_decided", "decided_at"),
     Index(
         "contacts_due", "channel", "send_after", "contact_id",
         sqlite_where=text("state = 'reserved'"), postgresql_where=text("state = 'reserved'"),
