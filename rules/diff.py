@@ -6,9 +6,10 @@ shown, held against the engine of both sides - or it is proved that there is non
 a proof: nothing at all is newly allowed, today and in every later set of rules that is written already.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 
@@ -162,9 +163,24 @@ def changed_text(before: Terms, after: Terms) -> list[str]:
         for name, item in was.items():
             if name in now and item != now[name]:
                 left, right = (one.model_dump(mode="json", by_alias=True) for one in (item, now[name]))
-                keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
-                lines += [f"{kind} `{name}` {key}: {left.get(key)} -> {right.get(key)}" for key in keys]
+                lines += [f"{kind} `{name}` {line}" for line in changed_fields(left, right)]
     return lines
+
+
+def changed_fields(left: Mapping[str, Any], right: Mapping[str, Any], inside: str = "") -> list[str]:
+    """`field: this -> that` of each field that differs; of a mapping only what differs in it."""
+    lines: list[str] = []
+    for key in {**left, **right}:
+        was, now = left.get(key), right.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            lines += changed_fields(was, now, f"{inside}{key}.")  # pyright: ignore[reportUnknownArgumentType]  # of JSON
+        elif was != now:
+            lines.append(f"{inside}{key}: {_told(was)} -> {_told(now)}")
+    return lines
+
+
+def _told(value: object) -> str:
+    return "nothing" if value is None or value in ([], {}) else str(value)
 
 
 def merged_columns(left: pa.Schema, right: pa.Schema) -> pa.Schema:

@@ -170,12 +170,16 @@ def impact_lines(found: Impacts, *, scored: bool) -> list[str]:
     """The impact part by part, and in all."""
     rows = [*(impact_row(name, part, scored=scored) for name, part in sorted(found.parts.items())),
             impact_row("total", found.total, scored=scored)]  # fmt: skip
-    lines = [f"{row.rule}: +{row.cells_gained:,} cells of {row.customers_gained:,} customers, -{row.cells_lost:,} of {row.customers_lost:,}"
-             + (f"; value +{row.value_gained_minor:,} -{row.value_lost_minor:,} minor" if scored else "") for row in rows]  # fmt: skip
-    return [
-        *lines,
-        f"{found.customers:,} customers: {found.opened:,} get a first offer, {found.silenced:,} lose their last; nothing was written",
-    ]
+    ends = f"{found.opened:,} get a first offer, {found.silenced:,} lose their last"
+    return [*map(_impact_line, rows), f"{found.customers:,} customers counted: {ends}; nothing was written"]
+
+
+def _impact_line(row: ImpactRow) -> str:
+    moved = [f"{verb} {cells:,} cells of {customers:,} customers"
+             for verb, cells, customers in (("opens", row.cells_gained, row.customers_gained), ("closes", row.cells_lost, row.customers_lost)) if cells]  # fmt: skip
+    gained, lost = row.value_gained_minor, row.value_lost_minor
+    worth = f"; expected value +{gained:,} -{lost:,} in minor units" if moved and gained is not None else ""
+    return f"{row.rule}: {', '.join(moved) or 'no cell opens or closes'}{worth}"
 
 
 def impact_row(rule: str, found: Impact, *, scored: bool) -> ImpactRow:

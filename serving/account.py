@@ -17,6 +17,7 @@ from serving.engine import Engine
 from serving.http.messages import Cell, DecisionWhyResponse, Words
 from serving.ledger import switches
 from serving.ledger.records import DecisionRow
+from serving.lists.words import LAYER_NAMES, REASONS
 from serving.reasoning import drivers, would_change
 
 
@@ -114,5 +115,5 @@ def _sentences(result: dict[str, Any]) -> list[Words]:
     decisive = result["row"] and ReasonCode(result["row"]["reason"]).slug
     # The reason that closed the last cell first: without it there would have been an offer.
     slugs = sorted(answer["reasons"], key=lambda slug: slug != decisive)
-    return [Words(en=f"Silent: {ReasonCode.of(slug).slug.replace('_', ' ')} ({ReasonCode.of(slug).layer}).",
-                  zh=f"静默：{slug}（{ReasonCode.of(slug).layer}）。") for slug in slugs]  # fmt: skip
+    said = [(*REASONS[ReasonCode.of(slug)], *LAYER_NAMES[ReasonCode.of(slug).layer]) for slug in slugs]
+    return [Words(en=f"Silent: {en} ({layer}).", zh=f"静默：{zh}（{layer_zh}）。") for en, zh, layer, layer_zh in said]

@@ -14,10 +14,11 @@ _STANDS = (State.APPROVED, State.ACTIVATED, State.ROLLED_BACK)  # of a change th
 
 @dataclass(frozen=True)
 class LiveCampaigns:
-    """The campaigns in force by id. refused: id -> why it may not run by itself, one line."""
+    """The campaigns in force by id. refused: id -> why it may not run by itself, one line; approver: id -> who let it."""
 
     campaigns: dict[str, Campaign] = field(default_factory=dict[str, Campaign])
     refused: dict[str, str] = field(default_factory=dict[str, str])
+    approver: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def runnable(self) -> dict[str, Campaign]:
@@ -38,23 +39,26 @@ def live_campaigns(connection: Connection, now: int) -> LiveCampaigns:
         for name in sorted(names):
             campaign = load_campaign(folder / name)
             found.campaigns[campaign.id] = campaign
-            if held[name] not in approved.get(name, ()):
+            if held[name] in approved.get(name, ()):
+                found.approver[campaign.id] = approved[name][held[name]]
+            else:
                 found.refused[campaign.id] = _why(campaign, name, known=name in approved)
     return found
 
 
-def approved_digests(connection: Connection) -> dict[str, set[str]]:
-    """File -> sha256 of each text of it that a second person approved: of the files that his change touched, not of others."""
+def approved_digests(connection: Connection) -> dict[str, dict[str, str]]:
+    """File -> sha256 of each text of it that a second person approved -> who: of the files that his change touched."""
     of: dict[str, list[Step]] = {}
     for entry in changes.entries(connection):
         of.setdefault(entry.step.change_id, []).append(entry.step)
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for steps in of.values():
-        if state_of(steps) in _STANDS and any(step.act is Act.APPROVE for step in steps):
+        approvers = [step.actor.name for step in steps if step.act is Act.APPROVE]
+        if approvers and state_of(steps) in _STANDS:
             before = {} if steps[0].act is Act.BOOT else changes.digests_of(connection, steps[0].base)
             for name, digest in changes.digests_of(connection, steps[0].target).items():
                 if before.get(name) != digest:
-                    found.setdefault(name, set()).add(digest)
+                    found.setdefault(name, {})[digest] = approvers[-1]
     return found
 
 

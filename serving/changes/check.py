@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rules.diff import changed_text
+from rules.diff import changed_fields, changed_text
 from rules.errors import RulesError
 from rules.folder import PolicyFolder, find_policies
 from rules.impact import Rows, impact
@@ -163,9 +163,7 @@ def _changed(before: Engine, after: Engine) -> list[str]:
             lines.append(f"campaign `{name}` {'added' if was is None else 'removed'}")
         elif was != now:
             left, right = (one.model_dump(mode="json", by_alias=True) for one in (was, now))
-            lines += [
-                f"campaign `{name}` {key}: {left[key]} -> {right[key]}" for key in left if left[key] != right[key]
-            ]
+            lines += [f"campaign `{name}` {line}" for line in changed_fields(left, right)]
     return lines
 
 

@@ -1,10 +1,10 @@
 """The policy in force as people read it: every part in both languages with its cases, and what parts cost in a time."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -108,4 +108,13 @@ def _title(rules: tuple[str, ...], reason: str, titles: dict[str, Words]) -> Wor
 def _facts(customer: dict[str, str], history: BaseModel) -> str:
     said = [f"{name} = {value}" for name, value in customer.items()]
     past = history.model_dump(mode="json", exclude_defaults=True)
-    return "; ".join([*said, *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in past.items())])
+    return "; ".join([*said, *(f"{name}: {_past(value)}" for name, value in past.items())])
+
+
+def _past(value: Any) -> str:
+    """What has happened as words: `days_ago 1, currency USD, out 900000`, one after the other."""
+    if isinstance(value, list):
+        return " + ".join(map(_past, value))  # pyright: ignore[reportUnknownArgumentType]  # of JSON
+    if isinstance(value, dict):
+        return ", ".join(f"{str(name).strip('_')} {_past(one)}" for name, one in value.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -167,9 +167,12 @@ class Screen:
             (one.path, one.section) for one in PAGES if one.section and session.principal.role in one.roles
         )
         visit = Visit(house, request, session, tongue_of(request), form, sections)
-        guard.check_role(session.principal, page.roles)
-        with _plainly():
-            return page.answer(visit)
+        try:
+            guard.check_role(session.principal, page.roles)
+            with _plainly():
+                return page.answer(visit)
+        except Exception as error:  # noqa: BLE001  # likewise a page, with his menu
+            return problem_page(house, request, f"{page.method} {page.path}", error, visit)
 
 
 @contextmanager
@@ -181,13 +184,16 @@ def _plainly() -> Generator[None]:
         raise Unprocessable(" ".join(str(error).split())) from error
 
 
-def problem_page(house: House, request: Request, route: str, error: Exception) -> Response:
-    """The page of an error: what, where, remedy; nothing of what nobody expected."""
+def problem_page(house: House, request: Request, route: str, error: Exception, visit: Visit | None = None) -> Response:
+    """The page of an error: what, where, remedy; nothing of what nobody expected. visit: null where nobody is signed in."""
     known: DoorError | None = Unprocessable(str(error)) if isinstance(error, MessageError) else as_door_error(error)
     if known is None:
         error_reply(route, error)  # logs its kind and place
         known = DoorError("something failed on our side; go back and try again")
-    return house.page(tongue_of(request), "problem.html", known.status, message=known.message, code=known.code, number=known.status)  # fmt: skip
+    tongue = tongue_of(request)
+    said: dict[str, Any] = {"message": house.t(tongue)(known.message), "code": known.code, "number": known.status}
+    said["spoken"] = "en" if said["message"] == known.message else tongue
+    return house.page(tongue, "problem.html", known.status, **said) if visit is None else visit.page("problem.html", known.status, **said)  # fmt: skip
 
 
 def tongue_of(request: Request) -> Tongue:

@@ -1,6 +1,5 @@
 """A campaign as a form and as a file: what was typed becomes the YAML that is reviewed, and back."""
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -8,69 +7,101 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from features.money import minor_digits
 from serving.campaign import Campaign, load_campaign
 from serving.console.forms import Form
 
 NUMBER_MAX = 10**12
+END = "...\n"  # what YAML puts after a scalar that stands alone
 _LISTS = ("offers", "families", "channels")
-_COUNTS = ("seats", "per_day")
 
 
 class FormError(ValueError):
     """What was typed is no campaign; one line."""
 
 
-def written(form: Form, before: Campaign | None) -> tuple[str, str]:
-    """(id, YAML) of what was typed. before: the campaign of that id in force, whose other fields stay; null: a new one.
+def written(form: Form, before: Campaign | None, text: str = "") -> tuple[str, str]:
+    """(id, YAML) of what was typed. Null before: a new campaign. Else the one in force of that id, and its file.
 
-    CampaignError or FormError, one line, where it does not hold.
+    What the form does not ask for stays as it is, and so do the lines of the file that say the same as before: whoever
+    judges the change sees what changes. CampaignError or FormError, one line, where it does not hold.
     """
-    said: dict[str, Any] = (
-        {} if before is None else before.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    )
-    said |= {"id": form.one("id"), "title": {"en": form.one("title_en"), "zh": form.one("title_zh") or form.one("title_en")}, "owner": form.one("owner")}  # fmt: skip
-    said |= {name: form.many(name) for name in _LISTS}
-    said |= {name: _counts(form, name) for name in _COUNTS}
-    said["window"] = {"from": form.one("from"), "to": form.one("to")}
-    said["send"] = {"after": form.one("after") or "10:00", "before": form.one("before") or "19:00"}
-    said["audience"] = " ".join(form.one("audience").split()) or "TRUE"
-    said["budget_minor"] = minor(form.one("budget"), form.one("currency")) if form.one("budget") else None
-    said["holdout_share"] = _share(form.one("holdout"))
-    said["approved_by"] = form.one("approved_by") or None
+    old: dict[str, Any] = {} if before is None else _said(before)
     cron = form.one("cron")
-    said["schedule"] = {"cron": cron, "holidays": form.one("holidays") or "skip", "missed": form.one("missed") or "last"} if cron else None  # fmt: skip
-    lines = [
-        f"{name}: {json.dumps(value, ensure_ascii=False)}"
-        for name, value in said.items()
-        if value not in (None, [], {})
-    ]
-    return of_file("\n".join(lines) + "\n")
+    said = old | {
+        "id": form.one("id"), "title": {"en": form.one("title_en"), "zh": form.one("title_zh") or form.one("title_en")}, "owner": form.one("owner"),
+        **{name: form.many(name) for name in _LISTS},
+        "seats": {field.removeprefix("seats_"): whole(form.one(field)) for field in form.fields if field.startswith("seats_") and form.one(field)},
+        "window": {"from": form.one("from"), "to": form.one("to")},
+        "send": {"after": form.one("after") or "10:00", "before": form.one("before") or "19:00"},
+        "audience": " ".join(form.one("audience").split()) or "TRUE",
+        "budget_minor": minor(form.one("budget"), form.one("currency")) if form.one("budget") else None,
+        "holdout_share": _share(form.one("holdout")),
+        "schedule": old.get("schedule", {}) | {"cron": cron, "holidays": form.one("holidays") or "skip"} if cron else None,
+    }  # fmt: skip
+    plain = "".join(_line(name, value) for name, value in said.items() if value not in (None, [], {}))
+    made = _load(plain)
+    changed = _amended(text, old, _said(made)) if before is not None else "".join(map(_line, *zip(*_said(made).items(), strict=True)))  # fmt: skip
+    return made.id, changed if _load(changed) == made else plain
 
 
 def of_file(text: str) -> tuple[str, str]:
-    """(id, the text as it is) of a campaign file; CampaignError, one line, where it does not hold."""
+    """(id, the text as it is) of a campaign file; FormError, one line, where it does not hold."""
+    return _load(text).id, text
+
+
+def _said(campaign: Campaign) -> dict[str, Any]:
+    """What a file has to say of it: everything that is not so anyway."""
+    return campaign.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _line(name: str, value: Any) -> str:
+    said: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
+    return f"{name}: {said.removesuffix(END).rstrip()}\n"
+
+
+def _amended(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The file with the entries that say something else, and no other line, written anew."""
+    lines, dropping = list[str](), False
+    for line in text.splitlines(keepends=True):
+        if entry := re.match(r"([a-z_]+):", line):
+            name = entry[1]
+            dropping = old.get(name) != new.get(name)
+            if dropping and name in new:
+                lines.append(_line(name, new[name]))
+        elif line[:1] not in (" ", "-", "]", "}"):
+            dropping = False  # a remark or an empty line belongs to what follows
+        if not dropping:
+            lines.append(line)
+    if lines and not lines[-1].endswith("\n"):
+        lines.append("\n")
+    return "".join(lines) + "".join(_line(name, value) for name, value in new.items() if name not in old)
+
+
+def _load(text: str) -> Campaign:
     with tempfile.TemporaryDirectory(prefix="nbo-form-") as folder:
         path = Path(folder) / "campaign.yaml"
         path.write_text(text, "utf-8")
         try:
-            return load_campaign(path).id, text
+            return load_campaign(path)
         except ValueError as error:
             raise FormError(str(error).replace(f"{folder}/", "")) from error
 
 
-def typed(campaign: Campaign) -> dict[str, list[str]]:
-    """The form's fields of a campaign."""
+def typed(campaign: Campaign, currency: str) -> dict[str, list[str]]:
+    """The form's fields of a campaign; money in the currency's major units."""
+    digits = minor_digits(currency)
     one = {
         "id": campaign.id, "title_en": campaign.title.en, "title_zh": campaign.title.zh, "owner": campaign.owner,
         "from": str(campaign.window.from_), "to": str(campaign.window.to), "after": campaign.send.after, "before": campaign.send.before,
-        "audience": "" if campaign.audience == "TRUE" else campaign.audience, "approved_by": campaign.approved_by or "",
+        "audience": "" if campaign.audience == "TRUE" else campaign.audience,
         "holdout": f"{100 * campaign.holdout_share:g}" if campaign.holdout_share else "",
-        "budget": "" if campaign.budget_minor is None else f"{campaign.budget_minor / 100:.2f}",
+        "budget": "" if campaign.budget_minor is None else f"{Decimal(campaign.budget_minor).scaleb(-digits):.{digits}f}",
         "cron": campaign.schedule.cron if campaign.schedule else "", "holidays": campaign.schedule.holidays if campaign.schedule else "",
-        "missed": campaign.schedule.missed if campaign.schedule else "",
     }  # fmt: skip
-    one |= {f"{name}_{channel}": str(n) for name in _COUNTS for channel, n in getattr(campaign, name).items()}
+    one |= {f"seats_{channel}": str(n) for channel, n in campaign.seats.items()}
     return {name: [value] for name, value in one.items()} | {name: list(getattr(campaign, name)) for name in _LISTS}
 
 
@@ -100,11 +131,6 @@ def minor(text: str, currency: str) -> int:
     if not amount.is_finite() or amount != amount.to_integral_value() or not 0 <= amount <= NUMBER_MAX:
         raise FormError(f"`{text[:40]}` is no amount in {currency}; write it like 12500.00")
     return int(amount)
-
-
-def _counts(form: Form, name: str) -> dict[str, int]:
-    return {field.removeprefix(f"{name}_"): whole(form.one(field)) for field in form.fields
-            if field.startswith(f"{name}_") and form.one(field)}  # fmt: skip
 
 
 def _share(text: str) -> float:

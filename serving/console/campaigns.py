@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
+from rules.catalogue import Words
+from rules.liveset import Files, files_in
 from serving.campaign import Campaign, CampaignError
 from serving.changes.approved import live_campaigns
 from serving.changes.live import sibling
@@ -39,7 +41,8 @@ def campaigns(visit: Visit) -> Response:
         runnable = live_campaigns(connection, visit.now).runnable
         coming = coming_of(engine.home, engine.campaigns, runnable, 1)
         return {"campaigns": [(one, one.in_force(day), _next(coming, name)) for name, one in engine.campaigns.items()],
-                "runs": runs_of(engine)}  # fmt: skip
+                "titles": {name: one.title for name, one in engine.campaigns.items()},
+                "channels": {one.id: one.title for one in engine.catalogue.channels}, "runs": runs_of(engine)}  # fmt: skip
 
     told = visit.read(found)
     page = visit.paged(len(told["runs"]))
@@ -58,11 +61,11 @@ def campaign(visit: Visit) -> Response:
         seen = _of_change(engine, connection, change)
         one = _known(seen, name)
         audience = one.audience_of(seen.catalogue)
-        runnable = live_campaigns(connection, visit.now).runnable
+        live = live_campaigns(connection, visit.now)
         return {
-            "campaign": one, "offers": [o for o in seen.catalogue.offers if o.id in audience.offers],
-            "channels": {c.id: c.title for c in seen.catalogue.channels}, "audience": audience,
-            "coming": coming_of(engine.home, {name: one}, runnable, RUNS_TOLD), "runs_alone": name in runnable, "day": engine.day(instant(visit.now)),
+            "campaign": one, "approver": None if change else live.approver.get(name), "offers": [o for o in seen.catalogue.offers if o.id in audience.offers],
+            "channels": {c.id: c.title for c in seen.catalogue.channels}, "titles": titles(seen), "audience": audience,
+            "coming": coming_of(engine.home, {name: one}, live.runnable, RUNS_TOLD),
             "runs": [run for run in runs_of(engine) if name in run.campaigns][:ROWS], "in_force": name in engine.campaigns,
             "rules": [part for part in seen.policy.parts if part.reason.layer.value != "regulatory"],
         }  # fmt: skip
@@ -82,7 +85,7 @@ def new(visit: Visit) -> Response:
 def edit(visit: Visit) -> Response:
     """The form of a campaign as it is in force."""
     one = visit.read(lambda engine, _: _known(engine, visit.path("campaign")))
-    return _form(visit, campaign_form.typed(one), one.id, "")
+    return _form(visit, campaign_form.typed(one, visit.house.settings.currency), one.id, "")
 
 
 def propose(visit: Visit) -> Response:
@@ -90,9 +93,12 @@ def propose(visit: Visit) -> Response:
     form = visit.form
     try:
         before = visit.read(lambda engine, _: engine.campaigns.get(form.one("id")))
-        file = form.text("file")
-        name, text = campaign_form.of_file(file) if file.strip() else campaign_form.written(form, before)
-        files = {visit.read(lambda engine, connection: _file_of(engine, connection, name, visit.now)): text}
+        held = visit.read(lambda engine, connection: _files(engine, connection, visit.now))
+        mine, file = campaign_form.file_of(held, form.one("id")), form.text("file")
+        name, text = (
+            campaign_form.of_file(file) if file.strip() else campaign_form.written(form, before, held.get(mine, ""))
+        )
+        files = {campaign_form.file_of(held, name): text}
         note = form.one("note") or visit.t("campaign {name}", name=name)
         change: ChangeResponse = visit.act("POST /v1/changes", {"files": files, "note": note})
     except (CampaignError, FormError) as error:
@@ -133,6 +139,12 @@ def make_list(visit: Visit) -> Response:
     return visit.go(f"/console/jobs/{visit.house.jobs.start('list', asked, visit.principal.name)}")
 
 
+def titles(engine: Engine) -> dict[str, Words]:
+    """Id -> title of every channel, offer and campaign: of whatever a limit names."""
+    named = {one.id: one.title for one in (*engine.catalogue.channels, *engine.catalogue.offers)}
+    return named | {name: one.title for name, one in engine.campaigns.items()}
+
+
 def runs_of(engine: Engine) -> list[Manifest]:
     """The lists that were made, the newest first."""
     found = [read_manifest(path.parent) for path in engine.home.lists.glob("*/manifest.json")]
@@ -164,11 +176,10 @@ def _next(coming: list[ScheduledRun], name: str) -> ScheduledRun | None:
     return next((run for run in coming if run.campaign == name), None)
 
 
-def _file_of(engine: Engine, connection: Connection, name: str, now: int) -> str:
-    """The file a campaign stands in, or would."""
+def _files(engine: Engine, connection: Connection, now: int) -> Files:
+    """The files in force."""
     revision = kept.revision_in_force(connection, now)
-    files = kept.files_of(connection, revision) if revision else {}
-    return campaign_form.file_of(files, name)
+    return kept.files_of(connection, revision) if revision else files_in(engine.home.path)
 
 
 def _touches(connection: Connection, change: ChangeResponse, name: str) -> bool:

@@ -3,10 +3,12 @@
 Asking records what was offered, as it does over HTTP. What he says acts from the very next decision on.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
+from rules.reasons import ReasonCode
 from serving.claims import instant
 from serving.console.visit import Visit
 from serving.http.door import BadRequest
@@ -18,6 +20,7 @@ from serving.ledger.outcomes import outcomes_of_contacts
 CHANNELS = ("call", "branch")
 SAID = ("accepted", "refused", "later", "wrong_number", "do_not_call")
 TOP = 3
+ASKED = (ReasonCode.CHANNEL_NOT_ASKED.slug, ReasonCode.OFFER_NOT_ON_CHANNEL.slug)
 
 
 def desk(visit: Visit) -> Response:
@@ -48,7 +51,13 @@ def offers(visit: Visit) -> Response:
                 "channels": {c.id: c.title for c in engine.catalogue.channels}}  # fmt: skip
 
     return visit.page(
-        "offers.html", record=record, why=why, answers=SAID, desk_channels=_channels(visit), **visit.read(found)
+        "offers.html",
+        record=record,
+        why=why,
+        answers=SAID,
+        telling=_telling(record.result.reasons),
+        desk_channels=_channels(visit),
+        **visit.read(found),
     )
 
 
@@ -59,6 +68,11 @@ def tell(visit: Visit) -> Response:
         raise BadRequest("that is no offer of this call, or no answer to one")
     visit.act("POST /v1/outcomes", {"contact_id": contact, "kind": kind, "at": instant(visit.now).isoformat()})
     return visit.go(f"/console/desk/{name}", done="told")
+
+
+def _telling(reasons: Sequence[str]) -> list[str]:
+    """The reasons of a silence without those that only say what was asked for, unless there are no others."""
+    return [slug for slug in reasons if slug not in ASKED] or list(reasons)
 
 
 def _is_of(connection: Any, contact_id: str, decision_id: str) -> bool:

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from sqlalchemy.engine import Connection
 from starlette.responses import FileResponse, Response
 
+from serving.console.campaigns import titles
 from serving.console.house import SECURITY_HEADERS
 from serving.console.visit import ROWS, Visit
 from serving.engine import Engine
@@ -43,7 +44,7 @@ def run(visit: Visit) -> Response:
         page = visit.paged(manifest.funnel.chosen)
         return {"manifest": manifest, "report": Report.model_validate_json((folder / "report.json").read_bytes()), "paged": page,
                 "rows": _rows(folder / "offers.parquet", page.start) if visit.role in (Role.MARKETING, Role.ADMIN) else None,
-                "offers": {o.id: o.title for o in engine.catalogue.offers}, "channels": {c.id: c.title for c in engine.catalogue.channels}}  # fmt: skip
+                "titles": titles(engine), "offers": {o.id: o.title for o in engine.catalogue.offers}, "channels": {c.id: c.title for c in engine.catalogue.channels}}  # fmt: skip
 
     told = visit.read(found)
     files = [file for file in told["manifest"].files if _may_take(visit, file)]

@@ -11,21 +11,6 @@ from training.bundle import Manifest
 from training.errors import GateError
 from training.gate import gate
 
-FIGURES = (
-    "auc",
-    "auc_low",
-    "auc_high",
-    "ece",
-    "lift_10",
-    "logistic_auc",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "fairness_gap",
-    "rows",
-    "positives",
-)
-
 
 def models(visit: Visit) -> Response:
     """Every live model."""
@@ -55,7 +40,7 @@ def models(visit: Visit) -> Response:
     jobs = visit.house.jobs
     job = jobs.look(visit.asked("job")) if visit.asked("job") else jobs.last("models")
     measured = {one["state"]["name"]: one for one in job.answer["models"]} if job and job.answer else {}
-    return visit.page("models.html", figures=FIGURES, job=job, measured=measured, **visit.read(found))
+    return visit.page("models.html", job=job, measured=measured, **visit.read(found))
 
 
 def measure(visit: Visit) -> Response:

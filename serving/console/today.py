@@ -6,9 +6,11 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
+from rules.catalogue import Words
 from serving.claims import instant
 from serving.console.visit import Visit
 from serving.engine import Engine
+from serving.freshness import freshness
 from serving.ledger.switches import history
 from serving.ledger.timeline import open_by_rule
 from serving.lists.activity import activity
@@ -35,7 +37,7 @@ def today(visit: Visit) -> Response:
             "campaign_titles": {name: one.title for name, one in engine.campaigns.items()},
             "suppressions": [(titles.get(rule), rule, n) for rule, n in open_by_rule(connection, now).items()],
             "paused": paused_switches(connection), "turned": history(connection)[::-1][:SWITCHES_TOLD],
-            "scopes": scopes(engine), "problems": engine.problems(at, snapshot), "assumptions": engine.assumptions,
+            "scopes": scopes(engine), "fresh": freshness(engine.home, connection), "problems": engine.problems(at, snapshot), "assumptions": engine.assumptions,
             "snapshot": snapshot.as_of if snapshot else None, "max_age": engine.home.settings.snapshot_max_age_hours,
             "live_set": engine.live_set, "policy": engine.policy.title, "report": last_report(engine),
             "models": [(name, bundle.manifest) for name, bundle in sorted(engine.models.bundles.items())],
@@ -52,14 +54,14 @@ def switch(visit: Visit) -> Response:
     return visit.go("/console/today", done=f"switch_{told.state}")
 
 
-def scopes(engine: Engine) -> list[tuple[str, object]]:
-    """(scope, its title; null for all) of everything that can be paused."""
+def scopes(engine: Engine) -> dict[str, Words | None]:
+    """Scope -> its title, null for all, of everything that can be paused."""
     catalogue = engine.catalogue
-    found: list[tuple[str, object]] = [("all", None)]
-    found += [(f"channel:{one.id}", one.title) for one in catalogue.channels]
-    found += [(f"family:{one.id}", one.title) for one in catalogue.families]
-    found += [(f"campaign:{name}", one.title) for name, one in engine.campaigns.items()]
-    return found + [(f"offer:{one.id}", one.title) for one in catalogue.offers]
+    found: dict[str, Words | None] = {"all": None}
+    found |= {f"channel:{one.id}": one.title for one in catalogue.channels}
+    found |= {f"family:{one.id}": one.title for one in catalogue.families}
+    found |= {f"campaign:{name}": one.title for name, one in engine.campaigns.items()}
+    return found | {f"offer:{one.id}": one.title for one in catalogue.offers}
 
 
 def last_report(engine: Engine) -> Report | None:

@@ -5,7 +5,7 @@ from rules.reasons import Layer, ReasonCode
 Pair = tuple[str, str]  # English, Chinese
 
 REASONS: dict[ReasonCode, Pair] = {
-    ReasonCode.PAUSED: ("a switch stops everything, the channel, the family, the offer or the campaign", "开关已暂停"),
+    ReasonCode.PAUSED: ("paused by a switch", "开关已暂停"),
     ReasonCode.DECEASED: ("the customer has died", "客户已去世"),
     ReasonCode.FRAUD_LOCK: ("locked on suspicion of fraud", "涉嫌欺诈锁定"),
     ReasonCode.DO_NOT_CONTACT: ("on the do-not-contact register", "免打扰名单"),

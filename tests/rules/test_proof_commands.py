@@ -114,7 +114,7 @@ def test_impact_counts_on_a_snapshot(folder: Path, tmp_path: Path) -> None:
         ("in_arrears", 2, 30, None)
     ]
     assert (answer.customers, answer.opened, answer.total.cells_gained) == (4, 0, 30)
-    assert "in_arrears: +30 cells of 2 customers, -0 of 0" in ask(*words).stdout
+    assert "in_arrears: opens 30 cells of 2 customers" in ask(*words).stdout
     assert json.loads(ask(*words, "--json").stdout)["snapshot"] == "c.parquet"
     lost = ask(*words[:-1], str(tmp_path / "none.parquet")).exception
     assert isinstance(lost, RulesError)

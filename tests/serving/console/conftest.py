@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 from features.home import Home
 from features.signin import SignIn
 from serving.console.app import console
+from serving.console.cookies import PATH, SESSION
 from serving.console.house import House
 from serving.http.api import build_app
 from serving.ledger import users
-from serving.ledger.keys import Role
+from serving.ledger.keys import Principal, Role
+from serving.ledger.sessions import begin
 from serving.office import Office
 
 PASSWORD = "correct horse battery"
@@ -60,6 +62,13 @@ def add_users(office: Office) -> None:
         ).result()
 
 
+def session_of(office: Office, name: str) -> str:
+    """The token of a new session of that user."""
+    token = office.ledger.write(lambda c: begin(c, Principal(name, USERS[name]), "password", HASH)).result()
+    assert token is not None
+    return token
+
+
 def other_way(office: Office, sign_in: SignIn) -> tuple[House, Any]:
     """The console and application of the same home with another way to sign in."""
     home = office.engine.home
@@ -79,12 +88,12 @@ def app(office: Office) -> Generator[Any]:
 
 
 @pytest.fixture
-def person(app: Any) -> Callable[[str], Browser]:
-    """A browser in which that user is signed in."""
+def person(app: Any, office: Office) -> Callable[[str], Browser]:
+    """A browser in which that user is signed in; how one signs in is test_signing_in's."""
 
     def make(name: str) -> Browser:
         browser = Browser(app)
-        assert browser.sign_in(name).status_code == 303
+        browser.client.cookies.set(SESSION, session_of(office, name), path=PATH)
         return browser
 
     return make
@@ -96,9 +105,9 @@ def stranger(app: Any) -> Browser:
     return Browser(app)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bank_served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
-    """A console with a list, for the walks of one file; skips where there is no browser."""
+    """A console with a list, for all walks of this process; skips where there is no browser."""
     from tests.serving.console import walking
 
     if walking.CHROMIUM is None:
@@ -107,7 +116,7 @@ def bank_served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
         yield bank
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium(bank_served: Any) -> Generator[Any]:
     """A browser."""
     from tests.serving.console import walking

@@ -12,13 +12,17 @@ from serving.ledger.keys import Role
 
 ROOM = Path(strings.__file__).parent
 STATIC = re.compile(r'\bt\(\s*"((?:[^"\\]|\\.)*)"(\s*~)?')
+# What the pages refuse with, in whole sentences.
+REFUSED = re.compile(r'(?:NotFound|BadRequest|Forbidden|Unprocessable|JobError)\(\s*"([a-z][^"]+)"')
 # What is said of a word of the ledger: prefix -> words.
 NAMED = {
     "act ": ("approve", "reject", "withdraw", "activate", "rollback"), "channel ": ("sms", "email", "app", "call", "branch", "mail"),
     "consent ": tuple(ConsentState), "contact ": tuple(ContactState), "done ": visit.DONE, "event ": tuple(EventKind),
-    "holidays: ": ("run", "skip"), "job ": tuple(works.WORKS), "model ": ("interest", "reach", "harm", "churn", "organic", "value"),
+    "holidays: ": ("run", "skip"), "job ": tuple(works.WORKS),
+    "limit ": ("seats", "seats of the day", "seats of the sending hours", "seats of branch", "seats of manager", "inventory", "minimum", "budget"),
+    "model ": ("interest", "reach", "harm", "churn", "organic", "value"),
     "moment ": ("contact", "outcome", "event", "consent", "suppression", "decision"), "outcome ": (*OutcomeKind, "proved", "refuted", "unknown"),
-    "purpose ": (*ConsentPurpose, "service"), "role ": tuple(Role), "say ": ("accepted", "refused", "later", "wrong_number", "do_not_call", "no_response"),
+    "purpose ": (*ConsentPurpose, "service"), "received ": ("events", "outcomes", "consents"), "role ": tuple(Role), "say ": ("accepted", "refused", "later", "wrong_number", "do_not_call", "no_response"),
     "scope ": ("channel", "family", "offer", "campaign"), "source ": ("import", "external"), "turn ": ("pause", "ask", "resume"),
 }  # fmt: skip
 
@@ -38,8 +42,10 @@ def expected() -> set[str]:
     whole, _ = said()
     sections = {page.section for page in app.PAGES if page.section}
     messages = {signing_in.WRONG, signing_in.WAIT, signing_in.OUTSIDE, signing_in.STALE, oidc.AWAY, oidc.BROKEN}
+    refused = {line for path in ROOM.rglob("*.py") for line in REFUSED.findall(path.read_text("utf-8"))}
     return (
         whole
+        | refused
         | sections
         | messages
         | {"champion", "challenger"}

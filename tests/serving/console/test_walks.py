@@ -154,7 +154,7 @@ def test_a_manager_claims_the_dearest_call_and_says_what_came_of_it(bank_served,
     assert values
     boss.shot("worklist")
     page.locator("tbody tr a").first.click()
-    boss.press("I call him now", "现在致电")
+    boss.press("I speak to him now", "开始联系")
     assert boss.says("Claimed", "已申领") in page.get_by_role("status").first.inner_text()
     boss.press("Accepts", "接受")
     assert boss.says("accepted", "接受") in boss.text()
@@ -172,7 +172,7 @@ def test_one_pauses_and_two_resume(bank_served, someone, look):
     page.select_option("#scope", "channel:sms")
     page.fill("#note", "the gateway sends twice")
     mei.press("Pause", "暂停")
-    assert "channel:sms" in page.locator(".note").first.inner_text()
+    assert mei.says("channel: text message", "渠道: 短信") in page.locator(".note").first.inner_text()
     page.fill("#resume-1", "mended")
     mei.press("Ask to resume", "申请恢复")
     page = lin.go("/console/today")
