@@ -95,7 +95,7 @@ def _furnished(home: Path) -> list[str]:
             ask = lambda sql: connection.exec_driver_sql(sql).scalar()
             decision = ask("SELECT decision_id FROM decisions ORDER BY as_of DESC")
             contact = ask(
-                "SELECT contact_id FROM contacts WHERE channel = 'branch' AND source = 'list' ORDER BY decided_at DESC"
+                "SELECT contact_id FROM contacts WHERE channel = 'branch' AND source = 'decision' ORDER BY decided_at DESC"
             )
         run = max(path.parent.name for path in office.engine.home.lists.glob("*/manifest.json"))
     ids = {"campaign": "all_year", "run": run, "rule": "outflow", "change": "first", "customer": HERO, "decision": decision, "contact": contact}  # fmt: skip

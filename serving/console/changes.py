@@ -106,7 +106,8 @@ def _may(visit: Visit, one: ChangeResponse, steps: list[review.Step], every: lis
         tries["rollback"] = lambda: review.rolled_back(actor, every, kinds, visit.now)
     asked = {State.CHECKED: ("approve", "reject", "withdraw"), State.APPROVED: ("activate", "reject", "withdraw"), State.PROPOSED: ("reject", "withdraw"),
              State.FAILED: ("reject", "withdraw"), State.BOOTED: ("approve",), State.ACTIVATED: ("rollback",)}.get(one.state, ())  # fmt: skip
-    return {act: _why_not(tries[act]) for act in asked if act in tries}
+    told = {act: _why_not(tries[act]) for act in asked if act in tries}
+    return {act: why for act, why in told.items() if act != "withdraw" or not why}  # nobody else asks himself that
 
 
 def _why_not(trial: Callable[[], object]) -> str:
