@@ -16,7 +16,6 @@ from rules.folder import PolicyFolder, find_policies
 from rules.liveset import Files
 from rules.reasons import ReasonCode
 from serving.changes.live import laid_out
-from serving.engine import Engine
 from serving.lists.figures import Report
 from serving.lists.words import REASONS
 
@@ -50,11 +49,14 @@ class PackCost(BaseModel):
     value_minor: int | None
 
 
-def rulebook(engine: Engine, files: Files) -> tuple[list[PackRule], list[PackCase]]:
-    """Every part and every case of the one policy of a set. Takes a second: keep it by the set's revision."""
+def rulebook(features: pa.Schema, files: Files) -> tuple[list[PackRule], list[PackCase]]:
+    """Every part and every case of the one policy of a set, over the features of a home.
+
+    Takes a second: keep it by both.
+    """
     with laid_out(files) as folder:
         [found] = find_policies(folder, folder)
-        one = replace(found, given=pa.schema([field for field in engine.store.schema if field.metadata]))
+        one = replace(found, given=pa.schema([field for field in features if field.metadata]))
         cases = cases_of(one)
         return rules_of(one, cases), cases
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
@@ -63,7 +64,7 @@ def book(engine: Engine, connection: Connection, now: int) -> tuple[list[PackRul
     """The policy in force, as people read it."""
     revision = changes.revision_in_force(connection, now)
     files = files_in(engine.home.path) if revision is None else changes.files_of(connection, revision)
-    return _book(engine, _Held(files))
+    return _book(_Held(files, engine.store.schema))
 
 
 def warm(house: House) -> None:
@@ -76,11 +77,11 @@ def warm(house: House) -> None:
 
 
 class _Held:
-    """Files that are hashed by what they say."""
+    """Files and features that are hashed by what they say: an engine is made anew with each night and each model."""
 
-    def __init__(self, files: Files) -> None:
-        self.files = files
-        self._key = tuple(sorted(files.items()))
+    def __init__(self, files: Files, features: pa.Schema) -> None:
+        self.files, self.features = files, features
+        self._key = (*sorted(files.items()), features.serialize().to_pybytes())
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -90,8 +91,8 @@ class _Held:
 
 
 @lru_cache(KEPT)
-def _book(engine: Engine, held: _Held) -> tuple[list[PackRule], list[PackCase]]:
-    return rulebook(engine, held.files)
+def _book(held: _Held) -> tuple[list[PackRule], list[PackCase]]:
+    return rulebook(held.features, held.files)
 
 
 def _told(visit: Visit, engine: Engine, connection: Connection) -> dict[str, Any]:

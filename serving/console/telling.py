@@ -52,6 +52,8 @@ def _date(value: date | str | None) -> str:
 
 def _reason(slug: str) -> tuple[str, str]:
     try:
-        return REASONS[ReasonCode.of(slug)]
+        code = ReasonCode.of(slug)
+        en, zh = REASONS[code]
+        return (f"a fact is not known ({LAYER_NAMES[code.layer][0]})" if slug.endswith("_unknown") else en, zh)
     except (KeyError, ValueError):
         return (slug.replace("_", " "), slug)  # who took it back by hand: `operator`, `superseded`

@@ -43,9 +43,11 @@ def expected() -> set[str]:
     sections = {page.section for page in app.PAGES if page.section}
     messages = {signing_in.WRONG, signing_in.WAIT, signing_in.OUTSIDE, signing_in.STALE, oidc.AWAY, oidc.BROKEN}
     refused = {line for path in ROOM.rglob("*.py") for line in REFUSED.findall(path.read_text("utf-8"))}
+    door = {"there is no such decision", "there is no such contact; use the contact_id of a decision"}
     return (
         whole
         | refused
+        | door
         | sections
         | messages
         | {"champion", "challenger"}
