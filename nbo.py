@@ -31,6 +31,7 @@ from serving.commands import (
     worklist,
 )
 from serving.commands import report as report_commands
+from serving.commands.consume import consume
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
@@ -121,6 +122,7 @@ app.add_typer(report_commands.app, name="report")
 app.command("plan")(lists.plan)
 app.command("decide")(lists.decide)
 app.command("serve")(serve)
+app.command("consume")(consume)
 app.command("demo")(demo)
 
 
