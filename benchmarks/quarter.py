@@ -36,7 +36,7 @@ from serving.example import equip
 from serving.history import ensure_seeded
 from serving.ledger.book import Ledger, claim, micros, sent
 from serving.ledger.consents import ConsentRow, consent_id, record
-from serving.ledger.lifecycle import COLUMNS
+from serving.ledger.contact import COLUMNS
 from serving.ledger.outcomes import Kind, accept
 from serving.ledger.schema import contacts
 from serving.lists.batch import chunks, read_inputs

@@ -20,8 +20,9 @@ from sqlalchemy.engine import Connection
 from serving.ledger import idempotency, records
 from serving.ledger.ahead import Later, Wish
 from serving.ledger.book import Ledger, Touches, micros
+from serving.ledger.contact import ContactRow
 from serving.ledger.counted import counted_of_units
-from serving.ledger.lifecycle import ContactRow, reserving
+from serving.ledger.lifecycle import reserving
 from serving.ledger.records import DecisionRow
 
 NOW = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)

@@ -35,9 +35,9 @@ from serving.http.messages import Words as Said
 from serving.http.messages.worklist import LAST_MAX
 from serving.ledger import records
 from serving.ledger.book import COUNTING, ContactRow, State, contacts_of_units, micros
+from serving.ledger.contact import COLUMNS
 from serving.ledger.identity import aliases_of
 from serving.ledger.journal import Entered, enter
-from serving.ledger.lifecycle import COLUMNS
 from serving.ledger.outcomes import outcomes_of_units
 from serving.ledger.schema import contacts, journal
 from serving.ledger.statement import is_listed

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger import consents, lifecycle, outcomes, switches
 from serving.ledger.book import Ledger, micros
+from serving.ledger.contact import ContactRow
 from serving.ledger.journal import Entered, enter
 from serving.ledger.keyring import Keyring
 from serving.ledger.records import DecisionRow, record
@@ -62,7 +63,7 @@ class Small:
     def contacted(self, name: str, customer: str = "C1", source: str = "external") -> None:
         """A contact that was sent, and opened."""
         at = self.ledger.now_micros()
-        row = lifecycle.ContactRow(contact_id=name, customer_id=customer, unit_id=customer, channel="sms", decided_at=at, send_after=at,
+        row = ContactRow(contact_id=name, customer_id=customer, unit_id=customer, channel="sms", decided_at=at, send_after=at,
                                    send_before=at, state="sent", source=source, sent_at=at)  # fmt: skip
 
         def work(connection: Connection) -> None:

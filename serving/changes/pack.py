@@ -6,24 +6,20 @@ approved what and when, what the rules kept from customers and what that cost, a
 has the hash of each. No customer is named.
 """
 
-import hashlib
 import json
-import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from features.home import Home
 from rules.catalogue import Words
 from rules.folder import PolicyFolder, find_policies
 from rules.invariants import load_invariants
-from rules.liveset import Files, files_in, write_files
+from rules.liveset import Files, files_in
 from rules.proof_answers import prove_answer, vain_lines
 from rules.prove import ProverMissingError
 from rules.reasons import ReasonCode
@@ -32,7 +28,6 @@ from rules.tried import try_cases
 from serving.changes.check import plain
 from serving.changes.desk import Desk
 from serving.changes.live import drafts, laid_out
-from serving.changes.page import pack_page
 from serving.changes.rulebook import PackCase, PackCost, PackRule, cases_of, costs_of, rules_of
 from serving.engine import Engine
 from serving.http.messages.change import ChangeResponse
@@ -115,24 +110,6 @@ def make_pack(engine: Engine, ledger: Ledger, month: date) -> tuple[Pack, dict[s
             one = replace(found, given=pa.schema([f for f in engine.store.schema if f.metadata]))
             pack = _pack(source, one, revision)
     return pack, dict(files)
-
-
-def write_pack(pack: Pack, files: Files, home: Home) -> Path:
-    """Write the folder, whole or not at all; its path. PackError where it is there already."""
-    final = home.path / "packs" / f"{pack.made_at:%Y%m%dT%H%M%SZ}-{pack.month:%Y-%m}"
-    if final.exists():
-        raise PackError(f"`{final}` is there already; a pack is never written over")
-    beside = final.with_name(f".{final.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    (beside / "set").mkdir(parents=True)
-    write_files(files, beside / "set")
-    (beside / "pack.json").write_text(pack.model_dump_json(indent=2), "utf-8")
-    (beside / "index.html").write_text(pack_page(pack), "utf-8")
-    hashes = {str(path.relative_to(beside)): hashlib.sha256(path.read_bytes()).hexdigest()
-              for path in sorted(beside.rglob("*")) if path.is_file()}  # fmt: skip
-    (beside / "manifest.json").write_text(json.dumps({"revision": pack.revision, "files": hashes}, indent=2), "utf-8")
-    beside.rename(final)
-    return final
 
 
 def _pack(source: _Source, one: PolicyFolder, revision: str | None) -> Pack:
@@ -236,6 +213,3 @@ def _exceptions(source: _Source, one: PolicyFolder, told: list[ChangeResponse], 
     for problem in source.engine.problems(source.engine.home.now()):
         add(f"marketing is silent: {problem}", f"营销静默：{problem}")
     return found
-
-
-__all__ = ["Pack", "PackError", "make_pack", "write_pack"]

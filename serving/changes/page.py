@@ -1,16 +1,19 @@
-"""The page of a compliance pack: self-contained, in both languages at once, made to be printed."""
+"""The folder of a compliance pack, and its page: self-contained, in both languages at once, made to be printed."""
 
+import hashlib
+import json
+import shutil
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from features.home import Home
+from rules.liveset import Files, write_files
 from rules.reasons import Layer
+from serving.changes.pack import Pack, PackError
 from serving.lists.money import money
 from serving.lists.words import LAYER_NAMES
-
-if TYPE_CHECKING:
-    from serving.changes.pack import Pack
 
 ACTS = {"boot": "启用", "propose": "提出", "check": "检查", "approve": "批准", "reject": "否决", "withdraw": "撤回",
         "activate": "生效", "rollback": "回退"}  # fmt: skip
@@ -18,7 +21,25 @@ STATES = {"booted": "已启用", "proposed": "已提出", "failed": "检查未�
           "withdrawn": "已撤回", "activated": "已生效", "rolled_back": "已回退"}  # fmt: skip
 
 
-def pack_page(pack: "Pack") -> str:
+def write_pack(pack: Pack, files: Files, home: Home) -> Path:
+    """Write the folder, whole or not at all; its path. PackError where it is there already."""
+    final = home.path / "packs" / f"{pack.made_at:%Y%m%dT%H%M%SZ}-{pack.month:%Y-%m}"
+    if final.exists():
+        raise PackError(f"`{final}` is there already; a pack is never written over")
+    beside = final.with_name(f".{final.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / "set").mkdir(parents=True)
+    write_files(files, beside / "set")
+    (beside / "pack.json").write_text(pack.model_dump_json(indent=2), "utf-8")
+    (beside / "index.html").write_text(pack_page(pack), "utf-8")
+    hashes = {str(path.relative_to(beside)): hashlib.sha256(path.read_bytes()).hexdigest()
+              for path in sorted(beside.rglob("*")) if path.is_file()}  # fmt: skip
+    (beside / "manifest.json").write_text(json.dumps({"revision": pack.revision, "files": hashes}, indent=2), "utf-8")
+    beside.rename(final)
+    return final
+
+
+def pack_page(pack: Pack) -> str:
     """The page as HTML; every text is escaped, nothing is fetched, no script runs."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((resources.files("serving.changes") / "pack.html.j2").read_text("utf-8"))

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from features.home import Home
 from rules.catalogue import Words
-from serving.changes.pack import PackError, make_pack, write_pack
+from serving.changes.pack import PackError, make_pack
+from serving.changes.page import write_pack
 from serving.office import open_engine, reading_ledger
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -49,10 +49,10 @@ from serving.http.messages import (
     WorklistQuery,
     WorklistResponse,
 )
+from serving.ledger.contact import LifecycleError
 from serving.ledger.errors import CrowdedError, DeadlineError, InDoubtError, LedgerError, RowError
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.keys import Principal
-from serving.ledger.lifecycle import LifecycleError
 from serving.ledger.switches import SwitchError
 
 

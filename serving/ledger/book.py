@@ -18,16 +18,11 @@ from sqlalchemy.engine import URL, Connection
 
 from serving.ledger.ahead import Later, Wish
 from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, ServerClock, micros
+from serving.ledger.contact import COUNTING, TRANSITIONS, Action, ContactRow, LifecycleError, State
 from serving.ledger.database import address_of, bring_up_to_date, engine_of, is_sqlite, serving_place
 from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
 from serving.ledger.journal import Entered, enter
 from serving.ledger.lifecycle import (
-    COUNTING,
-    TRANSITIONS,
-    Action,
-    ContactRow,
-    LifecycleError,
-    State,
     claim,
     close,
     contacts_of_units,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy import and_, bindparam, case, func, literal_column, select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.lifecycle import State
+from serving.ledger.contact import State
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Statement, is_listed
 

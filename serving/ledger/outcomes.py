@@ -13,7 +13,8 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger import consents
-from serving.ledger.lifecycle import TRANSITIONS, Action, ContactRow, LifecycleError, State, find
+from serving.ledger.contact import TRANSITIONS, Action, ContactRow, LifecycleError, State
+from serving.ledger.lifecycle import find
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import NOTHING, Ledger
-from serving.ledger.lifecycle import Action, State
+from serving.ledger.contact import Action, State
 from serving.ledger.schema import contacts
 
 CHUNK = 500  # contacts a transaction, as in expiry

@@ -16,8 +16,9 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import Ledger, unit_of
+from serving.ledger.contact import FIELDS
 from serving.ledger.identity import in_force, settle
-from serving.ledger.lifecycle import FIELDS, find
+from serving.ledger.lifecycle import find
 from serving.ledger.outcomes import WITHDRAWING, Kind, withdraw
 from serving.ledger.schema import contacts, outcomes, suppressions, units
 from serving.ledger.statement import Statement, is_listed

@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from serving.ledger.lifecycle import Action
+from serving.ledger.contact import Action
 from serving.ledger.schema import contacts
 from serving.lists.files import ListError
 from serving.lists.handover import inert_csv

@@ -27,8 +27,8 @@ from serving.ledger.book import (
     reserve,
     unit_of,
 )
+from serving.ledger.contact import COUNTING, ContactRow
 from serving.ledger.journal import Entered, entries
-from serving.ledger.lifecycle import COUNTING, ContactRow
 from serving.ledger.locks import Touches, hold
 from serving.ledger.seed import assign_units, seed
 from serving.ledger.writer import SIMULATED, ClockError, LedgerClock, LedgerError

@@ -10,9 +10,10 @@ from sqlalchemy import insert, select
 
 from serving.ledger import idempotency
 from serving.ledger.consents import of_customers
+from serving.ledger.contact import ContactRow
 from serving.ledger.erasure import HoldError, erase, hold, own_data
 from serving.ledger.journal import Entered, entries
-from serving.ledger.lifecycle import ContactRow, reserve
+from serving.ledger.lifecycle import reserve
 from serving.ledger.schema import contacts, events, suppressions
 from serving.ledger.verify import verify
 from tests.seal_oracle import problems

@@ -9,8 +9,9 @@ import pytest
 
 from serving.ledger.book import Ledger, contacts_of_units, micros, reserve
 from serving.ledger.clock import SIMULATED
+from serving.ledger.contact import ContactRow, LifecycleError, State
 from serving.ledger.expiry import Expiry, close_expired
-from serving.ledger.lifecycle import ContactRow, LifecycleError, State, claim, contacts_table, expire_unit, find
+from serving.ledger.lifecycle import claim, contacts_table, expire_unit, find
 
 NOW = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 AT, HOUR = micros(NOW), 3_600_000_000

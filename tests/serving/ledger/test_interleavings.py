@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import Ledger, contacts_of_units, micros, reserve
-from serving.ledger.lifecycle import COUNTING, ContactRow
+from serving.ledger.contact import COUNTING, ContactRow
 from serving.ledger.locks import NOTHING, Touches, hold
 from tests.postgres import plain
 

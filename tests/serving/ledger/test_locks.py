@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger import locks
 from serving.ledger.book import Ledger, LedgerError, contacts_of_units, micros, reserve
-from serving.ledger.lifecycle import COUNTING, ContactRow, State
+from serving.ledger.contact import COUNTING, ContactRow, State
 from serving.ledger.locks import NOTHING, Touches, hold, lock_numbers, together
 from serving.ledger.seed import assign_units
 from tests.postgres import plain

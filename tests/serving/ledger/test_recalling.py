@@ -12,9 +12,10 @@ import pytest
 from serving.commands import operate
 from serving.ledger import recalling
 from serving.ledger.book import NOTHING, Ledger, Touches, claim, reserve
+from serving.ledger.contact import ContactRow, State
 from serving.ledger.expiry import close_expired
 from serving.ledger.keyring import Keyring
-from serving.ledger.lifecycle import ContactRow, State, find
+from serving.ledger.lifecycle import find
 from serving.ledger.locks import ALL
 from serving.ledger.recalling import recall_campaign
 from serving.sealer import seal_all

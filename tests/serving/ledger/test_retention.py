@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import insert
 
 from serving.ledger import retention as pruning
+from serving.ledger.contact import ContactRow
 from serving.ledger.erasure import hold
-from serving.ledger.lifecycle import ContactRow, reserve
+from serving.ledger.lifecycle import reserve
 from serving.ledger.retention import Retention, RetentionError, announce, plan_prune, prune_some, read_retention
 from serving.ledger.schema import events
 from serving.ledger.verify import verify

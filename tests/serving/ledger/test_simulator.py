@@ -17,8 +17,9 @@ from rules.caps import ContactCount, most
 from serving.ledger import consents, events, idempotency, lifecycle, outcomes, switches
 from serving.ledger.book import Ledger, contacts_of_units, micros, reserve, unit_of
 from serving.ledger.clock import EPOCH, SIMULATED, ClockError
+from serving.ledger.contact import COUNTING, TRANSITIONS, Action, ContactRow, LifecycleError, State
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.lifecycle import Action, ContactRow, LifecycleError, State, expire_unit
+from serving.ledger.lifecycle import expire_unit
 from serving.ledger.seed import assign_units
 from serving.ledger.switches import SwitchError
 from tests.home import NOW
@@ -291,7 +292,7 @@ def _counts_closed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _counts_dead(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ContactRow, "counts", lambda row, _: row.state in lifecycle.COUNTING)
+    patch.setattr(ContactRow, "counts", lambda row, _: row.state in COUNTING)
 
 
 def _counts_backward_only(patch: pytest.MonkeyPatch) -> None:
@@ -322,7 +323,7 @@ def _opt_out_waits(patch: pytest.MonkeyPatch) -> None:
 
 
 def _claims_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(lifecycle.TRANSITIONS, (State.CLAIMED, Action.CLAIM), State.CLAIMED)
+    patch.setitem(TRANSITIONS, (State.CLAIMED, Action.CLAIM), State.CLAIMED)
 
 
 def _claims_late(patch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import serving.http.waiting
 from serving.http.api import build_app
 from serving.http.door import Busy, Conflict, Forbidden, NotFound, StoredAnswer, TooLate, Unavailable
 from serving.http.routes import ROUTES
+from serving.ledger.contact import Action, LifecycleError, State
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.lifecycle import Action, LifecycleError, State
 from serving.ledger.switches import SwitchError
 from serving.ledger.writer import CrowdedError, DeadlineError, LedgerError, RowError
 

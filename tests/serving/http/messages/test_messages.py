@@ -24,7 +24,7 @@ from serving.http.messages import (
 )
 from serving.http.messages.base import Message
 from serving.ledger import outcomes
-from serving.ledger.lifecycle import State
+from serving.ledger.contact import State
 
 T = "2026-06-01T09:30:00Z"
 
