@@ -6,12 +6,14 @@ import pytest
 
 from tests.home import DOLLAR_OFFERS, HERO, HERO_DOLLARS, ask, move
 
-BOTH = pytest.mark.parametrize("look", ["en-1280", "zh-390"])
+LONG = pytest.mark.long
+WIDE = pytest.mark.parametrize("look", ["en-1280", pytest.param("zh-390", marks=LONG)])
+NARROW = pytest.mark.parametrize("look", [pytest.param("en-1280", marks=LONG), "zh-390"])
 ALL = pytest.mark.parametrize(
     "look",
     [
-        pytest.param("en-390", marks=pytest.mark.long),
-        pytest.param("zh-1280", marks=pytest.mark.long),
+        pytest.param("en-390", marks=LONG),
+        pytest.param("zh-1280", marks=LONG),
         "en-1280",
         "zh-390",
     ],
@@ -92,7 +94,7 @@ def test_a_campaign_is_proposed_approved_by_another_and_in_force(bank_served, so
     assert mei.says("Summer", "夏季") in mei.go(f"/console/campaigns/{name}").inner_text("h1")
 
 
-@BOTH
+@NARROW
 def test_compliance_changes_a_rule_and_another_rejects_it_with_a_reason(bank_served, someone, look):
     lin, wang = someone("lin", look), someone("wang", look)
     page = lin.go("/console/changes/new?file=catalogue.yaml")
@@ -116,7 +118,7 @@ def test_compliance_changes_a_rule_and_another_rejects_it_with_a_reason(bank_ser
     assert bank_served.office.engine.campaigns["all_year"].seats["branch"] != 5
 
 
-@BOTH
+@WIDE
 def test_the_desk_finds_offers_tells_and_what_he_says_acts_at_once(bank_served, someone, look):
     customer = {"en-1280": "C0000002", "zh-390": "C0000008"}[look]
     li = someone("call-li", look)
@@ -138,7 +140,7 @@ def test_the_desk_finds_offers_tells_and_what_he_says_acts_at_once(bank_served, 
     assert offered[0].partition(". ")[2] not in " ".join(again)
 
 
-@BOTH
+@NARROW
 def test_a_manager_claims_the_dearest_call_and_says_what_came_of_it(bank_served, someone, look):
     boss = someone("boss", look)
     page = boss.go("/console/worklist?channel=branch")
@@ -165,7 +167,7 @@ def test_a_manager_claims_the_dearest_call_and_says_what_came_of_it(bank_served,
         )
 
 
-@BOTH
+@WIDE
 def test_one_pauses_and_two_resume(bank_served, someone, look):
     mei, lin = someone("mei", look), someone("lin", look)
     page = mei.go("/console/today")
@@ -182,7 +184,7 @@ def test_one_pauses_and_two_resume(bank_served, someone, look):
     lin.shot("today")
 
 
-@BOTH
+@NARROW
 def test_a_decision_shows_its_record_its_replay_and_its_seal(bank_served, someone, look):
     office = bank_served.office
     decision = ask(office, "C0000020").decision_id
@@ -200,7 +202,7 @@ def test_a_decision_shows_its_record_its_replay_and_its_seal(bank_served, someon
     lin.shot("decision")
 
 
-@BOTH
+@WIDE
 def test_a_list_is_looked_at_taken_away_and_recalled(bank_served, someone, look):
     mei, lin = someone("mei", look), someone("lin", look)
     page = mei.go(f"/console/lists/{bank_served.run}")
