@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -114,15 +115,17 @@ def _crowd(ledger: Ledger) -> None:
     ledger.write(lambda connection: connection.exec_driver_sql(sql, rows)).result()
 
 
-def _signed_in(server: Running) -> httpx.Client:
-    browser = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60, headers={"Accept-Language": "en"})
-    shown = browser.get("/console/sign-in")
-    token = re.search(r'name="csrf" value="([0-9a-f]+)"', shown.text)
-    assert token
-    sent = {"csrf": token[1], "name": "bench", "password": PASSWORD, "next": "/console"}
-    if browser.post("/console/sign-in", data=sent).status_code != 303:
-        raise RuntimeError("the console did not let the administrator in")
-    return browser
+@contextmanager
+def _signed_in(server: Running) -> Generator[httpx.Client]:
+    address = f"http://127.0.0.1:{server.port}"
+    with httpx.Client(base_url=address, timeout=60, headers={"Accept-Language": "en"}) as browser:
+        shown = browser.get("/console/sign-in")
+        token = re.search(r'name="csrf" value="([0-9a-f]+)"', shown.text)
+        assert token
+        sent = {"csrf": token[1], "name": "bench", "password": PASSWORD, "next": "/console"}
+        if browser.post("/console/sign-in", data=sent).status_code != 303:
+            raise RuntimeError("the console did not let the administrator in")
+        yield browser
 
 
 def _shown(path: str) -> str:
