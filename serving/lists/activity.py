@@ -66,7 +66,9 @@ def _counted(connection: Connection, since: int) -> pl.DataFrame:
     made = pl.from_arrow(
         arrow(connection, select(*(contacts.c[name] for name in _CONTACTS.names)).where(*ours), _CONTACTS)
     )
-    joined = select(outcomes.c.contact_id, outcomes.c.kind).join_from(outcomes, contacts).where(*ours)
+    nothing = [str(kind) for kind in SILENT if kind not in UNREACHED]  # most outcomes say only that it was delivered
+    telling = (*ours, *(outcomes.c.kind != kind for kind in nothing))
+    joined = select(outcomes.c.contact_id, outcomes.c.kind).join_from(outcomes, contacts).where(*telling)
     said = pl.from_arrow(arrow(connection, joined, _OUTCOMES))
     assert isinstance(made, pl.DataFrame)
     assert isinstance(said, pl.DataFrame)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from itertools import product
 
 from serving.console.app import PAGES
+from serving.console.cookies import LANGUAGE, SESSION
 from serving.console.house import SECURITY_HEADERS
 from serving.http.messages import EventKind
 from tests.home import HERO, HERO_DOLLARS, ask, move
@@ -131,6 +132,10 @@ def test_what_is_not_there_is_a_page_with_a_way_back(person):
         assert answer.status_code == 404, path
         assert 'role="alert"' in answer.text
         assert 'href="/console"' in answer.text
+        assert 'aria-label="Sections"' in answer.text  # the menu he came with
+    turned = browser.get("/console/rules/x", cookie=f"{LANGUAGE}=zh; {SESSION}={browser.client.cookies[SESSION]}").text
+    assert "没有该规则" in turned
+    assert 'role="alert" lang="zh-CN"' in turned
 
 
 def test_an_error_nobody_expected_is_a_page_that_says_nothing_of_it(person, office, monkeypatch):

@@ -75,6 +75,7 @@ def test_a_campaign_is_proposed_approved_by_another_and_in_force(bank_served, so
                          ("from", "2026-01-01"), ("to", "2027-12-31"), ("seats_sms", "40"), ("audience", "age_years >= 30")):  # fmt: skip
         page.fill(f"#{field}", value)
     page.check("input[name=families][value=deposit]")
+    assert page.locator("[name=approved_by]").count() == 0  # nobody is asked: the second person is, by approving
     mei.shot("campaign-form")
     mei.press("Hand in for approval", "提交审批")
     change = page.url.partition("?")[0]
@@ -92,6 +93,9 @@ def test_a_campaign_is_proposed_approved_by_another_and_in_force(bank_served, so
     assert lin.says("activated", "已生效") in page.locator(".tag.big").inner_text()
     assert name in bank_served.office.engine.campaigns
     assert mei.says("Summer", "夏季") in mei.go(f"/console/campaigns/{name}").inner_text("h1")
+    assert re.search(mei.says(r"approved by\s+lin\b", r"批准人\s+lin\b"), mei.text()), (
+        "the second person is who approved"
+    )
 
 
 @NARROW
