@@ -1,11 +1,12 @@
-"""Direct reading of one customer's row of a snapshot, and the one-row table that is made of it.
+"""Direct reading of one customer's row of a snapshot, and the one-row batch that is made of it.
 
-A pyarrow table of some hundred columns costs more to build column by column than everything else a
+A pyarrow batch of some hundred columns costs more to build column by column than everything else a
 decision reads. So the row is written as the body of an Arrow IPC message whose layout never
 changes, and Arrow makes the whole batch of it in one call.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 TEXT_BYTES = 64  # longer texts take the slow road
+_MARK = 64  # every so many ids one is kept at hand
 _WORD = 8
 _TEXT_WORDS = 2 + TEXT_BYTES // _WORD  # validity, two offsets, the bytes
 
@@ -38,20 +40,23 @@ class SortedIds:
         self._offsets = memoryview(ids.buffers()[1]).cast("i") if len(ids) else memoryview(b"")
         self._bytes = memoryview(ids.buffers()[2] or b"") if len(ids) else memoryview(b"")
         self._n_rows = len(ids)
+        self._marks = [self._at(place) for place in range(0, self._n_rows, _MARK)]
 
     def find(self, customer_id: str) -> int | None:
         """The place of an id; None where it is not among them."""
-        wanted, low, high = customer_id.encode(), 0, self._n_rows
-        offsets, data = self._offsets, self._bytes
+        wanted, offsets, data = customer_id.encode(), self._offsets, self._bytes
+        block = bisect_right(self._marks, wanted)
+        low, high = max(block - 1, 0) * _MARK, min(block * _MARK, self._n_rows)
         while low < high:
             middle = (low + high) >> 1
             if bytes(data[offsets[middle] : offsets[middle + 1]]) < wanted:
                 low = middle + 1
             else:
                 high = middle
-        if low < self._n_rows and bytes(data[offsets[low] : offsets[low + 1]]) == wanted:
-            return low
-        return None
+        return low if low < self._n_rows and self._at(low) == wanted else None
+
+    def _at(self, place: int) -> bytes:
+        return bytes(self._bytes[self._offsets[place] : self._offsets[place + 1]])
 
 
 class Base:
@@ -103,7 +108,7 @@ class Base:
 
 
 class OneRow:
-    """Makes one-row tables of a schema.
+    """Makes one-row batches of a schema.
 
     Columns are numbers, flags, texts and one instant, `as_of`. Texts that do not fit are told by
     `fits`.
@@ -124,26 +129,24 @@ class OneRow:
         assert len(message) - head == size * _WORD, "the layout of an Arrow message has changed"
         self._blank = np.zeros(size, np.int64)
         self._number_at = np.array([places[n] for n in self.numbers])
-        self._flag_at = np.array([places[n] for n in self.flags], dtype=np.intp)
+        self._flag_at = np.array([places[n] + word for n in self.flags for word in (0, 1)], dtype=np.intp)
         self._text_at = [places[n] * _WORD for n in self.texts]
         self._as_of_at = places["as_of"]
 
-    def table(self, row: Row, as_of: int) -> pa.Table:
-        """The row as a table of the schema; as_of in microseconds."""
+    def batch(self, row: Row, as_of: int) -> pa.RecordBatch:
+        """The row as a batch of the schema; as_of in microseconds."""
         words = self._blank.copy()
         numbers = np.array(row.numbers[: len(self.numbers)])  # parts of features stand behind them
         words[self._number_at] = numbers == numbers  # noqa: PLR0124  # NaN is null
         words[self._number_at + 1] = numbers.view(np.int64)
-        words[self._flag_at] = row.flags < 2
-        words[self._flag_at + 1] = row.flags & 1
+        words[self._flag_at] = _FLAG_WORDS[row.flags].ravel()
         words[self._as_of_at], words[self._as_of_at + 1] = 1, as_of
         body = bytearray(words)
         for place, text in zip(self._text_at, row.texts, strict=True):
             if text is not None:
                 block = _block(text)
                 body[place : place + len(block)] = block
-        batch = ipc.read_record_batch(pa.py_buffer(self._head + body), self._schema)
-        return pa.Table.from_batches([batch])
+        return ipc.read_record_batch(self._head + body, self._schema)
 
     @property
     def vector_names(self) -> list[str]:
@@ -159,7 +162,7 @@ class OneRow:
         return found
 
     def read(self, table: pa.Table, place: int) -> Row:
-        """One row of a table of the schema, as plain values; `table` says the same the other way."""
+        """One row of a table of the schema, as plain values; `batch` says the same the other way."""
         numbers = [math.nan if (v := table.column(name)[place].as_py()) is None else v for name in self.numbers]
         flags = [2 if (v := table.column(name)[place].as_py()) is None else int(v) for name in self.flags]
         return Row(numbers, np.array(flags, np.int8), [table.column(name)[place].as_py() for name in self.texts])
@@ -173,6 +176,7 @@ class OneRow:
 
 
 _FLAGS = np.array([0.0, 1.0, np.nan])
+_FLAG_WORDS = np.array([[1, 0], [1, 1], [0, 0]])  # validity, value
 
 
 def _block(text: str, known: dict[str, bytes] = {}) -> bytes:  # noqa: B006  # a memory

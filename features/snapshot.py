@@ -108,7 +108,7 @@ class Shelf:
 
 def write_snapshot(path: Path, rows: pa.Table) -> None:
     """Write rows sorted by customer_id; readers see the whole or none of it."""
-    for left in path.parent.glob(".*.arrow.*"):  # what a build that was killed has left behind
+    for left in path.parent.glob(".*.*"):  # what a build that was killed has left behind: `.<name>.<process>`
         if not _lives(left.suffix[1:]):
             left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -134,11 +134,11 @@ class FeatureStore:
             known = self._rolled(snapshot, customer_ids, at, events, consents)
             rows = [known[customer] for customer in customer_ids if customer in known]
             if all(map(OneRow.fits, rows)):
-                tables = [self.one_row.table(row, _micros(at)) for row in rows]
-                return pa.concat_tables(tables) if tables else self.schema.empty_table()
+                moment = _micros(at)
+                return pa.Table.from_batches([self.one_row.batch(row, moment) for row in rows], self.schema)
         heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
         words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")
-        return self._overlay(snapshot.rows(customer_ids, self._rolls.names), at, heard, words)
+        return self._overlay(self._held(snapshot, customer_ids, events), at, heard, words)
 
     def latest_row(self, customer_id: str, at: datetime, connection: sqlalchemy.Connection | None,
                    base: Snapshot | None = None) -> Row | None:  # fmt: skip
@@ -234,13 +234,22 @@ class FeatureStore:
             raise StoreError(f"the snapshot {found}: it is of an older version; run nbo features build")
         return table.select(wanted.names)
 
+    def _held(self, snapshot: Snapshot, customer_ids: Sequence[str], events: Sequence[EventRow]) -> pl.DataFrame:
+        """Rows to be rolled; the ids the base has counted only where an event is old enough to be among them."""
+        since = _micros(snapshot.as_of)
+        if any(event[6] < since and event[7] <= since for event in events):
+            return pl.DataFrame(snapshot.rows(customer_ids, self._rolls.names))
+        rows = snapshot.rows(customer_ids, [name for name in self._rolls.names if name != "_ids"])
+        return pl.DataFrame(rows).with_columns(_ids=pl.lit([], pl.List(pl.String)))
+
     def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table) -> pa.Table:
         """The pure part of `latest`: rows of `Snapshot.table` brought up to `at`; see features/overlay.py."""
-        return self._overlay(base, at, pl.DataFrame(events), pl.DataFrame(consents))
+        rows = pl.DataFrame(self._whole(base, self._rolls))
+        return self._overlay(rows, at, pl.DataFrame(events), pl.DataFrame(consents))
 
-    def _overlay(self, base: pa.Table, at: datetime, events: pl.DataFrame,
+    def _overlay(self, base: pl.DataFrame, at: datetime, events: pl.DataFrame,
                  consents: pl.DataFrame) -> pa.Table:  # fmt: skip
-        rows = overlaid(pl.DataFrame(self._whole(base, self._rolls)), at, events, consents, self._source)
+        rows = overlaid(base, at, events, consents, self._source)
         return rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
 
     def _asked(self, entities: pa.Table) -> pl.DataFrame:
