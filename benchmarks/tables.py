@@ -5,7 +5,7 @@ of the fitting part (training/table.py); the peer runs as it ships, with its cat
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,11 @@ class Areas:
     alarms: tuple[str, ...]
 
 
-def run(quick: bool) -> list[Table]:
-    """UCI in time and shuffled, Berka cards and loans, the Starbucks experiment."""
+def run(quick: bool, part: str | None = None) -> list[Table]:
+    """UCI in time and shuffled, Berka cards and loans, the Starbucks experiment; or one of them."""
     repeats = REPEATS_QUICK if quick else REPEATS
-    return [table for part in (_uci, _berka, _starbucks) if (table := part(repeats)) is not None]
+    asked = [PARTS[part]] if part else PARTS.values()
+    return [table for measure in asked if (table := measure(repeats)) is not None]
 
 
 def _uci(repeats: int) -> Table | None:
@@ -181,3 +182,6 @@ def _spread(found: list[Areas]) -> str:
 
 def _at_least(value: float, target: float, what: str) -> str:
     return f"at least {what} {target:.4g}: {'met' if value >= target else f'MISSED by {target - value:.4g}'}"
+
+
+PARTS: dict[str, Callable[[int], Table | None]] = {"uci": _uci, "berka": _berka, "starbucks": _starbucks}

@@ -11,6 +11,8 @@ from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, TABLES
 
+FEW = 2_000  # so many customers are looked for in the files; more of them are joined
+
 
 class Source:
     """Reads a home's canonical tables. Instants come as int64 microseconds UTC."""
@@ -58,7 +60,9 @@ class Source:
     @staticmethod
     def _rows(scan: pl.LazyFrame, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None,
               types: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:  # fmt: skip
-        wanted = scan.select("customer_id", *columns)
+        # Bookings lie by day: of each file the ids are decoded whole, and the rest only where one of these is met.
+        few = scan.filter(pl.col("customer_id").is_in(codes["customer_id"].implode())) if len(codes) <= FEW else scan
+        wanted = few.select("customer_id", *columns)
         wanted = wanted.with_columns(pl.col(name).cast(wished) for name, wished in (types or {}).items())
         if booked_from is not None:
             instant = pl.lit(booked_from).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
