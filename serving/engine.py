@@ -171,13 +171,8 @@ class Engine:
 
     def score(self, customers: pa.RecordBatch, open_: np.ndarray, degraded: bool = False) -> pa.RecordBatch:
         """SCORES of the live models for the open cells; all null when degraded, which silences."""
-        offers, channels = [o.id for o in self.catalogue.offers], [c.id for c in self.catalogue.channels]
-        if degraded:
-            schema = scores_schema(len(offers), len(channels))
-            return pa.RecordBatch.from_arrays([pa.nulls(customers.num_rows, f.type) for f in schema], schema=schema)
-        families = [o.family for o in self.catalogue.offers]
-        scores = (self.duel or self.models).score(customers, open_, offers, families, channels)
-        return self.supplied.over(scores, customers, families)
+        parts = None if degraded else (self.models, self.duel, self.supplied)
+        return score_with(self.catalogue, parts, customers, open_)
 
     def score_few(self, units: Sequence[str], rows: Sequence[Row], open_: np.ndarray, degraded: bool = False) -> Scored:
         """What `score` says of customers of these units, as numbers. rows: as FeatureStore.latest_rows gives them."""
@@ -258,6 +253,23 @@ class Engine:
         return (*self.home.assumptions(), *self.models.assumptions)
 
 
+Parts = tuple[Models, Duel | None, Supplied]
+
+
+def score_with(
+    catalogue: Catalogue, parts: Parts | None, customers: pa.RecordBatch, open_: np.ndarray
+) -> pa.RecordBatch:
+    """SCORES for the open cells by models, their challengers and the bank's own scores; parts null: all null."""
+    offers, channels = [o.id for o in catalogue.offers], [c.id for c in catalogue.channels]
+    if parts is None:
+        schema = scores_schema(len(offers), len(channels))
+        return pa.RecordBatch.from_arrays([pa.nulls(customers.num_rows, f.type) for f in schema], schema=schema)
+    models, duel, supplied = parts
+    families = [o.family for o in catalogue.offers]
+    scores = (duel or models).score(customers, open_, offers, families, channels)
+    return supplied.over(scores, customers, families)
+
+
 def _catalogue(home: Home, folder: Path) -> Catalogue:
     """The catalogue of a folder, in the home's currency."""
     path = folder / CATALOGUE_FILE
@@ -295,11 +307,15 @@ def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
         return Models({}), None, NOTHING_SUPPLIED, (str(error),)
 
 
-def _opened(home: Home) -> tuple[Models, Duel | None, Supplied]:
-    """The live models, their challengers, the bank's own scores; BundleError where one is damaged."""
-    models = Models.load(home.models)
-    duel = Duel.load(home.models, models, home.secret()) if read_challenges(home.models) else None
-    return models, duel, Supplied.load(home.models)
+def _opened(home: Home) -> Parts:
+    return live_parts(home.models, home.secret())
+
+
+def live_parts(folder: Path, secret: bytes) -> Parts:
+    """The live models of a folder, their challengers, the bank's own scores; BundleError where one is damaged."""
+    models = Models.load(folder)
+    duel = Duel.load(folder, models, secret) if read_challenges(folder) else None
+    return models, duel, Supplied.load(folder)
 
 
 def holidays_of(home: Home) -> frozenset[date]:

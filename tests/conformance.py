@@ -7,6 +7,9 @@ import pyarrow as pa
 from rules.decide import decide
 from rules.reasons import ReasonCode
 from rules.terms import Terms
+from rules.types import DECISIONS, Score
+from serving.spark.decide import Kit, decide_frame, in_order
+from serving.spark.table import ROW, to_plain
 from tests.bank import customers_batch, scores_batch
 from tests.oracle import Decision, decide_unit
 
@@ -26,6 +29,31 @@ def by_oracle(terms: Terms, rows: list[dict[str, Any]], scores: list[dict[str, A
 def by_engine(terms: Terms, rows: list[dict[str, Any]], scores: list[dict[str, Any]]) -> pa.RecordBatch:
     """DECISIONS of one batch."""
     return decide(customers_batch(terms, rows), terms, lambda *_: scores_batch(terms, scores))
+
+
+class GivenScores:
+    """Scores made beforehand, by customer; any batch of them is scored alike, here and on a Spark worker."""
+
+    def __init__(self, terms: Terms, rows: list[dict[str, Any]], scores: list[dict[str, Any]]) -> None:
+        self._of = {row["customer_id"]: score for row, score in zip(rows, scores, strict=True)}
+        self._terms = terms
+
+    def __call__(self) -> Score:
+        """The callback."""
+        return self._score
+
+    def _score(self, customers: pa.RecordBatch, _: Any) -> pa.RecordBatch:
+        return scores_batch(self._terms, [self._of[name] for name in customers.column("customer_id").to_pylist()])
+
+
+def by_spark(spark: Any, terms: Terms, rows: list[dict[str, Any]], scores: list[dict[str, Any]], order: list[int],
+             parts: int) -> pa.RecordBatch:  # fmt: skip
+    """DECISIONS of the same rows, sent in another order and spread over partitions, back in the order given."""
+    customers = customers_batch(terms, rows)
+    table = pa.Table.from_batches([customers])
+    sent = to_plain(table).append_column(ROW, pa.array(range(len(rows)), pa.int64())).take(pa.array(order))
+    kit = Kit(terms, GivenScores(terms, rows, scores), customers.schema)
+    return in_order(decide_frame(spark.createDataFrame(sent), kit, parts), DECISIONS).combine_chunks().to_batches()[0]
 
 
 def assert_same(terms: Terms, decided: pa.RecordBatch, truth: dict[str, Decision]) -> None:

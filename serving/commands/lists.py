@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,7 @@ from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import Ledger, micros
 from serving.ledger.journal import Entered, enter
 from serving.lists.allocate import SCALE
+from serving.lists.batch import DecideAll, decide_all
 from serving.lists.certificate import Certificate, LimitUse
 from serving.lists.files import certificate, read_manifest, write_list
 from serving.lists.funnel import Funnel, funnel
@@ -38,6 +39,7 @@ AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
 ]
 
+Engines = Literal["polars", "spark"]
 
 LIMITS_TOLD = 30
 
@@ -69,29 +71,35 @@ class DecideAnswer(BaseModel):
 
 def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
          dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide only; write nothing.")] = False,
-         confirm: Annotated[bool, typer.Option("--confirm", help="Make it although it is far larger than usual.")] = False, as_json: Json = False) -> None:  # fmt: skip
+         confirm: Annotated[bool, typer.Option("--confirm", help="Make it although it is far larger than usual.")] = False,
+         engine: Annotated[Engines | None, typer.Option(help="Where it is computed; default: the home's bank.yaml.")] = None,
+         as_json: Json = False) -> None:  # fmt: skip
     """Make the offer list of one or more campaigns, reserve its contacts, write it to lists/."""
     home = Home.open(context.obj)
     at = parse_instant(as_of, home) if as_of else home.now()
-    answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm)
+    answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm, on=engine)
     text = "\n".join(plan_lines(answer))
     sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
 
 
 def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False,
-              operator: str | None = None, progress: Progress | None = None) -> PlanAnswer:  # fmt: skip
+              operator: str | None = None, progress: Progress | None = None, on: Engines | None = None) -> PlanAnswer:  # fmt: skip
     """Plan, reserve and write one run; a run that is written already is read back.
 
-    operator: who has it made, null for the user of this machine. progress: null for bars on stderr.
-    VolumeError where it has far more contacts than usual and nobody confirms.
+    operator: who has it made, null for the user of this machine. progress: null for bars on stderr. on: where
+    it is computed, null for what bank.yaml says. VolumeError where it has far more contacts than usual and nobody confirms.
     """
     operator = operator or _operator()
     engine = draft_engine(home) if dry_run else open_engine(home)
     check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
     if dry_run:
-        with _showing(progress) as show, reading_ledger(home, engine, _seeding(show)) as ledger:
-            made = make_plan(engine, ledger, campaigns, at, show)
+        with (
+            _showing(progress) as show,
+            reading_ledger(home, engine, _seeding(show)) as ledger,
+            _driver(home, on) as deciding,
+        ):
+            made = make_plan(engine, ledger, campaigns, at, show, deciding)
     elif (folder / "manifest.json").is_file():
         with open_ledger(home) as ledger:  # a run cut short after its files stood
             enter_manifest(ledger, folder, operator)
@@ -104,9 +112,10 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
             _showing(progress) as show,
             open_ledger(home) as ledger,
             held_for_run(engine, ledger, campaigns, at, folder.name),
+            _driver(home, on) as deciding,
         ):
             ensure_seeded(home, ledger, engine, _seeding(show))
-            made = make_plan(engine, ledger, campaigns, at, show)
+            made = make_plan(engine, ledger, campaigns, at, show, deciding)
             _check_volume(home, ledger, made, confirm, operator)
             boot(engine, ledger, operator)
             made = reserve_plan(made, ledger, show)
@@ -116,6 +125,19 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+
+
+@contextmanager
+def _driver(home: Home, on: Engines | None) -> Generator[DecideAll]:
+    """The driver of an engine; Spark is started for the block alone."""
+    if (on or home.settings.engine) == "polars":
+        yield decide_all
+        return
+    from serving.spark.plan import deciding_on
+    from serving.spark.session import session
+
+    with session() as spark:
+        yield deciding_on(spark)
 
 
 def _publish(ledger: Ledger, run: str, at: datetime, folder: Path) -> None:

@@ -36,11 +36,11 @@ from serving.lists.clearing import (
     Cleared,
     Market,
     Stalls,
-    allotted,
     cell_prices,
     clear,
     priced_terms,
     seat_prices,
+    seats_given,
 )
 from serving.lists.limits import Limit
 from serving.lists.spill import Spill, spilling
@@ -139,6 +139,9 @@ class Decided:
     cleared: Cleared
 
 
+DecideAll = Callable[[Inputs, Sequence[Limit], Progress | None], Decided]
+
+
 def decide_all(inputs: Inputs, limits: Sequence[Limit], progress: Progress | None = None) -> Decided:
     """DECISIONS for every customer, every limit kept, with the worth of each and the proof.
 
@@ -158,7 +161,7 @@ def decide_all(inputs: Inputs, limits: Sequence[Limit], progress: Progress | Non
         for (customers, scores), wish in zip(spill, wishes, strict=True):
             gross = cell_values(scores, terms).gross
             rows = slice(start, start + customers.num_rows)
-            given = allotted(cleared, wish, gross, rows, terms.exploration.share)
+            given = seats_given(cleared.cell[rows], cleared.bid_milli[rows], wish, gross, terms.exploration.share)
             decided.append(issue(customers, priced, scores, given))
             won = np.asarray(decided[-1].column("offer_id").is_valid())
             worth.append(np.where(won, gross[np.arange(len(won)), np.maximum(cleared.cell[rows], 0)], 0))

@@ -160,12 +160,13 @@ def clear(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarr
     return Cleared(market, tuple(limits), found, drawn, cell, bid, all_bound)
 
 
-def allotted(cleared: Cleared, wish: Choice, gross: np.ndarray, rows: slice, share: float) -> Allotted:
-    """The choice of some customers. wish: their best, or drawn, cells under prices; gross: (n, n_cells) of them.
+def seats_given(cell: np.ndarray, bid_milli: np.ndarray, wish: Choice, gross: np.ndarray, share: float) -> Allotted:
+    """The choice of some customers. cell, bid_milli: what the clearing house gave them, as Cleared has it.
 
-    p_chosen is the wish's where it came true; else what is left to a choice that an exploring draw displaces.
+    wish: their best, or drawn, cells under prices; gross: (n, n_cells) of them. p_chosen is the wish's where it came
+    true; else what is left to a choice that an exploring draw displaces.
     """
-    cell, bid = cleared.cell[rows], cleared.bid_milli[rows] / SCALE
+    bid = bid_milli / SCALE
     worth = gross[np.arange(len(cell)), np.maximum(cell, 0)]
     minor = np.where(cell >= 0, np.rint(worth - bid), 0).astype(np.int64)
     torn = np.where(wish.p_chosen < 1.0, 1.0 - share, 1.0)
@@ -204,11 +205,11 @@ __all__ = [
     "Cleared",
     "Market",
     "Stalls",
-    "allotted",
     "cell_columns",
     "cell_prices",
     "clear",
     "kinds_of",
     "priced_terms",
     "seat_prices",
+    "seats_given",
 ]

@@ -35,7 +35,7 @@ from serving.ledger.changes import revision_in_force
 from serving.ledger.schema import consents, contacts, events, outcomes
 from serving.ledger.statement import Statement, is_listed
 from serving.ledger.switches import paused
-from serving.lists.batch import Inputs, decide_all, read_inputs
+from serving.lists.batch import DecideAll, Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
 from serving.lists.pacing import paced
 from serving.lists.shared import levers, limits_of, rates
@@ -81,15 +81,16 @@ def check_campaigns(engine: Engine, campaigns: Sequence[str], at: datetime) -> N
 
 
 def make_plan(
-    engine: Engine, ledger: Ledger, campaigns: Sequence[str], at: datetime, progress: Progress | None = None
-) -> Plan:
-    """Decide for everyone and keep the seats; writes nothing."""
+    engine: Engine, ledger: Ledger, campaigns: Sequence[str], at: datetime, progress: Progress | None = None,
+    deciding: DecideAll = decide_all,
+) -> Plan:  # fmt: skip
+    """Decide for everyone and keep the seats; writes nothing. deciding: the driver, the local one or Spark's."""
     check_campaigns(engine, campaigns, at)
     run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
     inputs = read_inputs(engine, ledger, at, names, run)
     inputs = replace(inputs, terms=levers(inputs.terms, [engine.campaign(name) for name in names]))
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
-    decided = decide_all(inputs, limits_of(inputs, names), told)
+    decided = deciding(inputs, limits_of(inputs, names), told)
     decisions, late = paced(decided.decisions, rates([engine.campaign(name) for name in names]))
     return Plan(run, names, inputs, silenced(decisions, late, ReasonCode.NO_CAPACITY), decided.cleared, decided.worth)
 
