@@ -35,6 +35,7 @@ from serving.commands.consume import consume
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
+from serving.spark.features import building_on_spark
 from training import commands as training
 from training import monitor_commands
 from training.offpolicy_commands import offpolicy
@@ -95,6 +96,7 @@ def importing(context: typer.Context) -> None:
     context.call_on_close(equip_fresh_home)
 
 
+features.ENGINES["spark"] = building_on_spark
 app.add_typer(features.import_app, name="import")
 app.add_typer(features.features_app, name="features")
 app.add_typer(training.train_app, name="train")

@@ -71,11 +71,24 @@ class Builder:
                 changed.append(path)
         return changed
 
-    def _rows(self, at: datetime, moment: int, night: Night | None, progress: Progress | None) -> pa.Table:
+    def part(self, at: datetime, customers: pl.Series) -> tuple[pa.Table, pl.DataFrame]:
+        """The snapshot's rows of some customers from their whole history, and the states of their accounts; writes nothing."""
+        self._source.book = book = AccountBook()
+        try:
+            rows = self._rows(at, (at - _EPOCH) // timedelta(microseconds=1), None, None, customers)
+        finally:
+            self._source.book = None
+        return rows, book.found()
+
+    def _rows(
+        self, at: datetime, moment: int, night: Night | None, progress: Progress | None, only: pl.Series | None = None
+    ) -> pa.Table:
         day = at.astimezone(self._source.settings.tz).date()
         people = self._source.whole("customers", ("customer_id", "joined_on")).filter(
             pl.col("joined_on").is_null() | (pl.col("joined_on") <= day)
         )
+        if only is not None:
+            people = people.filter(pl.col("customer_id").is_in(only.implode()))
         asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64)).sort("customer_id")
         codes = asked.select("customer_id", customer=pl.int_range(pl.len(), dtype=pl.Int32))
         recent = self._recent(codes, moment, night)

@@ -1,21 +1,22 @@
 """`nbo features ...`: thin sub-commands over the store."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import sqlalchemy
 import typer
 from pydantic import BaseModel
 
+from features.build import Builder
 from features.drift import draw, drift
 from features.home import Home
 from features.import_commands import ImportAnswer, import_app
 from features.parity import SAMPLE, parity
 from features.source import Source
-from features.store import FeatureStore, StoreError
+from features.store import Building, FeatureStore, StoreError
 from features.terminal import AsJson, bar, home_of, tell
 
 __all__ = ["ImportAnswer", "features_app", "import_app", "parse_instant"]
@@ -72,6 +73,9 @@ class LatestAnswer(BaseModel):
 def build(
     context: typer.Context,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day.")] = None,
+    engine: Annotated[
+        Literal["polars", "spark"] | None, typer.Option(help="Where it is computed; default: the home's bank.yaml.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the snapshot of every customer as of an instant (the home's present by default)."""
@@ -80,7 +84,8 @@ def build(
     at = parse_instant(as_of, home) if as_of else home.now()
     with bar(as_json) as progress:
         repaired = [path.name for path in store.repair(progress)]
-        store.build(at, progress)
+        with ENGINES[engine or home.settings.engine]() as building:
+            store.build(at, progress, building)
     snapshot = store.newest(at)
     assert snapshot is not None, "a snapshot was just written"
     answer = BuildAnswer(
@@ -169,6 +174,15 @@ def show_drift(
         draw(answer, svg)
         answer = answer.model_copy(update={"picture": str(svg)})
     tell(answer, as_json, "\n".join(answer.lines))
+
+
+@contextmanager
+def _here() -> Generator[Building]:
+    yield Builder
+
+
+# Where snapshots are computed; the front door adds Spark, of which this room knows nothing.
+ENGINES: dict[str, Callable[[], AbstractContextManager[Building]]] = {"polars": _here}
 
 
 def parse_instant(text: str, home: Home) -> datetime:

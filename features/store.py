@@ -1,7 +1,7 @@
 """The feature store: the same features as of any instants, as a nightly snapshot, and now."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from features.source import Source
 from features.tables import INSTANT
 from features.view import Feature
 
+Building = Callable[[Source, Shelf, pa.Schema], Builder]
 FEW = 12  # so many customers are rolled one by one; more of them at once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -88,8 +89,8 @@ class FeatureStore:
             table = table.append_column(feature.field, column)
         return table
 
-    def build(self, at: datetime, progress: Progress | None = None) -> Path:
-        """Write the snapshot of every customer as of `at` and return its file.
+    def build(self, at: datetime, progress: Progress | None = None, building: Building = Builder) -> Path:
+        """Write the snapshot of every customer as of `at` and return its file. building: on which engine.
 
         Written beside and renamed, so readers see the old one or the whole new one; the same tables
         and instant give the same bytes. Customers who joined later are not in it.
@@ -102,7 +103,7 @@ class FeatureStore:
         if at > self._home.now():
             raise StoreError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one")
         at = at.astimezone(UTC).replace(microsecond=0)
-        return Builder(self._source, self._shelf, self.schema).build(at, progress)
+        return building(self._source, self._shelf, self.schema).build(at, progress)
 
     def repair(self, progress: Progress | None = None) -> list[Path]:
         """Build again the snapshots whose days an import has changed; the files that are new now.

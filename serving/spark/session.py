@@ -89,7 +89,7 @@ def _started(master: str) -> "SparkSession":
     options = {
         "spark.sql.session.timeZone": "UTC", "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "16384", "spark.sql.adaptive.coalescePartitions.enabled": "false",
-        "spark.log.level": "ERROR",
+        "spark.log.level": "ERROR", "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }  # fmt: skip
     if master.startswith("local"):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
