@@ -45,7 +45,7 @@ def run(quick: bool, part: str = "curve") -> list[Table]:
     """part: `curve` three sizes with their fitted growth; the others one size each."""
     names = ["small", "middle", "large"] if part == "curve" else [part]
     with tempfile.TemporaryDirectory(prefix="nbo-scale-") as folder:
-        models = _models(Path(folder), 2_000 if quick else SIZES["small"])
+        models = _models(Path(folder), 2_000 if quick else 5_000)
         found = {name: _measured(Path(folder), 2_000 * (place + 1) if quick else SIZES[name], models)
                  for place, name in enumerate(names)}  # fmt: skip
     return [
