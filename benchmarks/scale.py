@@ -4,6 +4,7 @@ Three months of bookings a customer; models are trained once, on the smallest ba
 the resident memory of the command and all its children together, looked at five times a second.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,22 +17,25 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from benchmarks.bank import customers, terms
 from benchmarks.table import Table
 from features.home import Home
 from features.settings import Settings
+from rules.decide import decide
+from rules.terms import Terms
+from rules.types import Score, scores_schema
 from serving.example import equip
+from serving.spark.decide import Kit, decide_frame
+from serving.spark.session import session
+from serving.spark.table import ROW, as_was, to_plain
 
 UNTIL, SINCE = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
-SIZES = {
-    "small": 20_000,
-    "middle": 50_000,
-    "large": 100_000,
-    "larger": 300_000,
-    "million": 1_000_000,
-    "most": 5_000_000,
-}
-PARTS = ("curve", "larger", "million", "most")
+SIZES = {"small": 5_000, "middle": 15_000, "large": 40_000, "larger": 300_000, "million": 1_000_000, "most": 5_000_000}
+PARTS = ("curve", "deciding", "larger", "million", "most")
 STAGES = {
     "import": ["import", "tables", "{source}"],
     "features": ["features", "build", "--as-of", "2026-06-01T00:00:00Z"],
@@ -42,7 +46,9 @@ STAGES = {
 
 
 def run(quick: bool, part: str = "curve") -> list[Table]:
-    """part: `curve` three sizes with their fitted growth; the others one size each."""
+    """part: `curve` three sizes with their fitted growth; `deciding` that step alone, here and on Spark; else one size."""
+    if part == "deciding":
+        return [_deciding(20_000 if quick else 1_000_000)]
     names = ["small", "middle", "large"] if part == "curve" else [part]
     with tempfile.TemporaryDirectory(prefix="nbo-scale-") as folder:
         models = _models(Path(folder), 2_000 if quick else 5_000)
@@ -54,31 +60,31 @@ def run(quick: bool, part: str = "curve") -> list[Table]:
     ]
 
 
-Rows = dict[str, tuple[int, float, float]]  # stage -> customers, seconds, MB
+Rows = dict[str, tuple[int, float, float, float]]  # stage -> customers, seconds, of processor, MB
 
 
-def _measured(folder: Path, customers: int, models: Path) -> tuple[Table, Rows]:
-    table = Table("scale", f"{customers:,} customers")
+def _measured(folder: Path, size: int, models: Path) -> tuple[Table, Rows]:
+    table = Table("scale", f"{size:,} customers")
     print(f"scale: {table.setting}")
     rows: Rows = {}
     with tempfile.TemporaryDirectory(dir=folder) as own:
         source, home = Path(own) / "source", _home(Path(own) / "bank")
-        seconds, _ = _timed([sys.executable, "-c", _SIMULATE, str(source), str(customers)])
+        seconds, *_ = _timed([sys.executable, "-c", _SIMULATE, str(source), str(size)])
         table.add("simulating it", seconds, "s", note="not the engine's")
         for stage, command in STAGES.items():
             if stage == "plan":
                 shutil.copytree(models, home / "models", dirs_exist_ok=True)
             arguments = [one.format(source=source) for one in command]
-            took, memory = _timed([sys.executable, "-m", "nbo", "--home", str(home), *arguments, "--json"])
-            rows[stage] = (customers, took, memory)
-            table.add(stage, took, "s", note=f"{customers / took:,.0f} customers a second; {memory:,.0f} MB at most")
+            took, processor, memory = _timed([sys.executable, "-m", "nbo", "--home", str(home), *arguments, "--json"])
+            rows[stage] = (size, took, processor, memory)
+            table.add(stage, took, "s", note=f"{processor:.1f} s of processor; {memory:,.0f} MB at most")
         bytes_ = {
             name: sum(p.stat().st_size for p in (home / name).rglob("*") if p.is_file())
             for name in ("data", "features")
         }
         bytes_["ledger"] = sum(p.stat().st_size for p in home.glob("nbo.db*"))
-        for name, size in bytes_.items():
-            table.add(f"{name} on disk", size / customers / 1024, "KB/customer")
+        for name, much in bytes_.items():
+            table.add(f"{name} on disk", much / size / 1024, "KB/customer")
     return table, rows
 
 
@@ -89,6 +95,85 @@ simulate(Path(sys.argv[1]), int(sys.argv[2]), 7, until=datetime.fromisoformat("{
 """
 
 
+class MadeUp:
+    """Scores that depend on the customer alone, so that they are the same however customers are dealt out."""
+
+    def __init__(self, of: Terms) -> None:
+        self._offers, self._channels = len(of.catalogue.offers), len(of.catalogue.channels)
+
+    def __call__(self) -> Score:
+        """The callback."""
+        return self._score
+
+    def _score(self, customers: pa.RecordBatch, _: np.ndarray) -> pa.RecordBatch:
+        number = pc.cast(pc.utf8_slice_codeunits(customers.column("customer_id"), 1), pa.int64()).to_numpy()
+        arrays: list[pa.Array] = []
+        for place, field in enumerate(scores_schema(self._offers, self._channels)):
+            width = field.type.list_size if pa.types.is_fixed_size_list(field.type) else 1
+            share = ((number[:, None] * 7919 + np.arange(width) * 104_729 + place * 31) % 1000 / 1000).ravel()
+            values = pa.array(
+                share * (3e6 if field.name == "lifetime_value_minor" else 0.004 if field.name == "p_harm" else 0.3)
+            )
+            arrays.append(pa.FixedSizeListArray.from_arrays(values, type=field.type) if width > 1 else values)
+        return pa.RecordBatch.from_arrays(arrays, schema=scores_schema(self._offers, self._channels))
+
+
+_DECIDE = "import sys; from pathlib import Path; from benchmarks.scale import _decide; _decide(sys.argv[1], Path(sys.argv[2]))"
+
+
+def _deciding(n: int) -> Table:
+    """Suppress, score and decide for made-up customers whose table stands as Parquet: one process, and Spark on two threads."""
+    table = Table(
+        "scale", f"deciding alone, {n:,} made-up customers, 30 offers x 5 channels, read from and written to Parquet"
+    )
+    print(f"scale: {table.setting}")
+    of, said = terms(), list[str]()
+    with tempfile.TemporaryDirectory(prefix="nbo-deciding-") as folder:
+        (Path(folder) / "in").mkdir()
+        for start in range(0, n, 50_000):
+            batch = customers(of, min(n, 50000), seed=start)
+            rows = to_plain(pa.Table.from_batches([_numbered(batch, start)]))
+            rows = rows.append_column(ROW, pa.array(range(start, start + len(rows))))
+            pq.write_table(rows, Path(folder) / "in" / f"part-{start:08d}.parquet", compression="lz4")
+        for way in ("here", "spark"):
+            took, processor, memory = _timed([sys.executable, "-c", _DECIDE, way, folder])
+            found = pq.read_table(Path(folder) / way, columns=["offer_id", "expected_value_minor"])
+            said.append(
+                f"{len(found)} {found.column('offer_id').null_count} {pc.sum(found.column('expected_value_minor'))}"
+            )
+            table.add(
+                f"deciding, {way}",
+                took,
+                "s",
+                note=f"{processor:.1f} s of processor; {memory:,.0f} MB at most, start included",
+            )
+    assert said[0] == said[1], said
+    return table
+
+
+def _numbered(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    ids = [f"C{start + n:08d}" for n in range(batch.num_rows)]
+    units = pc.binary_join_element_wise(batch.column("unit_id"), str(start), "-")
+    for name, column in (("customer_id", pa.array(ids)), ("unit_id", units)):
+        batch = batch.set_column(batch.schema.get_field_index(name), batch.schema.field(name), column)
+    return batch
+
+
+def _decide(way: str, folder: Path) -> None:
+    of = terms()
+    schema = customers(of, 1).schema
+    if way == "spark":
+        with session("local[2]") as spark:
+            frame = spark.read.parquet(str(folder / "in"))
+            decide_frame(frame, Kit(of, MadeUp(of), schema)).write.parquet(str(folder / way))
+        return
+    (folder / way).mkdir()
+    score = MadeUp(of)()
+    for path in sorted((folder / "in").glob("*.parquet")):
+        rows = as_was(pq.read_table(path), schema)
+        pq.write_table(pa.Table.from_batches([decide(rows, of, score)]), folder / way / path.name)
+
+
 def _home(path: Path) -> Path:
     settings = Settings(name="Scale", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
                         clock="simulated", now=UNTIL)  # fmt: skip
@@ -96,57 +181,55 @@ def _home(path: Path) -> Path:
     return path
 
 
-def _models(folder: Path, customers: int) -> Path:
+def _models(folder: Path, people: int) -> Path:
     """Live models: of the demo bank's kind, trained as the demo trains them."""
     home = folder / "demo"
-    command = [sys.executable, "-m", "nbo", "--home", str(home), "demo", "--customers", str(customers), "--json"]
+    command = [sys.executable, "-m", "nbo", "--home", str(home), "demo", "--customers", str(people), "--json"]
     said = subprocess.run(command, capture_output=True, check=True, cwd=Path(__file__).parents[1])
     seconds = json.loads(said.stdout)["seconds"]
-    print(f"scale: models trained on {customers:,} customers, 17 months: {seconds['models']:.0f} s")
+    print(f"scale: models trained on {people:,} customers, 17 months: {seconds['models']:.0f} s")
     kept = folder / "models"
     shutil.copytree(home / "models", kept)
     shutil.rmtree(home)
     return kept
 
 
-def _timed(command: list[str]) -> tuple[float, float]:
-    """(seconds, MB at most) of a command and its children."""
-    most, begun = 0, time.perf_counter()
+def _timed(command: list[str]) -> tuple[float, float, float]:
+    """(seconds, seconds of processor, MB at most) of a command and its children."""
+    most, spent, begun = 0, dict[int, float](), time.perf_counter()
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=said, cwd=Path(__file__).parents[1], env=os.environ
         )
         while child.poll() is None:
-            most = max(most, _resident(child.pid))
+            most = max(most, _looked_at(child.pid, spent))
             time.sleep(0.2)
         seconds = time.perf_counter() - begun
         if child.returncode:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command[-4:])}: {said.read()[-1500:].decode()}")
-    return seconds, most / 1e6
+    return seconds, sum(spent.values()), most / 1e6
 
 
-def _resident(pid: int) -> int:
+def _looked_at(pid: int, spent: dict[int, float]) -> int:
+    """Bytes resident now; what each process has spent until now goes into `spent`."""
     found = 0
-    try:
+    with contextlib.suppress(psutil.Error):  # it has just ended
         for one in [root := psutil.Process(pid), *root.children(recursive=True)]:
-            try:
-                memory = one.memory_info()
+            with contextlib.suppress(psutil.Error):
+                memory, times = one.memory_info(), one.cpu_times()
                 found += memory.rss - memory.shared if one.pid != pid else memory.rss
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        pass  # it has just ended
+                spent[one.pid] = times.user + times.system
     return found
 
 
 def _curve(sizes: list[Rows]) -> Table:
     """seconds = fixed + per million x millions, by least squares, with what it misses at each size."""
-    table = Table("scale", "growth: seconds = a + b x millions of customers")
+    table = Table("scale", "growth: a + b x millions of customers, least squares")
     print(f"scale: {table.setting}")
     for stage in STAGES:
         millions = np.array([rows[stage][0] / 1e6 for rows in sizes])
-        for what, place, unit in (("seconds", 1, "s"), ("memory", 2, "MB")):
+        for what, place, unit in (("seconds", 1, "s"), ("processor", 2, "s"), ("memory", 3, "MB")):
             seen = np.array([rows[stage][place] for rows in sizes])
             made = np.column_stack([np.ones(len(seen)), millions])
             (fixed, slope), *_ = np.linalg.lstsq(made, seen, rcond=None)

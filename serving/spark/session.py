@@ -88,7 +88,7 @@ def _started(master: str) -> "SparkSession":
     making = SparkSession.builder.appName("next-best-offer").master(master)  # pyright: ignore[reportAttributeAccessIssue]  # a class property
     options = {
         "spark.sql.session.timeZone": "UTC", "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "16384", "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
         "spark.log.level": "ERROR", "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }  # fmt: skip
     if master.startswith("local"):
