@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from features.home import Home
+from features.store import FeatureStore
 from training.bundle import verify_bundle
 from training.errors import DatasetError, GateError, TrainingError
 from training.gate import gate
@@ -120,6 +121,10 @@ def _train(context: typer.Context, names: Sequence[str], as_of: str | None, tria
            json: bool, *, uplift: bool = False, predictions: Path | None = None) -> None:  # fmt: skip
     home = Home.open(context.obj)
     cut = parse_instant(as_of, home) if as_of else home.now()
+    if predictions is not None and FeatureStore(home).newest(cut) is None:  # before hours of learning
+        raise DatasetError(
+            f"no snapshot as of {cut:%FT%TZ} or before says whom to score; run nbo features build --as-of {cut:%FT%TZ}"
+        )
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -35,7 +35,7 @@ class ModelState:
     """One served model since an instant.
 
     rate, foretold: share of positives, and mean score. off: rate less foretold, with its 95 % interval by
-    unit. psi, auc, auc_before: null where not measurable. alarms: a line each; unmeasured: why there are none.
+    unit. psi, auc, auc_before (on rows it had not learned from): null where not measurable. alarms: a line each; unmeasured: why there are none.
     """
 
     name: str
@@ -76,12 +76,18 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
         except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on
             states.append(ModelState(name, bundle.sha256, start, 0, 0, alarms=(str(error),), unmeasured=str(error)))
             continue
-        states.append(state_of(name, bundle.sha256, start, before, after))
+        states.append(state_of(name, bundle.sha256, start, before, after, bundle.manifest.metrics.get("auc")))
     return states
 
 
-def state_of(name: str, sha256: str, since: datetime, before: Served, after: Served) -> ModelState:
-    """Measure one model on rows before and after; see ModelState."""
+def state_of(
+    name: str, sha256: str, since: datetime, before: Served, after: Served, measured: float | None = None
+) -> ModelState:
+    """Measure one model on rows before and after; see ModelState.
+
+    measured: its AUC on rows it had not learned from, as the gate saw it; null: on the rows before. A served
+    model is fitted once more on all of these, and what it ranks there promises too much.
+    """
     n, positives = len(after.label), int(after.label.sum())
     if n < LEAST_ROWS:
         why = f"{n} ripe outcomes since {since:%F}, {LEAST_ROWS} are needed"
@@ -92,7 +98,9 @@ def state_of(name: str, sha256: str, since: datetime, before: Served, after: Ser
     psi = population_stability(former, score) if len(former) >= LEAST_ROWS else None
     enough = LEAST_POSITIVES <= positives <= n - LEAST_POSITIVES
     area = auc_interval(after.label, score, after.owners, _SEED) if enough else None
-    earlier = auc(before.label, former) if len(former) >= LEAST_ROWS else None
+    earlier = measured
+    if earlier is None and len(former) >= LEAST_ROWS:
+        earlier = auc(before.label, former)
     alarms: list[str] = []
     if (low > 0 or high < 0) and abs(rate - foretold) > OFF_MOST * foretold:
         alarms.append(

@@ -133,8 +133,14 @@ def test_without_a_holdout_it_says_so_and_writes_nothing(tmp_path: Path, registr
     assert done.exit_code == 0 and answer["models"] == [] and NO_HOLDOUT in answer["assumptions"]
     assert NO_HOLDOUT in done.stderr
     wanted = tmp_path / "uplift.csv"
+    FeatureStore(home).build(END)
     refused = CliRunner().invoke(train_app, ["uplift", "--predictions", str(wanted)], obj=home.path)
     assert isinstance(refused.exception, DatasetError) and not wanted.exists()
     assert str(refused.exception) == f"no uplift to write: {NO_HOLDOUT}"
     nowhere = CliRunner().invoke(train_app, ["uplift", "--predictions", str(tmp_path / "no" / "x.csv")], obj=home.path)
     assert str(nowhere.exception).endswith("name a file in a folder that exists")
+    early = CliRunner().invoke(
+        train_app, ["uplift", "--as-of", "2001-01-01T00:00:00Z", "--predictions", str(wanted)], obj=home.path
+    )
+    assert str(early.exception) == ("no snapshot as of 2001-01-01T00:00:00Z or before says whom to score;"
+                                    " run nbo features build --as-of 2001-01-01T00:00:00Z")  # fmt: skip

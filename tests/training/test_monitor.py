@@ -130,3 +130,17 @@ def test_scores_are_those_of_serving(small_bank: Home) -> None:
     bundle = read_bundle(write_bundle(small_bank.models, manifest, {"pooled": part}, np.zeros((2, 2))))
     columns = [data.matrix[:, data.names.index(f.name)] for f in features]
     np.testing.assert_array_equal(score_rows(bundle, data), part.predict(np.column_stack(columns)))
+
+
+def test_ranking_is_held_against_what_was_measured_and_not_against_rows_it_has_learned_from() -> None:
+    """Mutant: a model refitted on the rows before ranks them too well, and what holds would alarm for ever."""
+    known = served(2_000, 5)
+    learned = replace(known, scores={"live": np.clip(known.scores["live"] + 0.3 * known.label, 0, 1)})
+    after = served(1_000, 6)
+    alarmed = state(learned, after)
+    assert any(line.startswith("ranking") for line in alarmed.alarms)
+    assert alarmed.auc is not None
+    held = state_of("interest", "0" * 64, SINCE, known, after, alarmed.auc + 0.01)
+    assert held.auc_before == alarmed.auc + 0.01 and not held.alarms
+    fallen = state_of("interest", "0" * 64, SINCE, known, after, 0.99)
+    assert any(line.startswith("ranking") for line in fallen.alarms)
