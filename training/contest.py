@@ -51,7 +51,7 @@ def challenge(home: Home, name: str, version: str, share: float, season: str) ->
     """Put a version beside the live one, through the same gate; what stood there before is replaced.
 
     Raises:
-        RegistryError: No such model or version, or none is live.   GateError: The line that failed.
+        RegistryError: No such model or version, none is live, or it is the live one.   GateError: The line that failed.
     """
     if name not in MONITORED:
         raise RegistryError(f"no model `{name}` that can be challenged; there are {', '.join(MONITORED)}")
@@ -69,6 +69,10 @@ def challenge(home: Home, name: str, version: str, share: float, season: str) ->
         gate(verify_bundle(fetched))
         bundle = stamp_version(fetched, home.models, version)
     read_bundle(bundle)
+    if bundle.name == read_live(home.models)[name]:
+        raise RegistryError(
+            f"version {version} of `{name}` is the live one; challenge it with another, nbo models list"
+        )
     made = Challenge(sha256=bundle.name, share=share, season=season)
     _write(home.models, name, made)
     registry.set_challenger(name, version)

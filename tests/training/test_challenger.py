@@ -113,6 +113,8 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
     with pytest.raises(RegistryError, match="is not live"):
         challenge(home, "interest", "2", 0.1, "2026H1")
     promote(home, "interest", "1")
+    with pytest.raises(RegistryError, match="version 1 of `interest` is the live one"):
+        challenge(home, "interest", "1", 0.1, "2026H1")
     made = challenge(home, "interest", "2", 0.1, "2026H1")
     assert read_challenges(home.models) == {"interest": made}
     client = MlflowClient(tracking_uri=home.mlflow_uri, registry_uri=home.mlflow_uri)
