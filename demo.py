@@ -153,7 +153,7 @@ def _models(home: Home, show: Any) -> dict[str, dict[str, float | None]]:
         try:
             promote(home, model.name, model.version)
         except GateError as error:
-            print(f"not promoted: {error}", file=sys.stderr)
+            print(f"not promoted: {error}; see docs/models.md", file=sys.stderr)
     return quality
 
 

@@ -49,7 +49,10 @@ class PlanError(ValueError):
 
 
 class PlanAnswer(BaseModel):
-    """`nbo plan --json`. path: the list's folder, null for a dry run. lost: contacts other doors took."""
+    """`nbo plan --json`. path: the list's folder, null for a dry run. lost: contacts other doors took.
+
+    problems: why it is degraded, and everybody silent, one line each.
+    """
 
     run: str
     as_of: datetime
@@ -61,6 +64,7 @@ class PlanAnswer(BaseModel):
     certificate: Certificate
     assumptions: tuple[str, ...]
     degraded: bool
+    problems: tuple[str, ...] = ()
 
 
 class DecideAnswer(BaseModel):
@@ -124,7 +128,8 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
             _publish(ledger, made.run, at, folder)
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
-                      funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded)  # fmt: skip
+                      funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded,
+                      problems=made.inputs.engine.problems(made.inputs.at))  # fmt: skip
 
 
 @contextmanager
@@ -188,7 +193,7 @@ def limit_line(limit: LimitUse) -> str:
 
 def plan_lines(answer: PlanAnswer) -> list[str]:
     """The run in a few lines for people."""
-    lines = ["DEGRADED: a model is missing or the snapshot is stale; everyone stays silent"] if answer.degraded else []
+    lines = [f"DEGRADED, everyone stays silent: {problem}" for problem in answer.problems]
     lines += [
         f"list: {answer.path or '(dry run, nothing written)'}",
         f"as of {answer.as_of:%Y-%m-%d %H:%M} UTC, the home's clock",
@@ -284,4 +289,5 @@ def _written(folder: Path) -> PlanAnswer:
     manifest = read_manifest(folder)
     issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
     return PlanAnswer(run=manifest.run, as_of=manifest.as_of, path=str(folder), dry_run=False, contacts=manifest.funnel.chosen, lost=manifest.lost,
-                      funnel=manifest.funnel, certificate=issued, assumptions=manifest.assumptions, degraded=manifest.degraded)  # fmt: skip
+                      funnel=manifest.funnel, certificate=issued, assumptions=manifest.assumptions, degraded=manifest.degraded,
+                      problems=manifest.problems)  # fmt: skip
