@@ -173,7 +173,7 @@ def _checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(desk, "check", lambda *_: PASSED)
 
 
-@pytest.fixture(params=[Http, Command], ids=["http", "command"])
+@pytest.fixture(params=[Http, pytest.param(Command, marks=pytest.mark.long)], ids=["http", "command"])
 def review(request: pytest.FixtureRequest, bank: Path, clock: Clock) -> Generator[Review]:
     """A bank whose files are in force, and a door to its review."""
     office_at(bank, clock).close()  # the first start puts the files into force

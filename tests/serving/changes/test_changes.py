@@ -42,6 +42,7 @@ def says(bank: Path, clock: Clock) -> tuple[str, str | None]:
         office.close()
 
 
+@pytest.mark.parametrize("review", [Http, Command], indirect=True)
 @pytest.mark.checked
 def test_p24_the_whole_road_and_p23_the_way_back(review: Review, bank: Path, clock: Clock) -> None:
     """Proposed, checked, approved by another, activated: the rule holds. Rolled back: the former decisions, to the byte."""
@@ -178,7 +179,6 @@ def without_cases(bank: Path) -> dict[str, str | None]:
 
 
 @pytest.mark.checked
-@pytest.mark.parametrize("review", [Http, pytest.param(Command, marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize(
     ("violation", "said"),
     [(broken_case, "expected"), (broken_invariant, "invariant `"), (without_cases, "`dollar_rich` has no case")],

@@ -108,44 +108,12 @@ def service(bank: Path, folder: Path) -> Generator[Served]:
         child.wait()
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Generator[Served]:
-    with service(Path(shutil.copytree(registered(), tmp_path / "bank")), tmp_path) as found:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
+    """One for the file: each test leaves its bank deciding as it found it. Its clock only goes on: the rule comes last."""
+    folder = tmp_path_factory.mktemp("served")
+    with service(Path(shutil.copytree(registered(), folder / "bank")), folder) as found:
         yield found
-
-
-@pytest.mark.checked
-def test_p24_p09_p23_a_rule_from_its_proposal_to_its_rollback(served: Served) -> None:
-    first, before = revision_of(files_in(served.bank)), served.decided()
-    change = served.done("anna", "/v1/changes", {"files": new_rule(served.bank), "note": "served in person"})
-    name, revision = change["change_id"], change["revision"]
-    assert change["state"] == "proposed"
-    assert served.send("bob", f"/v1/changes/{name}/approve", {"revision": "0" * 64})[0] == 409
-    made = served.checked(name)
-    assert made["state"] == "checked" and made["report"]["invariants"] >= 20 and made["report"]["only_tightens"]
-    assert made["report"]["impact"] and made["report"]["newly_suppressed"] and not made["report"]["newly_allowed"]
-    status, said = served.send("anna", f"/v1/changes/{name}/approve", {"revision": revision})
-    assert status == 403 and "is the author" in said["error"]["message"]
-    assert served.send("dan", f"/v1/changes/{name}/approve", {"revision": revision})[0] == 403
-    assert served.send("bob", f"/v1/changes/{name}/activate", {})[0] == 409
-    assert served.decided() == before
-    served.done("bob", f"/v1/changes/{name}/approve", {"revision": revision})
-    ahead = (NOW + timedelta(minutes=30)).isoformat()
-    assert served.send("bob", f"/v1/changes/{name}/activate", {"effective_at": "2026-01-01T00:00:00Z"})[0] == 409
-    assert served.done("bob", f"/v1/changes/{name}/activate", {"effective_at": ahead})["in_force"] is False
-    assert served.send("bob", f"/v1/changes/{name}/activate", {})[0] == 409
-    assert served.decided() == before, "its instant has not come"
-    served.at(0.5)
-    meanwhile = served.decided()
-    assert all(revision in one and first not in one for one in meanwhile)
-    assert "wealth_usd_income" in before[0] and "wealth_usd_income" not in meanwhile[0]
-    assert served.done("anna", "/v1/rollbacks", {"note": "back"})["state"] == "rolled_back"
-    after = served.decided()
-    assert [json.loads(one)["choices"] for one in after] == [json.loads(one)["choices"] for one in before]
-    assert all(first in one and revision not in one for one in after)
-    served.at(0)  # the clock of the ledger does not go back; what is told of the instant is all that differs
-    whole = served.command("audit", "verify")
-    assert whole["whole"] and whole["steps"] == 6
 
 
 def test_p23_models_promoted_and_rolled_back_beside_a_served_process(served: Served) -> None:
@@ -194,3 +162,37 @@ def test_p24_levers_campaigns_and_the_catalogue_go_the_same_way(
     assert json.loads(served.decided()[0])["revisions"]["live_set"] == made["revision"]
     served.done(judge, "/v1/rollbacks", {"note": "back"})
     assert json.loads(served.decided()[0])["revisions"]["live_set"] == first
+
+
+@pytest.mark.checked
+def test_p24_p09_p23_a_rule_from_its_proposal_to_its_rollback(served: Served) -> None:
+    first, before = revision_of(files_in(served.bank)), served.decided()
+    steps = served.command("audit", "verify")["steps"]
+    change = served.done("anna", "/v1/changes", {"files": new_rule(served.bank), "note": "served in person"})
+    name, revision = change["change_id"], change["revision"]
+    assert change["state"] == "proposed"
+    assert served.send("bob", f"/v1/changes/{name}/approve", {"revision": "0" * 64})[0] == 409
+    made = served.checked(name)
+    assert made["state"] == "checked" and made["report"]["invariants"] >= 20 and made["report"]["only_tightens"]
+    assert made["report"]["impact"] and made["report"]["newly_suppressed"] and not made["report"]["newly_allowed"]
+    status, said = served.send("anna", f"/v1/changes/{name}/approve", {"revision": revision})
+    assert status == 403 and "is the author" in said["error"]["message"]
+    assert served.send("dan", f"/v1/changes/{name}/approve", {"revision": revision})[0] == 403
+    assert served.send("bob", f"/v1/changes/{name}/activate", {})[0] == 409
+    assert served.decided() == before
+    served.done("bob", f"/v1/changes/{name}/approve", {"revision": revision})
+    ahead = (NOW + timedelta(minutes=30)).isoformat()
+    assert served.send("bob", f"/v1/changes/{name}/activate", {"effective_at": "2026-01-01T00:00:00Z"})[0] == 409
+    assert served.done("bob", f"/v1/changes/{name}/activate", {"effective_at": ahead})["in_force"] is False
+    assert served.send("bob", f"/v1/changes/{name}/activate", {})[0] == 409
+    assert served.decided() == before, "its instant has not come"
+    served.at(0.5)
+    meanwhile = served.decided()
+    assert all(revision in one and first not in one for one in meanwhile)
+    assert "wealth_usd_income" in before[0] and "wealth_usd_income" not in meanwhile[0]
+    assert served.done("anna", "/v1/rollbacks", {"note": "back"})["state"] == "rolled_back"
+    after = served.decided()
+    assert [json.loads(one)["choices"] for one in after] == [json.loads(one)["choices"] for one in before]
+    assert all(first in one and revision not in one for one in after)
+    whole = served.command("audit", "verify")
+    assert whole["whole"] and whole["steps"] == steps + 5
