@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import sqlalchemy
 import typer
@@ -15,6 +15,7 @@ from features.drift import draw, drift
 from features.home import Home
 from features.import_commands import ImportAnswer, import_app
 from features.parity import SAMPLE, parity
+from features.settings import Engines
 from features.source import Source
 from features.store import Building, FeatureStore, StoreError
 from features.terminal import AsJson, bar, home_of, tell
@@ -73,9 +74,7 @@ class LatestAnswer(BaseModel):
 def build(
     context: typer.Context,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Instant with zone, or a day.")] = None,
-    engine: Annotated[
-        Literal["polars", "spark"] | None, typer.Option(help="Where it is computed; default: the home's bank.yaml.")
-    ] = None,
+    engine: Annotated[Engines | None, typer.Option(help="Where it is computed; default: the home's bank.yaml.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the snapshot of every customer as of an instant (the home's present by default)."""

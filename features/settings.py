@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from features.signin import SignIn
 
 YAML_BYTES_MAX = 64 * 1024
+Engines = Literal["polars", "spark"]  # where snapshots and lists are computed
 
 
 class HomeError(ValueError):
@@ -37,7 +38,7 @@ class Settings(BaseModel):
     now: datetime | None = None
     database: str | None = None
     mlflow: str | None = None
-    engine: Literal["polars", "spark"] = "polars"
+    engine: Engines = "polars"
     snapshot_max_age_hours: int = 36
     mlflow_ui: str | None = None
     sign_in: SignIn = SignIn()

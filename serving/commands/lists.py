@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from rich.progress import Progress as Bars
 
 from features.commands import parse_instant
 from features.home import Home
+from features.settings import Engines
 from serving.bids import PRICES, bid_prices, held_for_run, publish
 from serving.changes.live import boot, drafts
 from serving.decisions import decide_one
@@ -39,7 +40,6 @@ AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
 ]
 
-Engines = Literal["polars", "spark"]
 
 LIMITS_TOLD = 30
 
@@ -129,7 +129,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
                       funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded,
-                      problems=made.inputs.engine.problems(made.inputs.at))  # fmt: skip
+                      problems=made.inputs.problems)  # fmt: skip
 
 
 @contextmanager

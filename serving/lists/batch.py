@@ -56,7 +56,7 @@ Progress = Callable[[int, int], object]
 class Inputs:
     """Everything a batch reads, as of one instant. features: sorted by unit_id, customer_id.
 
-    leased: channel -> seats of the bank's day that the service's workers hold.
+    problems: why everybody stays silent, one line each; leased: channel -> seats of the bank's day that the service's workers hold.
     """
 
     engine: Engine
@@ -65,9 +65,14 @@ class Inputs:
     features: pa.Table
     ledger: dict[str, pa.Table]
     hours: tuple[str, str]
-    degraded: bool
+    problems: tuple[str, ...]
     leased: Mapping[str, int]
     since: int  # contacts and outcomes are read from this instant on, microseconds
+
+    @property
+    def degraded(self) -> bool:
+        """Whether everybody stays silent."""
+        return bool(self.problems)
 
 
 def read_inputs(
@@ -108,7 +113,7 @@ def read_inputs(
     )
     if hours[0] >= hours[1]:
         raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
-    return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, bool(engine.problems(at)),
+    return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, engine.problems(at),
                   held, since)  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def make_report(plan: Plan, issued: Certificate) -> Report:
     cost = {channel.id: channel.cost_minor for channel in catalogue.channels}
     return Report(
         run=plan.run, campaigns={name: engine.campaign(name).title for name in plan.campaigns}, as_of=plan.inputs.at,
-        currency=catalogue.base_currency, zone=str(engine.home.settings.zone), degraded=plan.inputs.degraded, problems=engine.problems(plan.inputs.at), lost=len(plan.lost),
+        currency=catalogue.base_currency, zone=str(engine.home.settings.zone), degraded=plan.inputs.degraded, problems=plan.inputs.problems, lost=len(plan.lost),
         funnel=counted, silent=_silent(plan, counted, found), rules=list(found.rules),
         titles={rule: titles[rule] for one in found.rules for rule in one.rules if rule in titles}, measured=found.measured,
         groups={name: groups(plan, read(plan), plan.worth, found.beyond) for name, read in BY.items()}, hours=hours(plan),

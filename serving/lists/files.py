@@ -82,7 +82,7 @@ def write_list(plan: Plan, folder: Path) -> Path:
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     manifest = Manifest(
         run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
-        degraded=plan.inputs.degraded, problems=engine.problems(at), funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
+        degraded=plan.inputs.degraded, problems=plan.inputs.problems, funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
         guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
     (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))
     try:

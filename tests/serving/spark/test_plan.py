@@ -43,7 +43,9 @@ def test_p15_p29_a_plan_on_spark_is_the_local_plan(office: Office, clock: Clock)
 
 
 def test_p07_a_degraded_plan_is_silent_on_spark_too(office: Office, clock: Clock) -> None:
-    inputs = replace(read_inputs(office.engine, office.ledger, clock.now, CAMPAIGNS), degraded=True)
+    inputs = replace(
+        read_inputs(office.engine, office.ledger, clock.now, CAMPAIGNS), problems=("no live model `reach`",)
+    )
     found = decide_all(spark(), inputs, limits_of(inputs, CAMPAIGNS))
     assert found.decisions.column("offer_id").null_count == len(found.decisions)
 
