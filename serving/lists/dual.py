@@ -76,7 +76,12 @@ def choose(cells: OpenCells, paid: np.ndarray, scale: float = 1.0) -> Priced:
 def bound(cells: OpenCells, columns: Columns, price: np.ndarray) -> int:
     """No list that keeps the limits is worth more minor units. price: (n_limits,) int64, thousandths, none negative."""
     best = choose(cells, columns.prices(price).astype(np.float64), SCALE).best
-    return (int(best.astype(np.int64).sum()) + sum(map(int, price * columns.room))) // SCALE
+    return bound_of(int(best.astype(np.int64).sum()), columns, price)
+
+
+def bound_of(surplus: int, columns: Columns, price: np.ndarray) -> int:
+    """The bound, minor units, from the sum of all choosers' best cells under the prices, thousandths."""
+    return (surplus + sum(map(int, price * columns.room))) // SCALE
 
 
 def find_prices(cells: OpenCells, columns: Columns) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from serving.lists.dual import SCALE, choose
+from serving.lists.dual import SCALE, bound_of, choose
 from serving.lists.limits import Columns
 from serving.lists.open_cells import OpenCells
 from serving.spark.table import Tables, spark_type
@@ -32,7 +32,7 @@ class Sums:
 
     def bound(self, columns: Columns, price: np.ndarray) -> int:
         """No list that keeps the limits is worth more minor units."""
-        return (self.surplus + sum(map(int, price * columns.room))) // SCALE
+        return bound_of(self.surplus, columns, price)
 
 
 def cells_frame(spark: "SparkSession", cells: OpenCells) -> "DataFrame":
