@@ -116,9 +116,9 @@ def bank_served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
         yield bank
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(bank_served: Any) -> Generator[Any]:
-    """A browser."""
+    """A browser for one file: while it is open its event loop stands in this thread, and no other can run there."""
     from tests.serving.console import walking
 
     with walking.browsing() as browser:
