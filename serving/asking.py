@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 
-from serving.bids import Worker, bid_prices
-from serving.changes.door import Work
+from serving.bids import bid_prices
 from serving.claims import instant
+from serving.counter import Counter, key_of, name_of
 from serving.decisions import Decided, commit, decide_several, decision_id_of, kept
-from serving.engine import Engine
 from serving.http.door import Call, Pending, StoredAnswer, Unprocessable
 from serving.http.messages import BatchDecisionRequest, DecisionRequest, Direction
 from serving.ledger import idempotency
 from serving.ledger.ahead import Later, Wish
-from serving.ledger.book import Ledger, Touches, unit_of
+from serving.ledger.book import Touches, unit_of
 
 
 class Asked(NamedTuple):
@@ -27,16 +26,6 @@ class Asked(NamedTuple):
 
 
 Told = Decided | StoredAnswer | Exception
-
-
-def key_of(call: Call) -> idempotency.Asked:
-    """Who asks, and under which key."""
-    return idempotency.Asked(call.principal.name, call.route, call.idempotency_key or "", call.body_sha256 or "")
-
-
-def name_of(asked: idempotency.Asked) -> str:
-    """What is held of a key: its twin on another worker waits, and then reads the answer."""
-    return f"key {asked.principal} {asked.route} {asked.key}"
 
 
 def id_of(call: Call, place: int = 0) -> str:
@@ -60,20 +49,8 @@ def by_turns(
     yield turn
 
 
-class DecisionDoor:
+class DecisionDoor(Counter):
     """The part of the door that decides: what arrives together is decided together, each answer in its own turn."""
-
-    engine: Engine
-    ledger: Ledger
-    seats: Worker | None
-
-    def in_force(self, connection: Connection, now: int) -> Engine:
-        """The engine of the set in force in this transaction."""
-        raise NotImplementedError
-
-    def _write(self, call: Call, touches: Touches, work: Work) -> Pending:
-        """Run the work once per idempotency key, in a transaction, and store its answer there."""
-        raise NotImplementedError
 
     def decide(self, request: DecisionRequest, call: Call) -> Pending:
         """The decision, recorded; outbound: its contact reserved."""
@@ -123,7 +100,7 @@ class DecisionDoor:
                     said.append(commit(connection, self._seated(connection, one, wanted), now, call.principal.name))
             return StoredAnswer(to_json({"decisions": said}))
 
-        return self._write(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
+        return self.once(call, Touches(customers=[one.customer_id for one in request.decisions]), work)
 
     def _decided(self, connection: Connection, asked: Sequence[tuple[DecisionRequest, str]]) -> list[Decided]:
         """Decisions about different units, by the engine in force."""

@@ -1,10 +1,7 @@
 """The routes of contacts: what is due and recalled, claimed, sent, cancelled, and what became of it."""
 
-from sqlalchemy.engine import Connection
-
-from serving.changes.door import Work
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, recall_page
-from serving.engine import Engine
+from serving.counter import Counter
 from serving.http.door import Call, Pending
 from serving.http.messages import (
     CancelRequest,
@@ -17,22 +14,12 @@ from serving.http.messages import (
     RecallsResponse,
     SentRequest,
 )
-from serving.ledger.book import Ledger, Touches
+from serving.ledger.book import Touches
 from serving.reports import enter_external, enter_outcome
 
 
-class ContactDoor:
+class ContactDoor(Counter):
     """The part of the door that channels and other systems move contacts through."""
-
-    ledger: Ledger
-
-    def in_force(self, connection: Connection, now: int) -> Engine:
-        """The engine of the set in force in this transaction."""
-        raise NotImplementedError
-
-    def _write(self, call: Call, touches: Touches, work: Work) -> Pending:
-        """Run the work once per idempotency key, in a transaction, and store its answer there."""
-        raise NotImplementedError
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
         """A page of contacts to claim."""
@@ -41,7 +28,7 @@ class ContactDoor:
 
     def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
         """The contact, claimed, unless a rule forbids it now."""
-        return self._write(
+        return self.once(
             call,
             Touches(contacts=(contact_id,)),
             lambda connection, now: claim_contact(
@@ -51,7 +38,7 @@ class ContactDoor:
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
         """The contact, sent."""
-        return self._write(
+        return self.once(
             call,
             Touches(contacts=(contact_id,)),
             lambda connection, now: confirm_sent(connection, contact_id, request, call.principal, now),
@@ -59,7 +46,7 @@ class ContactDoor:
 
     def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
         """The contact, closed unsent."""
-        return self._write(
+        return self.once(
             call,
             Touches(contacts=(contact_id,)),
             lambda connection, now: cancel_contact(connection, contact_id, request, call.principal, now),
@@ -67,7 +54,7 @@ class ContactDoor:
 
     def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:
         """Another system's contact, entered as sent."""
-        return self._write(
+        return self.once(
             call,
             Touches(customers=(request.customer_id,), names=(f"contact {request.contact_id}",)),
             lambda connection, now: enter_external(
@@ -82,7 +69,7 @@ class ContactDoor:
 
     def outcome(self, request: OutcomeRequest, call: Call) -> Pending:
         """The outcome, stored."""
-        return self._write(
+        return self.once(
             call,
             Touches(contacts=(request.contact_id,)),
             lambda connection, now: enter_outcome(connection, request, call.principal, now),

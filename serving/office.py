@@ -6,7 +6,6 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,15 +13,15 @@ from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
 from serving.account import account
-from serving.asking import DecisionDoor, key_of, name_of
+from serving.asking import DecisionDoor
 from serving.bids import Worker
 from serving.changes import live
-from serving.changes.door import ChangeDoor, Work
+from serving.changes.door import ChangeDoor
 from serving.claims import instant
 from serving.contacting import ContactDoor
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.http.door import Call, NotFound, Pending, StoredAnswer
+from serving.http.door import Call, NotFound, Pending
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     ConsentRequest,
@@ -36,7 +35,7 @@ from serving.http.messages import (
     WorklistQuery,
     WorklistResponse,
 )  # fmt: skip
-from serving.ledger import idempotency, records
+from serving.ledger import records
 from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry
 from serving.ledger.keys import Principal, who
@@ -128,11 +127,9 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
 
     def __init__(self, engine: Engine, ledger: Ledger, *, expiring: bool = False) -> None:
         """expiring: close every few seconds what was reserved and not claimed in time, until `close`."""
-        super().__init__()
-        self.engine, self.ledger = engine, ledger
+        super().__init__(engine, ledger)
         self._expiry = Expiry(ledger) if expiring else None
         self._sealer: Sealer | None = None
-        self.seats: Worker | None = None  # null: nobody leases seats, none is ever gone
         self.watch: Watch | None = None  # null: what is promoted is read with the next start
 
     def close(self) -> None:
@@ -180,7 +177,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
     def event(self, request: EventRequest, call: Call) -> Pending:
         """The event, stored, and the suppressions it opened and closed."""
         bookings = {request.event_id, request.transaction_id or request.event_id}
-        return self._write(
+        return self.once(
             call,
             Touches(customers=(request.customer_id,), names=[f"booking {name}" for name in bookings]),
             lambda connection, now: enter_event(self.in_force(connection, now), connection, request, now, self.seats),
@@ -188,7 +185,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
 
     def consent(self, request: ConsentRequest, call: Call) -> Pending:
         """The consent, stored."""
-        return self._write(
+        return self.once(
             call,
             Touches(customers=(request.customer_id,), names=(f"consent {request.consent_id}",)),
             lambda connection, now: enter_consent(connection, request, now),
@@ -196,7 +193,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
 
     def switch(self, request: SwitchRequest, call: Call) -> Pending:
         """Where the scope stands."""
-        return self._write(
+        return self.once(
             call,
             Touches(names=("switches",)),
             lambda connection, now: turn_switch(
@@ -230,18 +227,11 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
     def move_tasks(self, request: MoveTasksRequest, call: Call) -> Pending:
         """How many tasks moved."""
         check_channel(call.principal, request.channel)
-        return self._write(
+        return self.once(
             call,
             Touches(names=("worklist",)),
             lambda connection, now: move_tasks(self.engine, connection, request, call.principal.name, now),
         )
-
-    def in_force(self, connection: Connection, now: int) -> Engine:
-        """The engine of the set in force in this transaction; whoever activates is heard with the next one."""
-        self.engine = live.current(self.engine, connection, now)
-        if self.seats is not None:
-            self.seats.engine = self.engine
-        return self.engine
 
     def _swap(self, engine: Engine) -> None:
         """Decide by that engine, under the set in force, from the next task of the writer's on: never within one."""
@@ -254,26 +244,6 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
-
-    def _write(self, call: Call, touches: Touches, work: Work) -> Pending:
-        """Run the work once per idempotency key, in a transaction, and store its answer there.
-
-        The key is held like a unit: its twin on another worker waits, and then reads the answer.
-        """
-        asked = key_of(call)
-
-        def task(connection: Connection) -> StoredAnswer:
-            known = idempotency.remembered(connection, *asked)
-            if known is not None:
-                return StoredAnswer(known.body, known.status)
-            now = self.ledger.now_micros()
-            done = work(connection, now)
-            answer = done if isinstance(done, StoredAnswer) else StoredAnswer.of(done)
-            idempotency.remember(connection, *asked, idempotency.Answer(answer.status, answer.body), now)
-            return answer
-
-        held = replace(touches, names=(*touches.names, name_of(asked)))
-        return self.ledger.write(task, call.deadline, touches=held)
 
 
 def _probe(connection: Connection) -> None:

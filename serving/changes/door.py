@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from rules.errors import RulesError
 from rules.review import Actor, State
 from serving.changes.desk import Desk, DraftError, UnknownChangeError
+from serving.counter import Counter
 from serving.engine import Engine
 from serving.http.door import Call, NotFound, Pending, StoredAnswer, Unprocessable
 from serving.http.messages.base import Message
@@ -26,12 +27,11 @@ from serving.http.messages.change import (
     ProposeRequest,
     RollbackRequest,
 )
-from serving.ledger.book import Ledger, Touches, micros
+from serving.ledger.book import Ledger, micros
 from serving.ledger.changes import CHANGES
 from serving.ledger.keys import Principal
 
 Checker = Callable[[Path, str], object]  # home, change: checks it later, elsewhere
-Work = Callable[[Connection, int], Message | StoredAnswer]
 
 
 def check_aside(home: Path, change_id: str) -> None:
@@ -59,23 +59,18 @@ def _actor(principal: Principal) -> Actor:
     return Actor(principal.name, str(principal.role))
 
 
-class ChangeDoor:
+class ChangeDoor(Counter):
     """The part of the door that judges changes. One at a time, in a thread of their own, so that no decision waits."""
 
-    engine: Engine
-    ledger: Ledger
     checker: Checker = staticmethod(check_aside)
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger) -> None:
+        super().__init__(engine, ledger)
         self._desk = ThreadPoolExecutor(1, thread_name_prefix="nbo-desk")
 
     def close_desk(self) -> None:
         """Finish what was begun at the desk."""
         self._desk.shutdown()
-
-    def _write(self, call: Call, touches: Touches, work: Work) -> Pending:
-        """Run the work once per idempotency key, in a transaction, and store its answer there."""
-        raise NotImplementedError
 
     def propose(self, request: ProposeRequest, call: Call) -> Pending:
         """ChangeResponse: the change, handed in; its check follows."""
@@ -163,4 +158,4 @@ class ChangeDoor:
             with _told():
                 return desk.shown(act(desk))
 
-        return self._write(call, CHANGES, work).result()
+        return self.once(call, CHANGES, work).result()
