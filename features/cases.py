@@ -7,7 +7,7 @@ import polars as pl
 
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log, tails
+from features.windows import DAYS_A_MICRO, Log, tails
 
 OPEN = {
     "complaint": ("open complaint", "未结投诉"),
@@ -40,7 +40,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     still = log.ever(pairs.frame, list(OPEN))
     last = log.last(pairs.frame, nw.col("complaint") > 0, ("booked",))["booked"]
     return {f"{kind}_open": pl.Series(still[kind] > 0) for kind in OPEN} | {
-        "days_since_last_complaint": (pairs.frame["as_of"] - last) / DAY_MICROS,
+        "days_since_last_complaint": (pairs.frame["as_of"] - last) * DAYS_A_MICRO,
         f"complaints_count_{DAYS}d": pl.Series(log.since(pairs.frame, tail, ["opened"])["opened"]).cast(pl.Float64),
     }
 

@@ -13,7 +13,7 @@ import polars as pl
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log
+from features.windows import DAYS_A_MICRO, Log
 
 CHANNEL_DAYS, ALL_DAYS = (30, 90), (30, 365)
 ANSWERS = {"accepted": 365, "refused": 365, "opened": 90}
@@ -121,10 +121,10 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
         f"days_since_last_contact_about_{f}": nw.col("offer_id").str.starts_with(f"{f}_") for f in source.families
     }
     for name, when in about.items():
-        found[name] = (pairs.frame["as_of"] - sent.last(pairs.frame, when, ("booked",))["booked"]) / DAY_MICROS
+        found[name] = (pairs.frame["as_of"] - sent.last(pairs.frame, when, ("booked",))["booked"]) * DAYS_A_MICRO
     ignored = sent.since(pairs.frame, reacted + 1, ("contacts",))["contacts"]
     return found | {
-        "days_since_last_contact": (pairs.frame["as_of"] - last) / DAY_MICROS,
+        "days_since_last_contact": (pairs.frame["as_of"] - last) * DAYS_A_MICRO,
         "ignored_in_a_row": _float(ignored),
     }
 

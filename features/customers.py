@@ -10,7 +10,7 @@ import polars as pl
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log
+from features.windows import DAYS_A_MICRO, Log
 
 FLAGS = {
     "do_not_contact": ("do-not-contact register entry", "拒绝联系登记"),
@@ -134,7 +134,7 @@ def _consents(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
         last = log.last(pairs.frame, concerns, ("state", "booked", "expires_at"))
         last = last.with_columns(pairs.frame["as_of"])
         out[f"consent_marketing_{channel}"] = _said(last)
-        age = (pl.col("as_of") - pl.col("booked")) / DAY_MICROS
+        age = (pl.col("as_of") - pl.col("booked")) * DAYS_A_MICRO
         out[f"consent_marketing_{channel}_age_days"] = last.select(age).to_series()
     return out
 

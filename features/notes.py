@@ -7,7 +7,7 @@ import polars as pl
 
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log
+from features.windows import DAYS_A_MICRO, Log
 
 UNKNOWN = "the bank gave no notes"
 
@@ -35,7 +35,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     counts = asked.select("cut").join(in_force.group_by("cut").len(), on="cut", how="left", maintain_order="left")
     return {
         "notes_count": counts["len"].fill_null(0).cast(pl.Float64),
-        "days_since_last_note": (pairs.frame["as_of"] - last) / DAY_MICROS,
+        "days_since_last_note": (pairs.frame["as_of"] - last) * DAYS_A_MICRO,
     }
 
 

@@ -17,7 +17,7 @@ from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
 from features.transactions import booking_ratios
-from features.windows import DAY_MICROS, local_days, tail_of
+from features.windows import DAY_MICROS, DAYS_A_MICRO, local_days, tail_of
 
 EVENT_CLOCKS = ("booked_at", "recorded_at")
 CONSENT_CLOCKS = ("at", "received_at")
@@ -146,7 +146,7 @@ def _recency(heard: pl.DataFrame, moment: int, rows: pl.DataFrame) -> list[pl.Se
     found: list[pl.Series] = []
     for name in LASTS:
         of_kind = heard if name == "transaction" else heard.filter(pl.col("kind") == name)
-        since = of_kind.group_by(_ROW).agg(since=(moment - pl.col("booked_at").max()) / DAY_MICROS)
+        since = of_kind.group_by(_ROW).agg(since=(moment - pl.col("booked_at").max()) * DAYS_A_MICRO)
         column = f"days_since_last_{name}"
         both = rows.select(_ROW, column).join(since, on=_ROW, how="left", maintain_order="left")
         found.append(both.select(pl.min_horizontal(column, "since").alias(column)).to_series())
@@ -215,7 +215,7 @@ def _consents(moment: int) -> list[pl.Expr]:
         newer = (at >= base_at).fill_null(at.is_not_null())
         said_at = pl.when(newer).then(at).otherwise(base_at)
         found.append(pl.when(newer).then(pl.col(f"_state_{channel}")).otherwise(pl.col(name)).alias(name))
-        found.append(((moment - said_at) / DAY_MICROS).alias(f"{name}_age_days"))
+        found.append(((moment - said_at) * DAYS_A_MICRO).alias(f"{name}_age_days"))
     return found
 
 
@@ -223,4 +223,4 @@ def _rolled(moment: int, start: str, end: str, base: pl.DataFrame) -> list[pl.Ex
     """Ages in days as of the moment, exact to the microsecond."""
     names = [n for n in base.columns if n.startswith(start) and n.endswith(end)]
     since = [_BASE - (pl.col(n) * DAY_MICROS).round().cast(pl.Int64) for n in names]
-    return [((moment - s) / DAY_MICROS).alias(n) for n, s in zip(names, since, strict=True)]
+    return [((moment - s) * DAYS_A_MICRO).alias(n) for n, s in zip(names, since, strict=True)]

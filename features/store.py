@@ -243,10 +243,15 @@ class FeatureStore:
         rows = snapshot.rows(customer_ids, [name for name in self._rolls.names if name != "_ids"])
         return pl.DataFrame(rows).with_columns(_ids=pl.lit([], pl.List(pl.String)))
 
-    def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table) -> pa.Table:
-        """The pure part of `latest`: rows of `Snapshot.table` brought up to `at`; see features/overlay.py."""
-        rows = pl.DataFrame(self._whole(base, self._rolls))
-        return self._overlay(rows, at, pl.DataFrame(events), pl.DataFrame(consents))
+    def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table,
+                rows: pa.Array | None = None) -> pa.Table:  # fmt: skip
+        """The pure part of `latest`: rows of `Snapshot.table` brought up to `at`; see features/overlay.py.
+
+        rows: the numbers of those wanted, in their order; null: all.
+        """
+        held = self._whole(base, self._rolls)
+        wanted = pl.DataFrame(held if rows is None else held.take(rows))
+        return self._overlay(wanted, at, pl.DataFrame(events), pl.DataFrame(consents))
 
     def _overlay(self, base: pl.DataFrame, at: datetime, events: pl.DataFrame,
                  consents: pl.DataFrame) -> pa.Table:  # fmt: skip

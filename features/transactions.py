@@ -13,7 +13,7 @@ from features.bookings import bookings, of_kinds
 from features.measures import BASE_MEASURES, HALF, LASTS, Measure, flows, windows
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
-from features.windows import DAY_MICROS, Log, Micros
+from features.windows import DAYS_A_MICRO, Log, Micros
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
@@ -96,7 +96,7 @@ def _recency(pairs: Pairs, log: Log) -> dict[str, pl.Series]:
     found: dict[str, pl.Series] = {}
     for name in LASTS:
         booked = log.last(pairs.frame, of_kinds(() if name == "transaction" else (name,)), ("booked",))["booked"]
-        found[f"days_since_last_{name}"] = (pairs.frame["as_of"] - booked) / DAY_MICROS
+        found[f"days_since_last_{name}"] = (pairs.frame["as_of"] - booked) * DAYS_A_MICRO
     return found
 
 

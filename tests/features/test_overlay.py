@@ -115,6 +115,10 @@ def test_base_with_events_equals_features_computed_afresh(tmp_path: Path, now: d
     assert found.schema.equals(before.schema)
     for name in touched():
         assert found[name].to_pylist() == pytest.approx(afresh[name].to_pylist(), nan_ok=True), name
+    alone = [
+        before.overlay(base.table, now, event_table(events), CONSENT.empty_table(), pa.array([row])) for row in range(8)
+    ]
+    assert pa.concat_tables(alone).equals(found.slice(0, 8)), "a row alone is, to the bit, what it is among others"
     changed = [n for n in touched() if found[n].to_pylist() != base.table[n].to_pylist()]
     assert "balance_usd_minor" in changed and "outflow_share_usd_14d" in changed
 

@@ -90,6 +90,16 @@ def test_as_of_keeps_rows_order_repeats_and_other_columns(tmp_path: Path) -> Non
     assert found.schema.names[3:] == store.schema.names[3:]
 
 
+def test_a_row_alone_is_to_the_bit_what_it_is_among_others(tmp_path: Path) -> None:
+    """Polars divides a column of one row otherwise than a longer one; ages must not depend on who is asked with whom."""
+    tables = made_up_bank(6, transactions=300)
+    store = FeatureStore(home_with(tables, tmp_path))
+    pairs = some_pairs(6, 12)
+    together = store.as_of(entities(pairs)).drop(["n"])
+    for place, pair in enumerate(pairs):
+        assert store.as_of(entities([pair])).drop(["n"]).equals(together.slice(place, 1)), pair
+
+
 def test_a_snapshot_equals_as_of_at_its_instant_byte_for_byte(tmp_path: Path) -> None:
     tables = made_up_bank(5)
     home = home_with(tables, tmp_path)
