@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import select
 
-from features.identity import shared
 from rules.arbitrate import arbitrate, cell_values
 from rules.decide import issue
 from rules.state import look_back
@@ -43,6 +42,7 @@ from serving.lists.clearing import (
     seats_given,
 )
 from serving.lists.limits import Limit
+from serving.lists.people import read_people
 from serving.lists.spill import Spill, spilling
 from serving.rows import INSTANT_AFTER, LOOK_BACK, batch
 
@@ -102,10 +102,7 @@ def read_inputs(
         own = pc.fill_null(pc.equal(contacts.column("decision_id"), run), False)
         waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
         tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
-    features = engine.store.overlay(snapshot.table, at + INSTANT_AFTER, tables["events"], tables["consents"])
-    if person:
-        features = shared(features, _groups(person), certain)
-    features = _in_units(features, members).sort_by([("unit_id", "ascending"), ("customer_id", "ascending")])
+    features = read_people(engine.store, snapshot, at + INSTANT_AFTER, tables, members, certain)
     chosen = [engine.campaign(name) for name in campaigns] if campaigns is not None else []
     hours = (
         max((c.send.after for c in chosen), default="10:00"),
@@ -186,21 +183,6 @@ def _market(inputs: Inputs, limits: Sequence[Limit], spill: Spill, progress: Pro
     if not spill.n:
         raise EngineError("the newest snapshot holds no customers; import them, then nbo features build")
     return stalls.market(inputs.features, limits)
-
-
-def _groups(person: dict[str, str]) -> list[list[str]]:
-    found: dict[str, list[str]] = {}
-    for customer, one in person.items():
-        found.setdefault(one, []).append(customer)
-    return list(found.values())
-
-
-def _in_units(features: pa.Table, members: pa.Table) -> pa.Table:
-    """The features in the ledger's units, by which its contacts are counted; newer than the snapshot's."""
-    place = pc.index_in(features.column("customer_id"), value_set=members.column("customer_id"))
-    unit = pc.coalesce(members.column("unit_id").take(place), features.column("unit_id"))
-    where = features.schema.get_field_index("unit_id")
-    return features.set_column(where, features.schema.field(where), unit)
 
 
 def send_windows(
