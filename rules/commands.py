@@ -159,7 +159,7 @@ def cases(context: typer.Context, folder: Folder = None, as_json: AsJson = False
         answer.files.append(str(one.cases_file))
         answer.cases += tried.cases
         answer.decisions += tried.decisions
-        answer.gaps += tried.gaps
+        answer.gaps += map(str, tried.gaps)
     if not answer.files:
         raise PolicyError("holds no cases; write <id>.cases.yaml beside the policy", file=str(folder))
     answer.failures = [FailureAnswer.model_validate(asdict(failure)) for failure in failed]

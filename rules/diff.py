@@ -12,12 +12,14 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from rules.closures import closure
 from rules.column import declare, meaning
 from rules.errors import PolicyError
 from rules.example import Example, is_open, plainer
 from rules.governing import governing, speakers
+from rules.line import Line
 from rules.program import DIRECTIONS, Step
 from rules.proofs import example, left_open, rule_days
 from rules.prove import Facts, Prover, UndecidedError, columns_read
@@ -41,7 +43,7 @@ class Change:
 class Difference:
     """What a change does. text: what was written differently; undecided: cells the prover gave up on."""
 
-    text: list[str] = field(default_factory=list)
+    text: list[Line] = field(default_factory=list)
     allowed: list[Change] = field(default_factory=list)
     suppressed: list[Change] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
@@ -148,39 +150,53 @@ def shared_cells(ours: Terms, theirs: Terms) -> Iterator[tuple[str, int, int | N
                 yield direction, mine.cell(offer.id, channel.id), other.cell(offer.id, channel.id) if known else None
 
 
-def changed_text(before: Terms, after: Terms) -> list[str]:
+def changed_text(before: Terms, after: Terms) -> list[Line]:
     """Which parts, offers, channels and families were added, removed or changed, and in which fields."""
-    lines: list[str] = []
+    lines: list[Line] = []
     for kind, old, new in (
-        ("part", before.policy.parts, after.policy.parts),
-        ("offer", before.catalogue.offers, after.catalogue.offers),
-        ("channel", before.catalogue.channels, after.catalogue.channels),
-        ("family", before.catalogue.families, after.catalogue.families),
+        (("part", "条款"), before.policy.parts, after.policy.parts),
+        (("offer", "产品"), before.catalogue.offers, after.catalogue.offers),
+        (("channel", "渠道"), before.catalogue.channels, after.catalogue.channels),
+        (("family", "产品类别"), before.catalogue.families, after.catalogue.families),
     ):
-        was, now = {item.id: item for item in old}, {item.id: item for item in new}
-        lines += [f"{kind} `{name}` removed" for name in was if name not in now]
-        lines += [f"{kind} `{name}` added" for name in now if name not in was]
-        for name, item in was.items():
-            if name in now and item != now[name]:
-                left, right = (one.model_dump(mode="json", by_alias=True) for one in (item, now[name]))
-                lines += [f"{kind} `{name}` {line}" for line in changed_fields(left, right)]
+        lines += changed_items(kind, {item.id: item for item in old}, {item.id: item for item in new})
     return lines
 
 
-def changed_fields(left: Mapping[str, Any], right: Mapping[str, Any], inside: str = "") -> list[str]:
+def changed_items(kind: tuple[str, str], was: Mapping[str, BaseModel], now: Mapping[str, BaseModel]) -> list[Line]:
+    """What was removed, added or changed among things of one kind. kind: its name in English and Chinese."""
+    en, zh = kind
+    lines = [Line(en=f"{en} `{name}` removed", zh=f"{zh} `{name}` 已删除") for name in was if name not in now]
+    lines += [Line(en=f"{en} `{name}` added", zh=f"{zh} `{name}` 新增") for name in now if name not in was]
+    for name, item in was.items():
+        if name in now and item != now[name]:
+            left, right = (one.model_dump(mode="json", by_alias=True) for one in (item, now[name]))
+            lines += [
+                Line(en=f"{en} `{name}` {line}", zh=f"{zh} `{name}` 的 {line.zh}")
+                for line in changed_fields(left, right)
+            ]
+    return lines
+
+
+def changed_fields(left: Mapping[str, Any], right: Mapping[str, Any], inside: str = "") -> list[Line]:
     """`field: this -> that` of each field that differs; of a mapping only what differs in it."""
-    lines: list[str] = []
+    lines: list[Line] = []
     for key in {**left, **right}:
         was, now = left.get(key), right.get(key)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             lines += changed_fields(was, now, f"{inside}{key}.")  # pyright: ignore[reportUnknownArgumentType]  # of JSON
         elif was != now:
-            lines.append(f"{inside}{key}: {_told(was)} -> {_told(now)}")
+            lines.append(
+                Line(
+                    en=f"{inside}{key}: {_told(was, 'nothing')} -> {_told(now, 'nothing')}",
+                    zh=f"{inside}{key}：{_told(was, '无')} → {_told(now, '无')}",
+                )
+            )
     return lines
 
 
-def _told(value: object) -> str:
-    return "nothing" if value is None or value in ([], {}) else str(value)
+def _told(value: object, nothing: str) -> str:
+    return nothing if value is None or value in ([], {}) else str(value)
 
 
 def merged_columns(left: pa.Schema, right: pa.Schema) -> pa.Schema:

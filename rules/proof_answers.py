@@ -1,6 +1,6 @@
 """What proofs, diffs and impacts answer: one model for each command, made from the policies on either side.
 
-Commands print them, and the review of a change keeps what it needs of them. Nothing is written.
+Commands print them, and the review of a change keeps what it needs of them: proof_lines. Nothing is written.
 """
 
 import time
@@ -9,13 +9,15 @@ from datetime import date
 
 from pydantic import BaseModel
 
+from rules.catalogue import Words
 from rules.diff import Change, compare
 from rules.errors import PolicyError
 from rules.example import Example
 from rules.folder import PolicyFolder
-from rules.impact import Impact, Impacts
+from rules.impact import Impact
 from rules.invariants import load_invariants
 from rules.language import Language
+from rules.line import Line
 from rules.policy import with_state
 from rules.proofs import prove
 from rules.prove import Facts
@@ -30,11 +32,11 @@ class Proof(BaseModel):
     """
 
     invariant: str
-    title: str
+    title: Line
     outcome: str
     witness: Facts | None
     cell: str | None
-    words: str
+    words: Line
     day: date | None
     seconds: float
 
@@ -62,7 +64,7 @@ class ChangeAnswer(BaseModel):
 
     part: str
     cells: list[str]
-    customer: str
+    customer: Line
     facts: Facts
     day: date | None
 
@@ -79,7 +81,7 @@ class DiffAnswer(BaseModel):
     only_loosens: bool
     newly_allowed: Facts | None
     newly_suppressed: Facts | None
-    text: list[str]
+    text: list[Line]
     allowed: list[ChangeAnswer]
     suppressed: list[ChangeAnswer]
     undecided: list[str]
@@ -124,21 +126,13 @@ def prove_answer(one: PolicyFolder, day: date | None) -> ProveAnswer:
         )
     asked = load_invariants(one.invariants_file, one.policy, one.catalogue, one.columns).invariants
     language = Language(terms.vocabulary, terms.catalogue)
-    proofs = [_proof(proof.invariant.id, proof.invariant.title.en, proof.outcome, proof.witness, proof.note, proof.day,
+    proofs = [_proof(proof.invariant.id, _both(proof.invariant.title), proof.outcome, proof.witness, proof.note, proof.day,
                      proof.seconds, language) for proof in prove(asked, terms)]  # fmt: skip
     found = find_shadows(terms)
     ok = all(proof.outcome == "proved" for proof in proofs) and not any(asdict(found).values())
     return ProveAnswer(
         ok=ok, revision=one.policy.revision, proofs=proofs, **asdict(found), seconds=time.process_time() - start
     )
-
-
-def vain_lines(answer: ProveAnswer) -> list[str]:
-    """What the policy holds in vain, a line each."""
-    said = {"dead": "never fires", "always": "closes everything in its scope", "shadowed": "is shadowed: others close what it closes",
-            "closed": "is closed to everybody", "idle_campaigns": "is a campaign that reaches nobody",
-            "undecided": "could not be decided in time"}  # fmt: skip
-    return [f"{name}: {what}" for key, what in said.items() for name in getattr(answer, key)]
 
 
 def diff_answer(old: PolicyFolder, new: PolicyFolder, day: date | None) -> DiffAnswer:
@@ -156,44 +150,25 @@ def diff_answer(old: PolicyFolder, new: PolicyFolder, day: date | None) -> DiffA
         suppressed=suppressed, undecided=found.undecided)  # fmt: skip
 
 
-def allowed_lines(answer: DiffAnswer) -> list[str]:
-    """One line for each part that closed somebody before."""
-    return [f"newly allowed, closed by `{c.part}` before ({len(c.cells)} cells): {c.customer}" for c in answer.allowed]
-
-
-def suppressed_lines(answer: DiffAnswer) -> list[str]:
-    """One line for each part that closes somebody now."""
-    return [f"newly suppressed by `{c.part}` ({len(c.cells)} cells): {c.customer}" for c in answer.suppressed]
-
-
-def impact_lines(found: Impacts, *, scored: bool) -> list[str]:
-    """The impact part by part, and in all."""
-    rows = [*(impact_row(name, part, scored=scored) for name, part in sorted(found.parts.items())),
-            impact_row("total", found.total, scored=scored)]  # fmt: skip
-    ends = f"{found.opened:,} get a first offer, {found.silenced:,} lose their last"
-    return [*map(_impact_line, rows), f"{found.customers:,} customers counted: {ends}; nothing was written"]
-
-
-def _impact_line(row: ImpactRow) -> str:
-    moved = [f"{verb} {cells:,} cells of {customers:,} customers"
-             for verb, cells, customers in (("opens", row.cells_gained, row.customers_gained), ("closes", row.cells_lost, row.customers_lost)) if cells]  # fmt: skip
-    gained, lost = row.value_gained_minor, row.value_lost_minor
-    worth = f"; expected value +{gained:,} -{lost:,} in minor units" if moved and gained is not None else ""
-    return f"{row.rule}: {', '.join(moved) or 'no cell opens or closes'}{worth}"
-
-
 def impact_row(rule: str, found: Impact, *, scored: bool) -> ImpactRow:
     """One row of the answer; values null where nothing was scored."""
     row = ImpactRow(rule=rule, **asdict(found))
     return row if scored else row.model_copy(update={"value_gained_minor": None, "value_lost_minor": None})
 
 
-def _proof(name: str, title: str, outcome: str, witness: Example | None, note: str, day: date | None, seconds: float,
+def _proof(name: str, title: Line, outcome: str, witness: Example | None, note: str, day: date | None, seconds: float,
            language: Language) -> Proof:  # fmt: skip
     cell = f"{witness.offer} x {witness.channel}, {witness.direction}" if witness else None
-    words = f"open to a customer all the same: {witness.words(language, 'en')}" if witness else note
+    words = Line.alike(note)
+    if witness:
+        en, zh = (witness.words(language, tongue) for tongue in ("en", "zh"))
+        words = Line(en=f"open to a customer all the same: {en}", zh=f"仍对一位客户开放：{zh}")
     return Proof(invariant=name, title=title, outcome=outcome, witness=witness.facts if witness else None, cell=cell,
                  words=words, day=day, seconds=round(seconds, 6))  # fmt: skip
+
+
+def _both(words: Words) -> Line:
+    return Line(en=words.en, zh=words.zh)
 
 
 def _change(change: Change, languages: list[Language]) -> ChangeAnswer:
@@ -201,8 +176,8 @@ def _change(change: Change, languages: list[Language]) -> ChangeAnswer:
     knows = [each for each in languages if set(change.example.facts) <= set(each.columns.names)]
     example = change.example
     said = (
-        example.words(knows[0], "en")
+        Line(en=example.words(knows[0], "en"), zh=example.words(knows[0], "zh"))
         if knows
-        else f"{example.offer} x {example.channel}, {example.direction}: {example.facts}"
+        else Line.alike(f"{example.offer} x {example.channel}, {example.direction}: {example.facts}")
     )
     return ChangeAnswer(part=change.part, cells=list(change.cells), customer=said, facts=example.facts, day=change.day)

@@ -6,6 +6,7 @@ not installed; one line says where. `diff` and `impact` answer a question: 0 wha
 """
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +21,11 @@ from rules.proof_answers import (
     DiffAnswer,
     ImpactAnswer,
     ProveAnswer,
-    allowed_lines,
     diff_answer,
-    impact_lines,
     impact_row,
     prove_answer,
-    suppressed_lines,
-    vain_lines,
 )
+from rules.proof_lines import allowed_lines, impact_lines, suppressed_lines, undecided_lines, vain_lines
 from rules.terms import Terms
 
 Folder = Annotated[
@@ -45,8 +43,8 @@ def prove_command(context: typer.Context, folder: Folder = None, on: On = None, 
     _tell(answer, as_json, _prove_lines(answer), ok=answer.ok)
 
 
-def _prove_lines(answer: ProveAnswer) -> list[str]:
-    lines = [f"{p.outcome:8} {p.seconds:6.3f} s  {p.title}" + (f"\n{'':19}{p.invariant}: {p.words}" if p.words else "")
+def _prove_lines(answer: ProveAnswer) -> list[object]:
+    lines = [f"{p.outcome:8} {p.seconds:6.3f} s  {p.title}" + (f"\n{'':19}{p.invariant}: {p.words}" if p.words.en else "")
              for p in answer.proofs]  # fmt: skip
     proved = sum(proof.outcome == "proved" for proof in answer.proofs)
     told = f"{proved} of {len(answer.proofs)} invariants proved, {answer.seconds:.1f} s of processor time"
@@ -58,7 +56,7 @@ def diff_command(context: typer.Context, before: Side, after: Side, on: On = Non
     old, new = _pair(before, after, context.obj)
     answer: DiffAnswer = diff_answer(old, new, _day(on))
     lines = [*answer.text, *allowed_lines(answer), *suppressed_lines(answer),
-             *[f"undecided, so not proved: {name}" for name in answer.undecided],
+             *undecided_lines(answer),
              *(["only tightens: nothing newly allowed (proved)"] if answer.only_tightens else []),
              *(["only loosens: nothing newly suppressed (proved)"] if answer.only_loosens else [])]  # fmt: skip
     _tell(answer, as_json, lines, ok=not answer.undecided)
@@ -113,8 +111,8 @@ def _day(on: datetime | None) -> date:
     return (on or datetime.now(UTC)).date()
 
 
-def _tell(answer: BaseModel, as_json: bool, lines: list[str], *, ok: bool) -> None:
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+def _tell(answer: BaseModel, as_json: bool, lines: Iterable[object], *, ok: bool) -> None:
+    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(map(str, lines))) + "\n")
     if not ok:
         raise typer.Exit(1)
 

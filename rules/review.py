@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rules.line import Line
+
 
 class Kind(StrEnum):
     """What a change changes."""
@@ -62,16 +64,22 @@ AUTHORS = {
     Kind.CAMPAIGNS: _MARKETING,
 }
 APPROVERS = {Kind.RULES: _COMPLIANCE, Kind.CATALOGUE: _EITHER, Kind.LEVERS: _EITHER, Kind.CAMPAIGNS: _EITHER}
+STATES_ZH = {State.BOOTED: "已启用", State.PROPOSED: "已提出", State.FAILED: "检查未通过", State.CHECKED: "已检查", State.APPROVED: "已批准",
+             State.REJECTED: "已否决", State.WITHDRAWN: "已撤回", State.ACTIVATED: "已生效", State.ROLLED_BACK: "已回退"}  # fmt: skip
+ACTS_ZH = {Act.BOOT: "启用", Act.PROPOSE: "提出", Act.CHECK: "检查", Act.APPROVE: "批准", Act.REJECT: "否决", Act.WITHDRAW: "撤回",
+           Act.ACTIVATE: "生效", Act.ROLLBACK: "回退"}  # fmt: skip
+_DONE_ZH = {"change": "修改", "approve or refuse": "批准或否决", "activate": "使之生效", "checked": "检查", "approved": "批准",
+            "rejected": "否决", "withdrawn": "撤回", "activated": "生效"}  # fmt: skip
 _TURNS = (Act.BOOT, Act.ACTIVATE, Act.ROLLBACK)
 _OPEN = (State.PROPOSED, State.FAILED, State.CHECKED, State.APPROVED)
 
 
 class ReviewError(ValueError):
-    """The step may not be taken. forbidden: not by this key; else not now."""
+    """The step may not be taken. forbidden: not by this key; else not now. line: why, in both languages."""
 
-    def __init__(self, what: str, *, forbidden: bool = False) -> None:
+    def __init__(self, what: str, zh: str = "", *, forbidden: bool = False) -> None:
         super().__init__(what)
-        self.forbidden = forbidden
+        self.line, self.forbidden = Line(en=what, zh=zh or what), forbidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +168,26 @@ def may_approve(actor: Actor, steps: Sequence[Step], seen: str) -> None:
     """ReviewError unless this key may approve the change now. seen: the revision that he has looked at."""
     may_judge(actor, steps[0].kinds)
     if steps[0].act is not Act.BOOT and state_of(steps) in (State.PROPOSED, State.FAILED):
-        what = "failed its check" if state_of(steps) is State.FAILED else "is not checked yet"
-        raise ReviewError(f"change `{steps[0].change_id}` {what}; mend it and propose it again, or check it first")
+        en, zh = (
+            ("failed its check", "未通过检查")
+            if state_of(steps) is State.FAILED
+            else ("is not checked yet", "尚未检查")
+        )
+        raise ReviewError(
+            f"change `{steps[0].change_id}` {en}; mend it and propose it again, or check it first",
+            f"变更 `{steps[0].change_id}` {zh}；请修改后重新提出，或先行检查",
+        )
     _needs(steps, (State.CHECKED, State.BOOTED), "approved")
     if actor.is_same(steps[0].actor.name):
-        raise ReviewError(f"`{actor.name}` is the author; the owner of another key has to approve", forbidden=True)
+        raise ReviewError(
+            f"`{actor.name}` is the author; the owner of another key has to approve",
+            f"`{actor.name}` 是提出人；须由另一密钥的持有人批准",
+            forbidden=True,
+        )
     if seen != steps[0].target:
         raise ReviewError(
-            f"the change is `{steps[0].target[:12]}`, not `{seen[:12]}`; look at it again before approving"
+            f"the change is `{steps[0].target[:12]}`, not `{seen[:12]}`; look at it again before approving",
+            f"该变更为 `{steps[0].target[:12]}`，而非 `{seen[:12]}`；批准前请重新查看",
         )
 
 
@@ -176,14 +196,22 @@ def may_reject(actor: Actor, steps: Sequence[Step]) -> None:
     may_judge(actor, steps[0].kinds)
     _needs(steps, _OPEN, "rejected")
     if actor.is_same(steps[0].actor.name):
-        raise ReviewError(f"`{actor.name}` is the author; withdraw it instead", forbidden=True)
+        raise ReviewError(
+            f"`{actor.name}` is the author; withdraw it instead",
+            f"`{actor.name}` 是提出人；请改为撤回",
+            forbidden=True,
+        )
 
 
 def may_withdraw(actor: Actor, steps: Sequence[Step]) -> None:
     """ReviewError unless this key may take the change back now: its author's, or an admin's."""
     _needs(steps, _OPEN, "withdrawn")
     if not actor.is_same(steps[0].actor.name) and actor.role != ADMIN:
-        raise ReviewError(f"only its author, `{steps[0].actor.name}`, or an admin may withdraw it", forbidden=True)
+        raise ReviewError(
+            f"only its author, `{steps[0].actor.name}`, or an admin may withdraw it",
+            f"只有提出人 `{steps[0].actor.name}` 或管理员可以撤回",
+            forbidden=True,
+        )
 
 
 def may_activate(actor: Actor, steps: Sequence[Step], every: Iterable[Step], now: int, effective_at: int) -> None:
@@ -191,15 +219,19 @@ def may_activate(actor: Actor, steps: Sequence[Step], every: Iterable[Step], now
     _may(actor, steps[0].kinds, {kind: AUTHORS[kind] | APPROVERS[kind] for kind in Kind}, "activate")
     _needs(steps, (State.APPROVED,), "activated")
     if effective_at < now:
-        raise ReviewError("it cannot come into force in the past; give a later instant")
+        raise ReviewError(
+            "it cannot come into force in the past; give a later instant", "不能在过去生效；请给出更晚的时刻"
+        )
     last = turns(every)[-1]
     if (last.effective_at or 0) > effective_at:
         raise ReviewError(
-            f"`{last.change_id}` comes into force later than that; activate after it, or roll it back first"
+            f"`{last.change_id}` comes into force later than that; activate after it, or roll it back first",
+            f"`{last.change_id}` 在此之后生效；请在其后生效，或先将其回退",
         )
     if last.target != steps[0].base:
         raise ReviewError(
-            f"`{last.change_id}` came into force after this was proposed; propose it again upon what holds now"
+            f"`{last.change_id}` came into force after this was proposed; propose it again upon what holds now",
+            f"`{last.change_id}` 在此变更提出后已生效；请在现行版本上重新提出",
         )
 
 
@@ -213,7 +245,7 @@ def rolled_back(
     every = list(every)
     stack = standing(every)
     if len(stack) < 2:
-        raise ReviewError("there is nothing to go back to: the first set is in force")
+        raise ReviewError("there is nothing to go back to: the first set is in force", "无可回退：现行的就是首个版本")
     undone, last = stack[-1], turns(every)[-1]
     may_judge(actor, kinds[undone.change_id])
     return undone, stack[-2].target, max(now, last.effective_at or 0)
@@ -223,11 +255,18 @@ def _may(actor: Actor, kinds: Iterable[Kind], table: dict[Kind, frozenset[str]],
     for kind in sorted(kinds):
         if actor.role not in table[kind]:
             needed = ", ".join(sorted(table[kind]))
-            raise ReviewError(f"role `{actor.role}` may not {what} {kind}; it takes one of: {needed}", forbidden=True)
+            raise ReviewError(
+                f"role `{actor.role}` may not {what} {kind}; it takes one of: {needed}",
+                f"角色 `{actor.role}` 无权{_DONE_ZH[what]} {kind}；须为：{needed}",
+                forbidden=True,
+            )
 
 
 def _needs(steps: Sequence[Step], states: Sequence[State], done: str) -> None:
     state = state_of(steps)
     if state not in states:
         wanted = " or ".join(states)
-        raise ReviewError(f"change `{steps[0].change_id}` is {state}; only what is {wanted} can be {done}")
+        raise ReviewError(
+            f"change `{steps[0].change_id}` is {state}; only what is {wanted} can be {done}",
+            f"变更 `{steps[0].change_id}` {STATES_ZH[state]}；只有{'、'.join(STATES_ZH[one] for one in states)}的变更可以{_DONE_ZH[done]}",
+        )

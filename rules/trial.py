@@ -22,6 +22,7 @@ from rules.decide import decide
 from rules.errors import PolicyError
 from rules.facts import DAY_MICROS, AnswerFact, ContactFact, SuppressionFact
 from rules.language import Language
+from rules.line import Line
 from rules.policy import ContactPolicy, with_state
 from rules.reasons import RANK, UNKNOWN, ReasonCode
 from rules.rule import Rule
@@ -48,10 +49,20 @@ class Failure:
     found: tuple[str, ...]
     rules: tuple[str, ...]
 
+    @property
+    def line(self) -> Line:
+        """What was expected and what was found."""
+        en = f"case `{self.case}`{f' about `{self.about}`' if self.about else ''}: {self.cell}: "
+        en += f"expected {', '.join(self.expected) or 'open'}; found {', '.join(self.found) or 'open'}"
+        zh = f"用例 `{self.case}`{f'（关于 `{self.about}`）' if self.about else ''}：{self.cell}："
+        zh += f"应为 {'、'.join(self.expected) or '开放'}；实为 {'、'.join(self.found) or '开放'}"
+        by = [f"`{rule}`" for rule in self.rules]
+        return Line(
+            en=en + (f" (by {', '.join(by)})" if by else ""), zh=zh + (f"（依据 {'、'.join(by)}）" if by else "")
+        )
+
     def __str__(self) -> str:
-        said = f"case `{self.case}`{f' about `{self.about}`' if self.about else ''}: {self.cell}: "
-        said += f"expected {', '.join(self.expected) or 'open'}; found {', '.join(self.found) or 'open'}"
-        return said + (f" (by {', '.join(f'`{rule}`' for rule in self.rules)})" if self.rules else "")
+        return self.line.en
 
 
 class Trial:
@@ -124,7 +135,7 @@ class Trial:
             found[ReasonCode.OFFER_NOT_ON_CHANNEL].append("catalogue")
         return found
 
-    def gaps(self) -> list[str]:
+    def gaps(self) -> list[Line]:
         """What no case shows: a part that never fires, never just does not, is never unknown."""
         seen: dict[str, set[bool | None]] = defaultdict(set)
         for case in self.cases.cases:
@@ -133,12 +144,16 @@ class Trial:
                 for rule in self._governing[direction][cell]:
                     if rule.id == case.about:
                         seen[rule.id].add(self._condition(rule, cell)(row))
-        lines: list[str] = []
+        lines: list[Line] = []
         for rule in {rule.id: rule for rule in self.rules}.values():
-            wanted: dict[bool | None, str] = {True: "in which it fires", False: "in which it just does not fire"}
+            wanted: dict[bool | None, tuple[str, str]] = {
+                True: ("in which it fires", "触发"),
+                False: ("in which it just does not fire", "恰好不触发"),
+            }
             if not all(isinstance(atom, IsNull) for atom in atoms(self._language.parse(rule.when))):
-                wanted[None] = "in which it is unknown"
-            lines += [f"`{rule.id}` has no case {what}" for truth, what in wanted.items() if truth not in seen[rule.id]]
+                wanted[None] = ("in which it is unknown", "结果未知")
+            lines += [Line(en=f"`{rule.id}` has no case {en}", zh=f"`{rule.id}` 没有使其{zh}的用例")
+                      for truth, (en, zh) in wanted.items() if truth not in seen[rule.id]]  # fmt: skip
         return lines
 
     def row(self, history: History, changes: dict[str, str]) -> Row:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rules.cases import load_cases
 from rules.folder import PolicyFolder
+from rules.line import Line
 from rules.trial import Failure, Trial
 
 
@@ -14,7 +15,7 @@ class Tried:
     cases: int
     decisions: int
     failures: list[Failure]
-    gaps: list[str]
+    gaps: list[Line]
 
 
 def try_cases(one: PolicyFolder) -> Tried:

@@ -66,8 +66,7 @@ def open_office(home: Path, serving: bool = True, clock: Callable[[], datetime] 
     office = Office(engine, ledger, expiring=serving)
     if serving:
         office.start_sealing()
-        office.seats = Worker(engine, ledger).start()
-        office.watch = office.watching(None if engine.damaged else stamp).start()
+        office.attend(stamp)
     return office
 
 
@@ -149,6 +148,11 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
         """Seal each second from now on, and export the days that are over."""
         days = DailyExport(self.ledger, self.engine.vault.keyring, self.engine.home.path / "ledger")
         self._sealer = Sealer(self.ledger, self.engine.vault.keyring, days).start()
+
+    def attend(self, stamp: str | None) -> None:
+        """Lease seats and read what is promoted, until `close`. stamp: of what was live before the engine was opened."""
+        self.seats = Worker(self.engine, self.ledger).start()
+        self.watch = self.watching(None if self.engine.damaged else stamp).start()
 
     def watching(self, stamp: str | None) -> Watch:
         """A watch over what is live, not started. stamp: of what the engine was opened with."""

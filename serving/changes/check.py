@@ -14,18 +14,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rules.diff import changed_fields, changed_text
+from rules.diff import changed_items, changed_text
 from rules.errors import RulesError
 from rules.folder import PolicyFolder, find_policies
 from rules.impact import Rows, impact
+from rules.line import Line
 from rules.lint import lint
 from rules.liveset import Files
-from rules.proof_answers import (
+from rules.proof_answers import diff_answer, prove_answer
+from rules.proof_lines import (
     allowed_lines,
-    diff_answer,
     impact_lines,
-    prove_answer,
     suppressed_lines,
+    undecided_lines,
+    unproved_lines,
     vain_lines,
 )
 from rules.review import Kind
@@ -34,6 +36,7 @@ from rules.terms import Terms
 from rules.tried import try_cases
 from serving.changes.live import laid_out
 from serving.engine import Engine
+from serving.http.messages.base import Words
 from serving.http.messages.change import CheckReport
 from serving.ledger.book import Ledger
 from serving.lists.batch import chunks, read_inputs
@@ -78,28 +81,39 @@ def check(before: Engine, base: Files, made: Files, ledger: Ledger) -> CheckRepo
                 try:
                     step()
                 except RulesError as error:  # cases or invariants that do not load, or no prover: nothing passes
-                    found.problems.append(plain(str(error), there, here))
-        found.text += [f"{name}: {'removed' if name not in made else 'added' if name not in base else 'changed'}"
-                       for name in sorted(names)]  # fmt: skip
+                    found.problems.append(Line.alike(plain(str(error), there, here)))
+        found.text += [_file_line(name, base, made) for name in sorted(names)]
         found.impact += _impact(before, after, ledger)
     return found.report()
+
+
+def _file_line(name: str, base: Files, made: Files) -> Line:
+    en, zh = (
+        ("removed", "已删除") if name not in made else ("added", "新增") if name not in base else ("changed", "已修改")
+    )
+    return Line(en=f"{name}: {en}", zh=f"{name}：{zh}")
 
 
 class _Found:
     """What has been found so far."""
 
     def __init__(self, names: frozenset[str], base: Files, made: Files) -> None:
-        self.problems: list[str] = []
-        self.text: list[str] = []
-        self.notes: list[str] = []
-        self.impact: list[str] = []
-        self.allowed: list[str] = []
-        self.suppressed: list[str] = []
+        self.problems: list[Line] = []
+        self.text: list[Line] = []
+        self.notes: list[Line] = []
+        self.impact: list[Line] = []
+        self.allowed: list[Line] = []
+        self.suppressed: list[Line] = []
         self.cases = self.invariants = 0
         self.only_tightens: bool | None = None
         for name in sorted(names):
             if name in base and name not in made and name.endswith((".cases.yaml", ".invariants.yaml")):
-                self.problems.append(f"{name} goes: what was tried and proved may be changed, not dropped")
+                self.problems.append(
+                    Line(
+                        en=f"{name} goes: what was tried and proved may be changed, not dropped",
+                        zh=f"{name} 被删除：用例和不变式可以修改，不可整份删除",
+                    )
+                )
 
     def report(self) -> CheckReport:
         """The report; long lists are cut, and say so."""
@@ -109,9 +123,10 @@ class _Found:
             newly_suppressed=_cut(self.suppressed), notes=_cut(self.notes), impact=_cut(self.impact))  # fmt: skip
 
 
-def _cut(lines: list[str]) -> tuple[str, ...]:
-    more = [f"and {len(lines) - LINES_MAX:,} more"] if len(lines) > LINES_MAX else []
-    return (*lines[:LINES_MAX], *more)
+def _cut(lines: list[Line]) -> tuple[Words, ...]:
+    over = len(lines) - LINES_MAX
+    more = [Line(en=f"and {over:,} more", zh=f"另有 {over:,} 条")] if over > 0 else []
+    return tuple(Words(en=line.en, zh=line.zh) for line in (*lines[:LINES_MAX], *more))
 
 
 def _policy(folder: Path, engine: Engine) -> PolicyFolder:
@@ -124,15 +139,19 @@ def _try(found: _Found, new: PolicyFolder, folder: Path) -> None:
     """Lint and cases."""
     for finding in lint(new.unchecked, new.catalogue, new.columns, new.document):
         line = f"{finding.severity}: {f'`{finding.part}`: ' if finding.part else ''}{finding.what}"
-        (found.problems if finding.severity == "error" else found.notes).append(line)
+        (found.problems if finding.severity == "error" else found.notes).append(Line.alike(line))
     if not new.cases_file.is_file():
+        file = plain(str(new.cases_file), folder)
         found.problems.append(
-            f"there are no cases; write what the policy must do in {plain(str(new.cases_file), folder)}"
+            Line(
+                en=f"there are no cases; write what the policy must do in {file}",
+                zh=f"没有用例；请在 {file} 写明规则应有的结果",
+            )
         )
         return
     tried = try_cases(new)
     found.cases = tried.cases + tried.decisions
-    found.problems += [str(failure) for failure in tried.failures] + tried.gaps
+    found.problems += [failure.line for failure in tried.failures] + tried.gaps
 
 
 def _prove(found: _Found, old: PolicyFolder, new: PolicyFolder, engine: Engine) -> None:
@@ -141,33 +160,29 @@ def _prove(found: _Found, old: PolicyFolder, new: PolicyFolder, engine: Engine) 
     if new.invariants_file.is_file():
         answer = prove_answer(new, day)
         found.invariants = sum(proof.outcome == "proved" for proof in answer.proofs)
-        found.problems += [f"invariant `{proof.invariant}` is {proof.outcome}: {proof.title}; {proof.words}"
-                           for proof in answer.proofs if proof.outcome != "proved"]  # fmt: skip
+        found.problems += unproved_lines(answer)
         found.notes += vain_lines(answer)
     else:
-        found.notes.append("no invariants are stated: nothing is proved of this policy")
+        found.notes.append(
+            Line(en="no invariants are stated: nothing is proved of this policy", zh="未陈述不变式：对此规则不作证明")
+        )
     diff = diff_answer(old, new, day)
     found.only_tightens = diff.only_tightens
     found.allowed += allowed_lines(diff)
     found.suppressed += suppressed_lines(diff)
-    found.notes += [f"undecided, so not proved: {name}" for name in diff.undecided]
+    found.notes += undecided_lines(diff)
 
 
-def _changed(before: Engine, after: Engine) -> list[str]:
+def _changed(before: Engine, after: Engine) -> list[Line]:
     """What is written differently in policy, catalogue and campaigns, field by field."""
     at = before.home.now()
-    lines = changed_text(before.terms(at), after.terms(at))
-    for name in {**before.campaigns, **after.campaigns}:
-        was, now = before.campaigns.get(name), after.campaigns.get(name)
-        if was is None or now is None:
-            lines.append(f"campaign `{name}` {'added' if was is None else 'removed'}")
-        elif was != now:
-            left, right = (one.model_dump(mode="json", by_alias=True) for one in (was, now))
-            lines += [f"campaign `{name}` {line}" for line in changed_fields(left, right)]
-    return lines
+    return [
+        *changed_text(before.terms(at), after.terms(at)),
+        *changed_items(("campaign", "活动"), before.campaigns, after.campaigns),
+    ]
 
 
-def _impact(before: Engine, after: Engine, ledger: Ledger) -> list[str]:
+def _impact(before: Engine, after: Engine, ledger: Ledger) -> list[Line]:
     """The impact on the newest snapshot, as counted now."""
     at = before.home.now()
     if before.snapshot(at) is None:
@@ -185,8 +200,9 @@ def _impact(before: Engine, after: Engine, ledger: Ledger) -> list[str]:
 
     found = impact(inputs.terms, later.terms, rows())
     n = inputs.features.num_rows
-    more = [f"counted on the first {found.customers:,} of {n:,} customers"] if found.customers < n else []
-    return [*impact_lines(found, scored=scored), *more]
+    cut = Line(en=f"counted on the first {found.customers:,} of {n:,} customers",
+               zh=f"按前 {found.customers:,} 位客户统计，共 {n:,} 位")  # fmt: skip
+    return [*impact_lines(found, scored=scored), *([cut] if found.customers < n else [])]
 
 
 def _open(customers: pa.RecordBatch, terms: Terms) -> np.ndarray:

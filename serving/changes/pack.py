@@ -18,9 +18,10 @@ from sqlalchemy.engine import Connection
 
 from rules.catalogue import Words
 from rules.folder import PolicyFolder, find_policies
-from rules.invariants import load_invariants
+from rules.line import Line
 from rules.liveset import Files, files_in
-from rules.proof_answers import prove_answer, vain_lines
+from rules.proof_answers import prove_answer
+from rules.proof_lines import vain_lines
 from rules.prove import ProverMissingError
 from rules.reasons import ReasonCode
 from rules.review import State
@@ -48,10 +49,10 @@ class PackProof(BaseModel):
     """One invariant as proved today. words: who breaks it, or why it is not known."""
 
     id: str
-    title: Words
+    title: Line
     outcome: str
     seconds: float
-    words: str
+    words: Line
 
 
 class PackSilence(BaseModel):
@@ -73,10 +74,10 @@ class Pack(BaseModel):
     title: Words
     rules: list[PackRule]
     cases: list[PackCase]
-    cases_failed: list[str]
+    cases_failed: list[Line]
     proofs: list[PackProof]
     proof_note: str
-    vain: list[str]
+    vain: list[Line]
     changes: list[ChangeResponse]
     costs: list[PackCost]
     lists: list[str]
@@ -128,13 +129,13 @@ def _pack(source: _Source, one: PolicyFolder, revision: str | None) -> Pack:
         exceptions=_exceptions(source, one, told, failed, proofs, note), assumptions=engine.assumptions)  # fmt: skip
 
 
-def _failed(one: PolicyFolder) -> list[str]:
+def _failed(one: PolicyFolder) -> list[Line]:
     """The cases that fail today, and what has none."""
     tried = try_cases(one) if one.cases_file.is_file() else None
-    return [] if tried is None else [*map(str, tried.failures), *tried.gaps]
+    return [] if tried is None else [*(failure.line for failure in tried.failures), *tried.gaps]
 
 
-def _proofs(one: PolicyFolder, day: date) -> tuple[list[PackProof], str, list[str]]:
+def _proofs(one: PolicyFolder, day: date) -> tuple[list[PackProof], str, list[Line]]:
     """(the invariants as proved now, why not, what is held in vain)."""
     if not one.invariants_file.is_file():
         return [], "no invariants are stated", []
@@ -142,10 +143,7 @@ def _proofs(one: PolicyFolder, day: date) -> tuple[list[PackProof], str, list[st
         answer = prove_answer(one, day)
     except ProverMissingError as error:
         return [], str(error), []
-    titles = {
-        i.id: i.title for i in load_invariants(one.invariants_file, one.policy, one.catalogue, one.columns).invariants
-    }
-    told = [PackProof(id=p.invariant, title=titles[p.invariant], outcome=p.outcome, seconds=p.seconds, words=p.words)
+    told = [PackProof(id=p.invariant, title=p.title, outcome=p.outcome, seconds=p.seconds, words=p.words)
             for p in answer.proofs]  # fmt: skip
     return told, "", vain_lines(answer)
 
@@ -172,7 +170,7 @@ def _silences(source: _Source) -> tuple[list[PackSilence], int]:
     return told, n_decisions
 
 
-def _exceptions(source: _Source, one: PolicyFolder, told: list[ChangeResponse], failed: list[str], proofs: list[PackProof],
+def _exceptions(source: _Source, one: PolicyFolder, told: list[ChangeResponse], failed: list[Line], proofs: list[PackProof],
                 note: str) -> list[Words]:  # fmt: skip
     """What is not as it should be, or not yet."""
     found: list[Words] = []
@@ -198,7 +196,7 @@ def _exceptions(source: _Source, one: PolicyFolder, told: list[ChangeResponse], 
     for name in drafts(source.engine, source.connection, source.now):
         add(f"{name} in the home is a draft that is not in force", f"{name} 为尚未生效的草稿")
     for line in failed:
-        add(f"a case does not hold: {line}", f"用例不成立：{line}")
+        add(f"a case does not hold: {line}", f"用例不成立：{line.zh}")
     for proof in proofs:
         if proof.outcome != "proved":
             add(f"not proved: {proof.title.en}", f"未能证明：{proof.title.zh}")

@@ -11,14 +11,10 @@ from jinja2 import Environment, StrictUndefined
 from features.home import Home
 from rules.liveset import Files, write_files
 from rules.reasons import Layer
+from rules.review import ACTS_ZH, STATES_ZH
 from serving.changes.pack import Pack, PackError
 from serving.lists.money import money
 from serving.lists.words import LAYER_NAMES
-
-ACTS = {"boot": "启用", "propose": "提出", "check": "检查", "approve": "批准", "reject": "否决", "withdraw": "撤回",
-        "activate": "生效", "rollback": "回退"}  # fmt: skip
-STATES = {"booted": "已启用", "proposed": "已提出", "failed": "检查未通过", "checked": "已检查", "approved": "已批准", "rejected": "已否决",
-          "withdrawn": "已撤回", "activated": "已生效", "rolled_back": "已回退"}  # fmt: skip
 
 
 def write_pack(pack: Pack, files: Files, home: Home) -> Path:
@@ -47,5 +43,5 @@ def pack_page(pack: Pack) -> str:
     layers = [
         (names[str(layer)], found) for layer in Layer if (found := [r for r in pack.rules if r.en.layer == str(layer)])
     ]
-    return page.render(p=pack, layers=layers, layer_names=names, acts=ACTS, states=STATES, num=lambda n: f"{n:,}",
+    return page.render(p=pack, layers=layers, layer_names=names, acts=ACTS_ZH, states=STATES_ZH, num=lambda n: f"{n:,}",
                        cash=lambda minor: money(minor, pack.currency), proved=sum(x.outcome == "proved" for x in pack.proofs))  # fmt: skip

@@ -10,7 +10,6 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
-from serving.bids import Worker
 from serving.office import open_office
 from serving.streams.address import check_prefix, read_address
 from serving.streams.consumer import Consumer, check_installed
@@ -42,8 +41,7 @@ def consume(
     stamp = live_stamp(home.models)
     office = open_office(home.path, serving=False)
     try:
-        office.seats = Worker(office.engine, office.ledger).start()  # a trigger may fill a seat from here, too
-        office.watch = office.watching(None if office.engine.damaged else stamp).start()
+        office.attend(stamp)  # a trigger may fill a seat from here, too
         counts = asyncio.run(
             _consume(
                 Consumer(address, prefix, intake := Intake(office, f"stream {getpass.getuser()}")),

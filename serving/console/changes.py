@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from starlette.responses import Response
 
 from rules import review
+from rules.line import Line
 from rules.review import Actor, ReviewError, State
 from serving.changes.diffs import text_diff
 from serving.changes.live import drafts
@@ -92,8 +93,10 @@ def propose(visit: Visit) -> Response:
     return visit.go(f"/console/changes/{told.change_id}", done="proposed")
 
 
-def _may(visit: Visit, one: ChangeResponse, steps: list[review.Step], every: list[review.Step]) -> dict[str, str]:
-    """Act -> "" where this user may do it now, else the line that says why not; acts that are not in question are left out."""
+def _may(
+    visit: Visit, one: ChangeResponse, steps: list[review.Step], every: list[review.Step]
+) -> dict[str, Line | None]:
+    """Act -> null where this user may do it now, else the line that says why not; acts that are not in question are left out."""
     actor = Actor(visit.principal.name, str(visit.role))
     tries: dict[str, Callable[[], object]] = {
         "approve": lambda: review.may_approve(actor, steps, one.revision),
@@ -110,12 +113,12 @@ def _may(visit: Visit, one: ChangeResponse, steps: list[review.Step], every: lis
     return {act: why for act, why in told.items() if act != "withdraw" or not why}  # nobody else asks himself that
 
 
-def _why_not(trial: Callable[[], object]) -> str:
+def _why_not(trial: Callable[[], object]) -> Line | None:
     try:
         trial()
     except ReviewError as error:
-        return str(error)
-    return ""
+        return error.line
+    return None
 
 
 def _last(connection: Connection) -> dict[str, str]:

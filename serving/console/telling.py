@@ -6,8 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rules.reasons import Layer, ReasonCode
-from rules.review import Act, State
-from serving.changes.page import ACTS, STATES
+from rules.review import ACTS_ZH, STATES_ZH, Act, State
 from serving.console.strings import Tongue
 from serving.lists.money import money
 from serving.lists.words import LAYER_NAMES, LAYERS, REASONS
@@ -40,8 +39,8 @@ def tellers(tongue: Tongue, zone: ZoneInfo, currency: str) -> dict[str, Callable
         "reason": lambda slug: words(_reason(slug)),
         "layer": lambda slug: words(LAYER_NAMES[Layer(slug)]),
         "layer_passed": lambda slug: words(LAYERS[Layer(slug)]),
-        "state": lambda state: words((str(state).replace("_", " "), STATES[State(state)])),
-        "act": lambda act: words((str(act).replace("_", " "), ACTS[Act(act)])),
+        "state": lambda state: words((str(state).replace("_", " "), STATES_ZH[State(state)])),
+        "act": lambda act: words((str(act).replace("_", " "), ACTS_ZH[Act(act)])),
         "short": lambda text, length=12: str(text)[:length],
     }
 

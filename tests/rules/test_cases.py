@@ -142,5 +142,6 @@ def test_a_part_without_cases_is_a_gap() -> None:
         update={"cases": tuple(c for c in shipped().cases if c.id != "aged_18" and c.about != "staff")}
     )
     gaps = Trial(cases, bank.policy(), bank.catalogue(), bank.feature_columns(bank.catalogue())).gaps()
-    assert gaps == ["`staff` has no case in which it fires", "`staff` has no case in which it just does not fire",
-                    "`staff` has no case in which it is unknown"]  # fmt: skip
+    assert [*map(str, gaps)] == ["`staff` has no case in which it fires", "`staff` has no case in which it just does not fire",
+                                 "`staff` has no case in which it is unknown"]  # fmt: skip
+    assert gaps[-1].zh == "`staff` 没有使其结果未知的用例"

@@ -10,6 +10,7 @@ import pytest
 from rules.catalogue import Catalogue
 from rules.diff import compare, merged_columns
 from rules.errors import PolicyError
+from rules.line import Line
 from rules.policy import with_state
 from rules.prove import Prover, UndecidedError
 from rules.suppress import suppress
@@ -56,7 +57,7 @@ def test_an_added_rule_only_tightens_and_a_removed_one_only_loosens() -> None:
     [change] = removed.allowed
     assert (change.part, change.example.facts["staff"]) == ("staff", True)
     assert len(change.cells) == len(removed.allowed[0].cells) == 94
-    assert removed.text == ["part `staff` removed"]
+    assert removed.text == [Line(en="part `staff` removed", zh="条款 `staff` 已删除")]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -93,7 +94,7 @@ def test_a_new_offer_is_newly_allowed_and_its_text_told() -> None:
     told = catalogue.model_dump() | {"offers": [offer.model_dump() for offer in (*catalogue.offers, twin)]}
     larger = bank.terms(day=DAY, catalogue=Catalogue.model_validate(told))
     found = compare(bank.terms(day=DAY), larger)
-    assert "offer `card_black` added" in found.text
+    assert Line(en="offer `card_black` added", zh="产品 `card_black` 新增") in found.text
     assert {change.part for change in found.allowed} == {"catalogue"}
     assert all(cell.startswith("card_black x ") for cell in found.allowed[0].cells)
 

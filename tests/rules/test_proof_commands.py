@@ -10,6 +10,7 @@ import pytest
 
 from rules import prove
 from rules.errors import RulesError
+from rules.line import Line
 from rules.proof_commands import DiffAnswer, ImpactAnswer, ProveAnswer
 from tests import bank
 from tests.rules.test_commands import ask, edit
@@ -40,7 +41,7 @@ def test_prove_says_proved_or_shows_a_customer(folder: Path) -> None:
     assert (said.exit_code, answer.ok, answer.proofs[0].outcome) == (1, False, "refuted")
     assert answer.proofs[0].witness
     assert answer.proofs[0].witness["staff"] is not False
-    assert "open to a customer all the same" in answer.proofs[0].words
+    assert "open to a customer all the same" in answer.proofs[0].words.en
     assert "staff_scheme: open to a customer all the same: " in ask("prove", str(folder), *ON).stdout
 
 
@@ -95,7 +96,8 @@ def test_diff_shows_who_is_newly_allowed_and_proves_that_nobody_is(folder: Path)
     looser = DiffAnswer.model_validate_json(said.stdout)
     assert said.exit_code == 0, said.output
     assert (looser.only_tightens, looser.only_loosens) == (False, True)
-    assert looser.text == ["part `in_arrears` when: arrears_days > 0 -> arrears_days > 5"]
+    assert looser.text == [Line(en="part `in_arrears` when: arrears_days > 0 -> arrears_days > 5",
+                                zh="条款 `in_arrears` 的 when：arrears_days > 0 → arrears_days > 5")]  # fmt: skip
     assert looser.newly_allowed
     assert 0 < float(looser.newly_allowed["arrears_days"] or 0) <= 5
     tighter = ask("diff", changed, shipped, *ON).stdout

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rules.review import Act, Kind, State
-from serving.http.messages.base import Id, Instant, Message, Note, Sha256
+from serving.http.messages.base import Id, Instant, Message, Note, Sha256, Words
 
 FileName = Annotated[str, Field(pattern=r"^(catalogue|(policies|campaigns)/[A-Za-z0-9][A-Za-z0-9_.-]{0,79})\.yaml$")]
 StateName = Literal[
@@ -84,13 +84,13 @@ class ChangeStep(Message):
 
 
 class CheckReport(Message):
-    """What a check found. Lists hold one line each."""
+    """What a check found. Lists hold one line each, in both languages; findings of the lint and of files that do not hold are English in both."""
 
     passed: bool
     """Whether the change may be approved."""
-    problems: tuple[str, ...]
+    problems: tuple[Words, ...]
     """Why not: what does not parse, cases that fail, invariants that are not proved."""
-    text: tuple[str, ...]
+    text: tuple[Words, ...]
     """What is written differently."""
     cases: int
     """How many cases and decisions were tried; 0: nothing they speak of has changed."""
@@ -98,13 +98,13 @@ class CheckReport(Message):
     """How many invariants were proved; 0: nothing they speak of has changed, or none are stated."""
     only_tightens: bool | None
     """Proved: nobody is newly allowed anything. Null: neither rules nor catalogue change."""
-    newly_allowed: tuple[str, ...]
+    newly_allowed: tuple[Words, ...]
     """One customer in words for each part that closed him before."""
-    newly_suppressed: tuple[str, ...]
+    newly_suppressed: tuple[Words, ...]
     """One customer in words for each part that closes him now."""
-    notes: tuple[str, ...]
+    notes: tuple[Words, ...]
     """What an approver should know: dead and shadowed rules, findings of the lint, campaigns that reach nobody."""
-    impact: tuple[str, ...]
+    impact: tuple[Words, ...]
     """Customers and cells won and lost on the newest snapshot, part by part; empty: there is none."""
 
 

@@ -51,7 +51,9 @@ def test_p24_the_whole_road_and_p23_the_way_back(review: Review, bank: Path, clo
     report = made.report
     assert made.state == "checked" and made.kinds == ("rules",) and report is not None and report.passed
     assert report.only_tightens and report.invariants >= 20 and report.cases > 300
-    assert any("dollar_rich" in line for line in report.impact) and report.newly_suppressed and not report.newly_allowed
+    assert (
+        any("dollar_rich" in line.en for line in report.impact) and report.newly_suppressed and not report.newly_allowed
+    )
     assert live_bytes(bank) == before, "proposed and checked, nothing holds yet"
     assert review.approve("bob", made.change_id).approver == "bob"
     assert live_bytes(bank) == before
@@ -188,7 +190,7 @@ def test_p24_what_fails_cases_or_proofs_can_be_neither_approved_nor_activated(
 ) -> None:
     before = live_bytes(bank)
     made = review.propose("anna", violation(bank))  # type: ignore[operator]
-    assert made.state == "failed" and made.report is not None and any(said in line for line in made.report.problems)
+    assert made.state == "failed" and made.report is not None and any(said in line.en for line in made.report.problems)
     assert "failed its check" in str(refused(lambda: review.approve("bob", made.change_id)))
     assert refused(lambda: review.activate("bob", made.change_id)).status == 409
     assert live_bytes(bank) == before
@@ -281,7 +283,7 @@ def test_without_the_prover_no_rule_passes(review: Review, bank: Path, monkeypat
     monkeypatch.setattr(room, "prove_answer", missing)
     monkeypatch.setattr(room, "diff_answer", missing)
     made = review.propose("anna", new_rule(bank))
-    assert made.state == "failed" and made.report is not None and "proofs need z3" in made.report.problems[0]
+    assert made.state == "failed" and made.report is not None and "proofs need z3" in made.report.problems[0].en
 
 
 def test_steps_are_signed_sealed_and_stay(review: Review, bank: Path) -> None:

@@ -81,7 +81,8 @@ def test_a_campaign_is_proposed_approved_by_another_and_in_force(bank_served, so
     change = page.url.partition("?")[0]
     assert mei.says("checked", "已检查") in page.locator(".tag.big").inner_text()
     assert page.get_by_role("button", name=mei.says("Approve", "批准"), exact=True).count() == 0
-    assert "mei` is the author" in mei.text()
+    assert mei.says("mei` is the author", "mei` 是提出人") in mei.text()
+    assert mei.says(f"campaign `{name}` added", f"活动 `{name}` 新增") in mei.text()
     page = lin.go(change)
     assert f"campaigns/{name}.yaml" in lin.text()
     assert "seats" in page.locator("pre.diff").inner_text()
