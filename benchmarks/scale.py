@@ -1,7 +1,8 @@
 """Growth: one bank at several sizes, stage by stage, each stage a command of its own with its time and its memory.
 
 Three months of bookings a customer; models are trained once, on the smallest bank, and carried to the others. Memory is
-the resident memory of the command and all its children together, looked at five times a second.
+that of the command and all its children together, looked at five times a second: what they hold themselves, and beside it with
+the files they have mapped, which the system takes back when it wants the room.
 """
 
 import contextlib
@@ -34,8 +35,8 @@ from serving.spark.session import session
 from serving.spark.table import ROW, as_was, to_plain
 
 UNTIL, SINCE = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
-SIZES = {"small": 5_000, "middle": 15_000, "large": 40_000, "larger": 300_000, "million": 1_000_000, "most": 5_000_000}
-PARTS = ("curve", "deciding", "larger", "million", "most")
+SIZES = {"small": 5_000, "middle": 15_000, "large": 40_000, "tenth": 100_000, "million": 1_000_000, "most": 5_000_000}
+PARTS = ("curve", "deciding", "tenth", "million", "most")
 STAGES = {
     "import": ["import", "tables", "{source}"],
     "features": ["features", "build", "--as-of", "2026-06-01T00:00:00Z"],
@@ -60,24 +61,27 @@ def run(quick: bool, part: str = "curve") -> list[Table]:
     ]
 
 
-Rows = dict[str, tuple[int, float, float, float]]  # stage -> customers, seconds, of processor, MB
+Rows = dict[str, tuple[int, float, float, float]]  # stage -> customers, seconds, of processor, MB of their own
 
 
 def _measured(folder: Path, size: int, models: Path) -> tuple[Table, Rows]:
     table = Table("scale", f"{size:,} customers")
     print(f"scale: {table.setting}")
     rows: Rows = {}
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        source, home = Path(own) / "source", _home(Path(own) / "bank")
+    with tempfile.TemporaryDirectory(dir=folder) as inside:
+        source, home = Path(inside) / "source", _home(Path(inside) / "bank")
         seconds, *_ = _timed([sys.executable, "-c", _SIMULATE, str(source), str(size)])
         table.add("simulating it", seconds, "s", note="not the engine's")
         for stage, command in STAGES.items():
             if stage == "plan":
                 shutil.copytree(models, home / "models", dirs_exist_ok=True)
             arguments = [one.format(source=source) for one in command]
-            took, processor, memory = _timed([sys.executable, "-m", "nbo", "--home", str(home), *arguments, "--json"])
-            rows[stage] = (size, took, processor, memory)
-            table.add(stage, took, "s", note=f"{processor:.1f} s of processor; {memory:,.0f} MB at most")
+            took, processor, own, mapped = _timed(
+                [sys.executable, "-m", "nbo", "--home", str(home), *arguments, "--json"]
+            )
+            rows[stage] = (size, took, processor, own)
+            note = f"{processor:.1f} s of processor; {own:,.0f} MB at most, {mapped:,.0f} MB with mapped files"
+            table.add(stage, took, "s", note=note)
         bytes_ = {
             name: sum(p.stat().st_size for p in (home / name).rglob("*") if p.is_file())
             for name in ("data", "features")
@@ -136,7 +140,7 @@ def _deciding(n: int) -> Table:
             rows = rows.append_column(ROW, pa.array(range(start, start + len(rows))))
             pq.write_table(rows, Path(folder) / "in" / f"part-{start:08d}.parquet", compression="lz4")
         for way in ("here", "spark"):
-            took, processor, memory = _timed([sys.executable, "-c", _DECIDE, way, folder])
+            took, processor, memory, _ = _timed([sys.executable, "-c", _DECIDE, way, folder])
             found = pq.read_table(Path(folder) / way, columns=["offer_id", "expected_value_minor"])
             said.append(
                 f"{len(found)} {found.column('offer_id').null_count} {pc.sum(found.column('expected_value_minor'))}"
@@ -194,33 +198,35 @@ def _models(folder: Path, people: int) -> Path:
     return kept
 
 
-def _timed(command: list[str]) -> tuple[float, float, float]:
-    """(seconds, seconds of processor, MB at most) of a command and its children."""
-    most, spent, begun = 0, dict[int, float](), time.perf_counter()
+def _timed(command: list[str]) -> tuple[float, float, float, float]:
+    """(seconds, seconds of processor, MB of their own at most, MB at most with mapped files) of a command and its children."""
+    own, mapped, spent, begun = 0, 0, dict[int, float](), time.perf_counter()
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=said, cwd=Path(__file__).parents[1], env=os.environ
         )
         while child.poll() is None:
-            most = max(most, _looked_at(child.pid, spent))
+            seen = _looked_at(child.pid, spent)
+            own, mapped = max(own, seen[0]), max(mapped, seen[1])
             time.sleep(0.2)
         seconds = time.perf_counter() - begun
         if child.returncode:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command[-4:])}: {said.read()[-1500:].decode()}")
-    return seconds, sum(spent.values()), most / 1e6
+    return seconds, sum(spent.values()), own / 1e6, mapped / 1e6
 
 
-def _looked_at(pid: int, spent: dict[int, float]) -> int:
-    """Bytes resident now; what each process has spent until now goes into `spent`."""
-    found = 0
+def _looked_at(pid: int, spent: dict[int, float]) -> tuple[int, int]:
+    """Bytes resident now, their own and with mapped files; what each process has spent until now goes into `spent`."""
+    own = mapped = 0
     with contextlib.suppress(psutil.Error):  # it has just ended
         for one in [root := psutil.Process(pid), *root.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 memory, times = one.memory_info(), one.cpu_times()
-                found += memory.rss - memory.shared if one.pid != pid else memory.rss
+                own += memory.rss - memory.shared
+                mapped += memory.rss - (memory.shared if one.pid != pid else 0)
                 spent[one.pid] = times.user + times.system
-    return found
+    return own, mapped
 
 
 def _curve(sizes: list[Rows]) -> Table:

@@ -18,13 +18,16 @@ from serving.changes import desk
 from serving.changes.desk import Desk, examine
 from serving.changes.live import open_engine
 from serving.http.messages import ChangeResponse
+from serving.http.messages.base import Words
 from serving.ledger import changes
 from serving.office import open_ledger
 from tests.home import NOW, Clock, ask, office_at
 from tests.serving.changes.conftest import PASSED, Command, Refused, Review, live_bytes, new_rule
 
 Act = Callable[[Review, ChangeResponse], object]
-FAILED = PASSED.model_copy(update={"passed": False, "problems": ("case `x`: expected open",)})
+FAILED = PASSED.model_copy(
+    update={"passed": False, "problems": (Words(en="case `x`: expected open", zh="用例 `x`：应为开放"),)}
+)
 
 
 def handed_in(review: Review, *, check: bool = True) -> str:
