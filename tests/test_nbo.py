@@ -1,6 +1,7 @@
 """The front door: one JSON object, exit codes 0, 1 and 2, errors in one line, bad tables refused whole."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -31,6 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def command(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nbo", *map(str, arguments)])
+        monkeypatch.setattr(nbo, "give_way", lambda command: None)  # this process is the tests'
         with pytest.raises(SystemExit) as ended:
             nbo.main()
         said = capsys.readouterr()
@@ -41,6 +43,25 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def test_what_computes_for_long_gives_way_to_the_service_and_the_service_to_nobody() -> None:
+    code = (
+        "import nbo, os, sys\nfor word in sys.argv[1:]: nbo.give_way(word); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    words = ["serve", "decide", "plan", "serve", "plan"]
+    ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert [int(line) for line in ran.stdout.split()] == [mine, mine, *[max(mine, nbo.NICE)] * 3]
+
+
+def test_the_front_door_says_which_command_it_is_before_it_begins(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str | None] = []
+    monkeypatch.setattr(nbo, "give_way", begun.append)
+    monkeypatch.setattr(sys, "argv", ["nbo", "--home", str(bank), "schedule", "next"])
+    with pytest.raises(SystemExit):
+        nbo.main()
+    assert begun == ["schedule"]
 
 
 def one_object(text: str) -> dict[str, Any]:

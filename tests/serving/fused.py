@@ -1,6 +1,12 @@
-"""A scheduler that dies at its n-th statement or file: `python -m tests.serving.fused HOME N`; prints its steps."""
+"""A scheduler that dies at its n-th statement or file: `python -m tests.serving.fused`, each line of stdin `N HOME`.
 
+Each is a process of its own, forked from this one, which has loaded everything and started no thread. Answers `done STEPS`,
+or `ended CODE`.
+"""
+
+import os
 import sys
+import traceback
 from pathlib import Path
 
 from sqlalchemy import event
@@ -13,8 +19,30 @@ from serving.scheduler import alone, run_due
 from tests.serving.ledger.test_torture import Fuse, _fused
 
 
-def main(path: str, at: int) -> None:
-    """Make what is due in the home; SIGKILL at step `at`."""
+def serve() -> None:
+    """Answer line by line."""
+    for line in sys.stdin:
+        at, path = line.rstrip("\n").split(" ", 1)
+        if (pid := os.fork()) == 0:
+            _child(path, int(at))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code:
+            print(f"ended {code}", flush=True)
+
+
+def _child(path: str, at: int) -> None:
+    code = 1
+    try:
+        print(f"done {run(path, at)}", flush=True)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def run(path: str, at: int) -> int:
+    """Make what is due in the home; SIGKILL at step `at`; how many steps it took."""
     fuse = Fuse(at)
     event.listen(Database, "do_connect", _fused(fuse))
     sys.addaudithook(lambda name, args: fuse.burn() if _is_step(name, args, f"{path}/lists") else None)
@@ -22,7 +50,7 @@ def main(path: str, at: int) -> None:
     with alone(home) as first, open_ledger(home) as ledger:
         assert first
         run_due(home, ledger, make_list)
-    print(at - fuse.left)
+    return at - fuse.left
 
 
 def _is_step(name: str, args: tuple[object, ...], lists: str) -> bool:
@@ -33,4 +61,4 @@ def _is_step(name: str, args: tuple[object, ...], lists: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    serve()

@@ -15,6 +15,7 @@ def run(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["nbo", "train", "table", *arguments])
+    monkeypatch.setattr(nbo, "give_way", lambda command: None)
     with pytest.raises(SystemExit) as ended:
         nbo.main()
     said = capsys.readouterr()
