@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from serving.commands.serve import kill_all
 
 FOLDER = Path(__file__).parents[1]
 START_SECONDS_MAX = 120
@@ -74,8 +75,7 @@ def running(side: Side) -> Generator[Running]:
             child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(20)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            kill_all(child)
 
 
 def _wait(port: int, child: subprocess.Popen[bytes], log: Path) -> None:

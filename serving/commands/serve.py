@@ -15,6 +15,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 from pydantic import BaseModel
 from sqlalchemy.engine import make_url
@@ -128,9 +129,20 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(STOP_SECONDS_MAX)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):  # too slow, or a second Ctrl-C
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        kill_all(child)
+
+
+def kill_all(child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a process and all it has started: BentoML's workers lead sessions of their own, past a signal to its group."""
+    if child.poll() is not None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        begun = psutil.Process(child.pid).children(recursive=True)
+        child.kill()  # first, or it would start anew what has died
+        for one in begun:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    child.wait()
 
 
 def _wait_until_live(child: subprocess.Popen[bytes], url: str, complaint: Path) -> None:

@@ -21,6 +21,7 @@ import psutil
 import psycopg
 import pytest
 
+from serving.commands.serve import kill_all
 from serving.http.door import BadRequest, Call, StoredAnswer, Unavailable
 from serving.http.routes import ROUTES
 from serving.ledger.keys import add
@@ -102,9 +103,7 @@ def service(home: Path, workers: int, folder: Path) -> Generator[tuple[int, subp
         wait_until_live(port, child, log)
         yield port, child
     finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        kill_all(child)
 
 
 def workers_of(child: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 
@@ -100,6 +101,28 @@ def test_it_serves_until_it_is_told_to_stop(home, tmp_path):
     assert "the door is closed" in err
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_who_does_not_stop_in_time_is_ended_with_his_workers(monkeypatch):
+    """Workers lead sessions of their own: a signal to the group alone left them behind, listening."""
+    monkeypatch.setattr(module, "STOP_SECONDS_MAX", 1)
+    child = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True)
+    assert child.stdout is not None
+    worker = psutil.Process(int(child.stdout.readline()))
+    module._stop(child)
+    assert child.returncode == -signal.SIGKILL
+    _, alive = psutil.wait_procs([worker], timeout=10)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    module.kill_all(child)  # who has ended is left alone
 
 
 def test_a_home_that_cannot_be_served_ends_it_with_one_line(home, tmp_path):
