@@ -16,7 +16,6 @@ from serving.account import account
 from serving.asking import DecisionDoor
 from serving.bids import Worker
 from serving.changes import live
-from serving.changes.door import ChangeDoor
 from serving.claims import instant
 from serving.contacting import ContactDoor
 from serving.engine import Engine, EngineError
@@ -35,6 +34,7 @@ from serving.http.messages import (
     WorklistQuery,
     WorklistResponse,
 )  # fmt: skip
+from serving.judging import ChangeDoor
 from serving.ledger import records
 from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry

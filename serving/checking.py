@@ -1,4 +1,4 @@
-"""`python -m serving.changes.checking HOME CHANGE`: the check of one change, in a process of its own."""
+"""`python -m serving.checking HOME CHANGE`: the check of one change, in a process of its own."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The routes of the review: what the service's door does with a change."""
+"""The routes of the review: changes proposed, judged, put into force and rolled back."""
 
 import os
 import subprocess
@@ -36,8 +36,8 @@ Checker = Callable[[Path, str], object]  # home, change: checks it later, elsewh
 
 def check_aside(home: Path, change_id: str) -> None:
     """Check a change in a process of its own: it takes seconds of the processor, which decisions need."""
-    command = [sys.executable, "-m", "serving.changes.checking", str(home), change_id]
-    folder = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "serving.checking", str(home), change_id]
+    folder = Path(__file__).resolve().parents[1]
     subprocess.Popen(  # noqa: S603  # our own interpreter and constants; the id is ours
         command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, start_new_session=True,
