@@ -126,6 +126,7 @@ def test_p11_p18_both_readings_equal_the_truth(ledger: tuple[list[Any], list[Any
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ledgers(), st.tuples(windows, windows, windows))
 def test_p11_p18_both_readings_equal_the_truth_at_length(
