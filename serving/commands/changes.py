@@ -253,8 +253,8 @@ def report_lines(report: CheckReport) -> list[str]:
         ("note", report.notes),
         ("impact", report.impact),
     ):
-        lines += [f"    {name}: {line}" for line in told]
-    lines += [f"    {line}" for line in (*report.newly_allowed, *report.newly_suppressed)]
+        lines += [f"    {name}: {line.en}" for line in told]
+    lines += [f"    {line.en}" for line in (*report.newly_allowed, *report.newly_suppressed)]
     return lines + (["    only tightens: nothing newly allowed (proved)"] if report.only_tightens else [])
 
 
