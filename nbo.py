@@ -35,6 +35,7 @@ from serving.commands.consume import consume
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
+from serving.priority import lower_priority
 from serving.spark.features import building_on_spark
 from training import commands as training
 from training import monitor_commands
@@ -43,7 +44,6 @@ from training.offpolicy_commands import offpolicy
 REPOSITORY = Path(__file__).resolve().parent
 DEFAULT_HOME = Path("bank")
 BEHIND = ("import", "features", "train", "models", "plan", "schedule", "report")
-NICE = 10
 
 app = typer.Typer(
     name="nbo",
@@ -164,9 +164,9 @@ def main() -> None:
 
 
 def give_way(command: str | None) -> None:
-    """What computes for long leaves the processor to a service on the same machine when that wants it."""
-    if command in BEHIND and hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    """What computes for long lets a service on the same machine go first."""
+    if command in BEHIND:
+        lower_priority()
 
 
 def _refuse(what: str, code: int) -> NoReturn:

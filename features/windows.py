@@ -30,9 +30,7 @@ from features.segments import laid_out, reached, sums_between
 
 Micros = npt.NDArray[np.int64]
 DAY_MICROS = 86_400_000_000
-DAYS_A_MICRO = (
-    1 / DAY_MICROS
-)  # multiplied with: Polars divides a column by a constant so, but a column of one row truly
+DAYS_A_MICRO = 1 / DAY_MICROS  # to multiply with: Polars divides a column by it so, but a column of one row truly
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

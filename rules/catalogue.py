@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rules.document import read_document
 from rules.errors import CatalogueError
+from rules.line import Line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Minor = Annotated[int, Field(ge=-(10**15), le=10**15)]
@@ -25,8 +26,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Words(Frozen):
-    """A text in the two languages of the house."""
+class Words(Line, Frozen):
+    """A text in the two languages of the house, as a file states it: neither is empty, neither a book."""
 
     en: Annotated[str, Field(min_length=1, max_length=2000)]
     zh: Annotated[str, Field(min_length=1, max_length=2000)]

@@ -9,7 +9,6 @@ from datetime import date
 
 from pydantic import BaseModel
 
-from rules.catalogue import Words
 from rules.diff import Change, compare
 from rules.errors import PolicyError
 from rules.example import Example
@@ -126,7 +125,7 @@ def prove_answer(one: PolicyFolder, day: date | None) -> ProveAnswer:
         )
     asked = load_invariants(one.invariants_file, one.policy, one.catalogue, one.columns).invariants
     language = Language(terms.vocabulary, terms.catalogue)
-    proofs = [_proof(proof.invariant.id, _both(proof.invariant.title), proof.outcome, proof.witness, proof.note, proof.day,
+    proofs = [_proof(proof.invariant.id, proof.invariant.title, proof.outcome, proof.witness, proof.note, proof.day,
                      proof.seconds, language) for proof in prove(asked, terms)]  # fmt: skip
     found = find_shadows(terms)
     ok = all(proof.outcome == "proved" for proof in proofs) and not any(asdict(found).values())
@@ -165,10 +164,6 @@ def _proof(name: str, title: Line, outcome: str, witness: Example | None, note: 
         words = Line(en=f"open to a customer all the same: {en}", zh=f"仍对一位客户开放：{zh}")
     return Proof(invariant=name, title=title, outcome=outcome, witness=witness.facts if witness else None, cell=cell,
                  words=words, day=day, seconds=round(seconds, 6))  # fmt: skip
-
-
-def _both(words: Words) -> Line:
-    return Line(en=words.en, zh=words.zh)
 
 
 def _change(change: Change, languages: list[Language]) -> ChangeAnswer:

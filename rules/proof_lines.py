@@ -18,7 +18,7 @@ _OUTCOMES = {"refuted": "不成立", "unknown": "未能证明"}
 def unproved_lines(answer: ProveAnswer) -> list[Line]:
     """The invariants that are not proved, each with a customer who breaks it, or why it is not known."""
     return [Line(en=f"invariant `{proof.invariant}` is {proof.outcome}: {proof.title}; {proof.words}",
-                 zh=f"不变式 `{proof.invariant}` {_OUTCOMES.get(proof.outcome, proof.outcome)}：{proof.title.zh}；{proof.words.zh}")
+                 zh=f"不变式 `{proof.invariant}` {_OUTCOMES[proof.outcome]}：{proof.title.zh}；{proof.words.zh}")
             for proof in answer.proofs if proof.outcome != "proved"]  # fmt: skip
 
 

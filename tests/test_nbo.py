@@ -15,6 +15,7 @@ import pytest
 
 import nbo
 from features.tables import TABLES
+from serving.priority import NICE
 from tests.features.sources.test_berka import small as berka_files
 from tests.home import HERO, Clock, ask, copied, office_at
 
@@ -52,7 +53,7 @@ def test_what_computes_for_long_gives_way_to_the_service_and_the_service_to_nobo
     words = ["serve", "decide", "plan", "serve", "plan"]
     ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT)
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    assert [int(line) for line in ran.stdout.split()] == [mine, mine, *[max(mine, nbo.NICE)] * 3]
+    assert [int(line) for line in ran.stdout.split()] == [mine, mine, *[max(mine, NICE)] * 3]
 
 
 def test_the_front_door_says_which_command_it_is_before_it_begins(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
 ]
-
-
 LIMITS_TOLD = 30
 
 

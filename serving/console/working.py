@@ -1,7 +1,6 @@
 """`python -m serving.console.working HOME FOLDER`: one job of the console, in a process of its own (jobs.py)."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -9,14 +8,14 @@ from pathlib import Path
 from features.home import Home
 from serving.console.jobs import write_json
 from serving.console.works import WORKS
+from serving.priority import lower_priority
 
-NICENESS = 10  # decisions come first
 TOLD_SECONDS = 0.2
 
 
 def main(home: Path, folder: Path) -> None:
     """Do what asked.json asks for; answer.json or error.txt stands there afterwards."""
-    os.nice(NICENESS)
+    lower_priority()
     said = json.loads((folder / "asked.json").read_bytes())
     told = 0.0
 
