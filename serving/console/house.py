@@ -1,9 +1,11 @@
 """What all pages share: the office, a few threads of their own, the templates, the jobs, and how people sign in."""
 
 from concurrent.futures import ThreadPoolExecutor
+from types import CodeType
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, Template
+from jinja2.bccache import Bucket
 from starlette.responses import HTMLResponse
 
 from serving.claims import instant
@@ -30,6 +32,25 @@ SECURITY_HEADERS = {
 }
 
 
+class _Compiled(BytecodeCache):
+    """Templates compiled once per process, in memory: both languages run the same code."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """The code of the same name and the same source, if there is."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it."""
+        assert bucket.code is not None
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED = _Compiled()
+
+
 class House:
     """Made once per process; `close` it before the office."""
 
@@ -42,10 +63,13 @@ class House:
         self.jobs = Jobs(home.path)
         self.settings = home.settings
         self._environment = Environment(
-            loader=PackageLoader("serving.console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=PackageLoader("serving.console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+            bytecode_cache=_COMPILED,
         )  # fmt: skip
         self._environment.globals["instant"] = instant  # pyright: ignore[reportArgumentType]  # its stubs know the built-in ones
         self._tongues: dict[Tongue, tuple[Environment, Saying]] = {tongue: self._of(tongue) for tongue in TONGUES}
+
+        self.pool.submit(self._compile)
 
     def close(self) -> None:
         """End what runs aside, answer nobody any more."""
@@ -67,6 +91,12 @@ class House:
         found: Template = environment.get_template(template)
         text = found.render(t=t, tongue=tongue, bank=self.settings.name, **values)
         return HTMLResponse(text, status, headers=SECURITY_HEADERS)
+
+    def _compile(self) -> None:
+        """All pages, so that the first who opens one does not wait for it: a second of a slow core."""
+        for environment, _ in self._tongues.values():
+            for template in environment.list_templates(extensions=["html"]):
+                environment.get_template(template)
 
     def _of(self, tongue: Tongue) -> tuple[Environment, Saying]:
         environment = self._environment.overlay()

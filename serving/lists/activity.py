@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.engine import Connection
 
 from serving.engine import Engine
@@ -18,8 +18,7 @@ from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import arrow
 from serving.lists.aftermath import SILENT, UNREACHED
 
-_CONTACTS = pa.schema([(name, pa.string()) for name in ("contact_id", "customer_id", "campaign_id", "state")])
-_OUTCOMES = pa.schema([("contact_id", pa.string()), ("kind", pa.string())])
+_FOUND = pa.schema([(name, pa.string()) for name in ("contact_id", "customer_id", "campaign_id", "state", "kind")])
 _COUNTS = ("issued", "contacted", "reached", "responded", "converted")
 
 
@@ -63,27 +62,19 @@ def activity(engine: Engine, connection: Connection, since: datetime, now: datet
 def _counted(connection: Connection, since: int) -> pl.DataFrame:
     """A row a contact with its five truths."""
     ours = (contacts.c.decided_at >= since, contacts.c.purpose == "marketing", contacts.c.direction == "outbound")
-    made = pl.from_arrow(
-        arrow(connection, select(*(contacts.c[name] for name in _CONTACTS.names)).where(*ours), _CONTACTS)
-    )
     nothing = [str(kind) for kind in SILENT if kind not in UNREACHED]  # most outcomes say only that it was delivered
-    telling = (*ours, *(outcomes.c.kind != kind for kind in nothing))
-    joined = select(outcomes.c.contact_id, outcomes.c.kind).join_from(outcomes, contacts).where(*telling)
-    said = pl.from_arrow(arrow(connection, joined, _OUTCOMES))
-    assert isinstance(made, pl.DataFrame)
-    assert isinstance(said, pl.DataFrame)
-    kinds = said.group_by("contact_id").agg(
-        pl.col("kind").is_in([str(kind) for kind in UNREACHED]).any().alias("unreached"),
-        (~pl.col("kind").is_in([str(kind) for kind in SILENT])).any().alias("responded"),
-        (pl.col("kind") == str(Kind.ACCEPTED)).any().alias("converted"),
-    )
-    found = made.join(kinds, "contact_id", "left").with_columns(
-        pl.col("unreached", "responded", "converted").fill_null(False)
-    )
-    sent = pl.col("state") == str(State.SENT)
-    return found.with_columns(
-        pl.lit(True).alias("issued"), sent.alias("contacted"), (sent & ~pl.col("unreached")).alias("reached")
-    )
+    telling = and_(outcomes.c.contact_id == contacts.c.contact_id, *(outcomes.c.kind != kind for kind in nothing))
+    columns = (*(contacts.c[name] for name in _FOUND.names[:-1]), outcomes.c.kind)
+    found = pl.from_arrow(arrow(connection, select(*columns).join_from(contacts, outcomes, telling, isouter=True).where(*ours), _FOUND))  # fmt: skip
+    assert isinstance(found, pl.DataFrame)
+    kind = pl.col("kind")
+    unreached, silent = kind.is_in([str(one) for one in UNREACHED]), kind.is_in([str(one) for one in SILENT])
+    sent = pl.col("state").first() == str(State.SENT)
+    return found.group_by("contact_id").agg(
+        pl.col("customer_id", "campaign_id").first(),
+        pl.lit(True).alias("issued"), sent.alias("contacted"), (sent & ~unreached.any()).alias("reached"),
+        (~silent).any().alias("responded"), (kind == str(Kind.ACCEPTED)).any().alias("converted"),
+    )  # fmt: skip
 
 
 def _rows(found: pl.DataFrame, by: str) -> list[ActivityRow]:
