@@ -132,7 +132,7 @@ def check(context: typer.Context, folder: Folder = None,
     found: list[FindingAnswer] = []
     policies = find_policies(folder, context.obj)
     for one in policies:
-        found += [FindingAnswer(severity=f.severity, part=f.part, file=str(one.policy_file), line=f.line, what=f.what)
+        found += [FindingAnswer(severity=f.severity, part=f.part, file=str(one.policy_file), line=f.line, what=f.what.en)
                   for f in lint(one.unchecked, one.catalogue, one.columns, one.document, day)]  # fmt: skip
     bad = [f for f in found if f.severity != "note"]
     answer = CheckAnswer(ok=not bad, policies={str(p.policy_file): p.unchecked.revision for p in policies},

@@ -22,6 +22,7 @@ from rules.column import meaning
 from rules.document import Document, did_you_mean
 from rules.errors import PolicyError
 from rules.language import Language
+from rules.line import Line
 from rules.policy import ContactPolicy, with_state
 from rules.rule import Rule
 from rules.sql import condition_text
@@ -51,12 +52,12 @@ ROWS_MAX = 4_000  # rows tried when looking for one that opens
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend. part: the id of the rule, cap or pause."""
+    """One thing to mend. part: the id of the rule, cap or pause; line: of the file, from 1."""
 
     severity: Severity
     part: str
     line: int
-    what: str
+    what: Line
 
 
 def lint(policy: ContactPolicy, catalogue: Catalogue, columns: pa.Schema, document: Document,
@@ -65,7 +66,7 @@ def lint(policy: ContactPolicy, catalogue: Catalogue, columns: pa.Schema, docume
     try:
         vocabulary = with_state(columns, policy, catalogue)
     except PolicyError as error:
-        return [Finding("error", "", 1, error.what)]
+        return [Finding("error", "", 1, Line.alike(error.what))]
     lowered: dict[str, list[Rule]] = defaultdict(list)
     for rule in policy.lowered(catalogue):
         lowered[rule.id].append(rule)
@@ -76,8 +77,11 @@ def lint(policy: ContactPolicy, catalogue: Catalogue, columns: pa.Schema, docume
         for severity, what in _stated(part.effective.from_, part.effective.to, part.explanation is None, day):
             found.append(Finding(severity, part.id, line, what))
         if not lowered[part.id]:
-            found.append(Finding("error", part.id, line, "governs no offer of the catalogue; widen it or remove it"))
-        seen: set[str] = set()
+            what = Line(
+                en="governs no offer of the catalogue; widen it or remove it", zh="不涉及目录中的任何产品；请放宽或删除"
+            )
+            found.append(Finding("error", part.id, line, what))
+        seen: set[Line] = set()
         for rule in lowered[part.id]:
             for severity, what in _rule(rule, language):
                 if what not in seen:
@@ -86,35 +90,55 @@ def lint(policy: ContactPolicy, catalogue: Catalogue, columns: pa.Schema, docume
     return found
 
 
-def _stated(begins: date | None, ends: date | None, plain: bool, day: date | None) -> Iterator[tuple[Severity, str]]:
+def _stated(begins: date | None, ends: date | None, plain: bool, day: date | None) -> Iterator[tuple[Severity, Line]]:
     if begins and ends and ends < begins:
-        yield "error", f"effective from {begins} to {ends}: it is never in force; mend one of the two"
+        yield (
+            "error",
+            Line(
+                en=f"effective from {begins} to {ends}: it is never in force; mend one of the two",
+                zh=f"生效期为 {begins} 至 {ends}：永不生效；请改正其一",
+            ),
+        )
     elif ends and day and ends < day:
-        yield "warning", f"ended on {ends}; remove it or prolong it"
+        yield "warning", Line(en=f"ended on {ends}; remove it or prolong it", zh=f"已于 {ends} 终止；请删除或延期")
     if plain:
-        yield "note", "has no explanation; say in two sentences why it is there"
+        yield (
+            "note",
+            Line(en="has no explanation; say in two sentences why it is there", zh="没有说明；请用两句话写明其缘由"),
+        )
 
 
-def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, str]]:
+def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, Line]]:
     for kind, name, known in rule.scope.unknown_names(language.catalogue):
-        yield "error", f"unknown {kind} `{name}`{did_you_mean(name, known)}"
+        near = did_you_mean(name, known)
+        yield "error", Line(en=f"unknown {kind} `{name}`{near}", zh=f"未知的 {kind} `{name}`{near}")
     try:
         node = language.parse(rule.when)
     except PolicyError as error:
-        yield "error", error.what
+        yield "error", Line.alike(error.what)
         return
     bits = rule.scope.cells(language.catalogue)
     cells = [facts for cell, facts in enumerate(language.cells) if bits >> cell & 1]
     if not cells:
         if not rule.scope.unknown_names(language.catalogue):
-            yield "error", "its scope holds no cell; families, offers and channels exclude each other"
+            yield (
+                "error",
+                Line(
+                    en="its scope holds no cell; families, offers and channels exclude each other",
+                    zh="其范围内没有任何单元；产品系列、产品与渠道相互排斥",
+                ),
+            )
         return
     residuals = [fold(node, facts) for facts in cells]
     missing = sorted({name for residual in residuals for name in columns_of(residual)} - set(language.columns.names))
     if missing:
+        near = did_you_mean(missing[0], language.columns.names)
         yield (
             "error",
-            f"no column `{missing[0]}`{did_you_mean(missing[0], language.columns.names)}; narrow the scope or add the feature",
+            Line(
+                en=f"no column `{missing[0]}`{near}; narrow the scope or add the feature",
+                zh=f"没有 `{missing[0]}` 列{near}；请缩小范围，或添加该特征",
+            ),
         )
         return
     yield from _constant(residuals, cells)
@@ -123,19 +147,37 @@ def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, str]]:
         yield "error", opened
 
 
-def _constant(residuals: list[Node], cells: list[dict[str, Scalar]]) -> Iterator[tuple[Severity, str]]:
+def _constant(residuals: list[Node], cells: list[dict[str, Scalar]]) -> Iterator[tuple[Severity, Line]]:
     if all(residual == FALSE for residual in residuals):
-        yield "error", "never fires: its condition is FALSE in every cell of its scope"
+        yield (
+            "error",
+            Line(
+                en="never fires: its condition is FALSE in every cell of its scope",
+                zh="永不触发：在其范围内的每个单元，条件均为 FALSE",
+            ),
+        )
     if all(residual == TRUE for residual in residuals):
-        yield "warning", "always fires: its condition is TRUE in every cell of its scope; pause the cells instead"
+        yield (
+            "warning",
+            Line(
+                en="always fires: its condition is TRUE in every cell of its scope; pause the cells instead",
+                zh="总是触发：在其范围内的每个单元，条件均为 TRUE；请改为暂停这些单元",
+            ),
+        )
     unknown = sorted({str(facts["offer.id"]) for facts, residual in zip(cells, residuals, strict=True)
                       if isinstance(residual, Literal) and residual.value is None})  # fmt: skip
     if unknown:
         named = ", ".join(f"`{name}`" for name in unknown)
-        yield "warning", f"is always unknown, so always closes, for {named}: it lacks what is asked; narrow the scope"
+        yield (
+            "warning",
+            Line(
+                en=f"is always unknown, so always closes, for {named}: it lacks what is asked; narrow the scope",
+                zh=f"对 {named} 恒为未知，因而总是关闭：缺少所问的内容；请缩小范围",
+            ),
+        )
 
 
-def _unreachable(node: Node, cells: list[dict[str, Scalar]], language: Language) -> Iterator[tuple[Severity, str]]:
+def _unreachable(node: Node, cells: list[dict[str, Scalar]], language: Language) -> Iterator[tuple[Severity, Line]]:
     """Comparisons with a literal that come out alike for every cell, or every value of the column's domain."""
     for part in walk(node):
         if not isinstance(part, Compare | OneOf):
@@ -145,9 +187,22 @@ def _unreachable(node: Node, cells: list[dict[str, Scalar]], language: Language)
             if any(isinstance(inner, CellField) for inner in walk(single)) and not columns_of(single):
                 truths = {fold(single, facts) for facts in cells}
                 if TRUE not in truths:
-                    yield "warning", f"`{said}` is true in no cell of its scope; mend it or remove it"
+                    yield (
+                        "warning",
+                        Line(
+                            en=f"`{said}` is true in no cell of its scope; mend it or remove it",
+                            zh=f"`{said}` 在其范围内的任何单元都不成立；请改正或删除",
+                        ),
+                    )
             elif isinstance(single, Compare) and (value := _outside(single, language)) is not None:
-                yield "warning", f"`{said}` is {'TRUE' if value else 'FALSE'} for every value the column can take"
+                truth = "TRUE" if value else "FALSE"
+                yield (
+                    "warning",
+                    Line(
+                        en=f"`{said}` is {truth} for every value the column can take",
+                        zh=f"对该列的任何取值，`{said}` 均为 {truth}",
+                    ),
+                )
 
 
 def _outside(part: Compare, language: Language) -> bool | None:
@@ -175,7 +230,7 @@ def _outside(part: Compare, language: Language) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def opens_on_missing(node: Node, residuals: list[Node], columns: pa.Schema) -> str | None:
+def opens_on_missing(node: Node, residuals: list[Node], columns: pa.Schema) -> Line | None:
     """How nulling a column could open a cell; None where it cannot.
 
     Kleene's AND, OR, NOT and comparisons only ever turn a known truth into UNKNOWN when a fact is
@@ -195,7 +250,10 @@ def opens_on_missing(node: Node, residuals: list[Node], columns: pa.Schema) -> s
             for name in names:
                 if row[name] is not None and test(row | {name: None}) is False:
                     shown = ", ".join(f"{key} = {value}" for key, value in row.items())
-                    return f"opens on missing data: closed where {shown}, open once `{name}` is not known; drop the IS NOT NULL"
+                    return Line(
+                        en=f"opens on missing data: closed where {shown}, open once `{name}` is not known; drop the IS NOT NULL",
+                        zh=f"数据缺失时放行：{shown} 时关闭，`{name}` 未知时却开放；请去掉 IS NOT NULL",
+                    )
     return None
 
 

@@ -19,7 +19,7 @@ from rules.errors import RulesError
 from rules.folder import PolicyFolder, find_policies
 from rules.impact import Rows, impact
 from rules.line import Line
-from rules.lint import lint
+from rules.lint import Severity, lint
 from rules.liveset import Files
 from rules.proof_answers import diff_answer, prove_answer
 from rules.proof_lines import (
@@ -42,6 +42,7 @@ from serving.ledger.book import Ledger
 from serving.lists.batch import chunks, read_inputs
 
 LINES_MAX = 100  # of one list of a report
+_SEVERITIES_ZH: dict[Severity, str] = {"error": "错误", "warning": "警告", "note": "提示"}
 IMPACT_CHUNKS_MAX = 8  # of serving.lists.batch.CHUNK customers
 
 
@@ -138,8 +139,13 @@ def _policy(folder: Path, engine: Engine) -> PolicyFolder:
 def _try(found: _Found, new: PolicyFolder, folder: Path) -> None:
     """Lint and cases."""
     for finding in lint(new.unchecked, new.catalogue, new.columns, new.document):
-        line = f"{finding.severity}: {f'`{finding.part}`: ' if finding.part else ''}{finding.what}"
-        (found.problems if finding.severity == "error" else found.notes).append(Line.alike(line))
+        part = f"`{finding.part}`" if finding.part else ""
+        severity = _SEVERITIES_ZH[finding.severity]
+        line = Line(
+            en=f"{finding.severity}: {f'{part}: ' if part else ''}{finding.what.en}",
+            zh=f"{severity}：{f'{part}：' if part else ''}{finding.what.zh}",
+        )
+        (found.problems if finding.severity == "error" else found.notes).append(line)
     if not new.cases_file.is_file():
         file = plain(str(new.cases_file), folder)
         found.problems.append(

@@ -50,13 +50,17 @@ class Desk:
         every = self._every()
         if not every:
             raise ReviewError("nothing is in force yet, so there is nothing to change: the first list, or the first"
-                              " start of the service, puts the files into force as they stand")  # fmt: skip
+                              " start of the service, puts the files into force as they stand",
+                              "尚无现行版本，无可变更：首份名单或服务的首次启动会使现有文件生效")  # fmt: skip
         base = review.turns(every)[-1].target
         files = changes.files_of(self.connection, base)
         made = patched(files, patch)
         names = frozenset(patch_of(files, made))
         if not names:
-            raise ReviewError("the files say what is in force already; there is nothing to propose")
+            raise ReviewError(
+                "the files say what is in force already; there is nothing to propose",
+                "文件内容与现行版本相同；没有可提交的变更",
+            )
         before = sibling(self.engine, self.connection, base)
         try:
             after = opened(self.engine, made)
@@ -148,7 +152,8 @@ class Desk:
         try:
             sibling(self.engine, self.connection, revision)
         except ValueError as error:
-            raise ReviewError(f"the set no longer fits this home: {plain(str(error))}") from error
+            why = plain(str(error))
+            raise ReviewError(f"the set no longer fits this home: {why}", f"该版本已不适用于当前环境：{why}") from error
 
     def _every(self) -> list[Step]:
         return [entry.step for entry in changes.entries(self.connection)]

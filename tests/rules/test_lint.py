@@ -72,7 +72,7 @@ def test_what_cannot_have_been_meant_is_found(rest: str, severity: str, said: st
     findings = found(rest)
     assert all(finding.part == "some_rule" and finding.line > 1 for finding in findings)
     if severity:
-        assert any(finding.severity == severity and said in finding.what for finding in findings), findings
+        assert any(finding.severity == severity and said in finding.what.en for finding in findings), findings
     else:
         assert findings == []
 
@@ -82,7 +82,7 @@ def test_a_placeholder_without_a_column_for_some_offer_is_named() -> None:
     fewer = pa.schema([field for field in columns if field.name != "balance_eur_minor"])
     document = parse_document((bank.POLICIES / "retail.yaml").read_text("utf-8"), "retail.yaml")
     findings = lint(bank.policy(), bank.catalogue(), fewer, document, DAY)
-    assert [(f.severity, f.part, f.what[:31]) for f in findings] == [
+    assert [(f.severity, f.part, f.what.en[:31]) for f in findings] == [
         ("error", "entry_amount", "no column `balance_eur_minor`: ")
     ]
 
@@ -169,3 +169,10 @@ def test_a_check_reads_only_the_folder_it_is_given(tmp_path: Path) -> None:
 
     with pytest.raises(PolicyError, match="holds no policy"):
         find_policies(tmp_path, None)
+
+
+def test_every_finding_is_told_in_both_languages() -> None:
+    ours = [finding for rest, severity, _ in FINDINGS if severity for finding in found(rest)]
+    alike = {finding.what.en for finding in ours if finding.what.zh == finding.what.en}
+    assert alike == {"unknown column `stuff`: did you mean `staff`?"}  # the loader's own: it has no Chinese
+    assert all(any("\u4e00" <= sign <= "\u9fff" for sign in finding.what.zh) for finding in ours if finding.what.en not in alike)  # fmt: skip
