@@ -247,5 +247,5 @@ def _answer(engine: Engine, request: DecisionRequest, decision_id: str, at: date
     """DecisionResponse by field, in its order, before anything was chosen."""
     lasts = OUTBOUND_VALID if request.direction is Direction.OUTBOUND else INBOUND_VALID
     return {"decision_id": decision_id, "customer_id": request.customer_id, "as_of": at, "choices": [], "offer_id": None,
-            "channel": None, "reasons": [], "tier": engine.models.tier(request.customer_id), "revisions": revisions,
+            "channel": None, "reasons": [], "tier": engine.live.models.tier(request.customer_id), "revisions": revisions,
             "assumptions": engine.assumptions, "degraded": degraded, "expires_at": at + lasts}  # fmt: skip

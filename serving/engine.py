@@ -21,19 +21,15 @@ from rules.catalogue import Catalogue, load_catalogue
 from rules.liveset import CATALOGUE_FILE, files_in, revision_of
 from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
-from rules.types import scores_schema
 from rules.worth import Scored
 from serving.campaign import Campaign, CampaignError, load_campaigns
 from serving.ledger.keyring import Keyring
 from serving.ledger.vault import Vault
+from serving.live_models import Items, LiveModels, no_scores, none_scored
 from serving.triggers import Trigger, load_triggers
-from training.challenger import Duel, read_challenges
 from training.encode import RowEncoder
-from training.errors import BundleError
-from training.explain import Explained, explained
-from training.inputs import RowInputs, row_encoders
-from training.score import Models
-from training.supplied import NOTHING_SUPPLIED, Supplied
+from training.explain import Explained
+from training.inputs import RowInputs
 
 EXPLORATION = Exploration(share=0.02, max_loss_minor=2_000)
 HOLDOUT_SHARE = 0.02
@@ -51,12 +47,9 @@ class Engine:
     store: FeatureStore
     catalogue: Catalogue
     policy: ContactPolicy
-    models: Models
+    live: LiveModels
     campaigns: dict[str, Campaign]
     holidays: frozenset[date]
-    damaged: tuple[str, ...] = ()  # what is wrong with the live models: then none is used
-    duel: Duel | None = None  # the same models beside their challengers
-    supplied: Supplied = NOTHING_SUPPLIED  # the bank's own scores of some families
     triggers: tuple[Trigger, ...] = ()
     live_set: str = ""  # the revision of the files it was opened with
     siblings: dict[str, "Engine"] = field(default_factory=dict)  # of other sets, shared by all of a home
@@ -69,10 +62,10 @@ class Engine:
         """
         folder = folder or home.path
         catalogue, store = _catalogue(home, folder), FeatureStore(home)
-        models, duel, supplied, damaged = _live(home)
+        live = LiveModels.of(home)
         policy, campaigns = _policy(folder, catalogue, store), load_campaigns(folder / "campaigns")
-        engine = cls(home, store, catalogue, policy, models, campaigns, holidays_of(home), damaged, duel, supplied,
-                     load_triggers(home), revision_of(files_in(folder)))  # fmt: skip
+        engine = cls(home, store, catalogue, policy, live, campaigns, holidays_of(home), load_triggers(home),
+                     revision_of(files_in(folder)))  # fmt: skip
         return engine._fed()._checked()
 
     def with_files(self, folder: Path, live_set: str) -> "Engine":
@@ -83,17 +76,14 @@ class Engine:
 
     def with_live_models(self) -> "Engine":
         """The same under the models live on disk now, and its siblings with it; BundleError or EngineError: as they were."""
-        models, duel, supplied = _opened(self.home)
-        siblings: dict[str, Engine] = {}
-        made = replace(self, models=models, duel=duel, supplied=supplied, damaged=(), siblings=siblings)._fed()
+        live, siblings = LiveModels.load(self.home.models, self.home.secret()), dict[str, Engine]()
+        made = replace(self, live=live, siblings=siblings)._fed()
         for revision, one in dict(self.siblings).items():
-            siblings[revision] = replace(
-                one, models=models, duel=duel, supplied=supplied, damaged=(), siblings=siblings
-            )
+            siblings[revision] = replace(one, live=live, siblings=siblings)
         return made
 
     def _fed(self) -> "Engine":
-        missing = [name for name in self.model_columns if name not in self.store.schema.names]
+        missing = [name for name in self.live.columns if name not in self.store.schema.names]
         if missing:
             raise EngineError(f"a live model reads `{missing[0]}`, which no feature gives; retrain and promote it")
         return self
@@ -102,12 +92,6 @@ class Engine:
         for campaign in self.campaigns.values():
             campaign.audience_of(self.catalogue)
         return self
-
-    @property
-    def model_columns(self) -> tuple[str, ...]:
-        """Feature columns that a live model, or its challenger, reads."""
-        rival = self.duel.challengers.columns if self.duel else ()
-        return tuple(dict.fromkeys([*self.models.columns, *rival]))
 
     @cached_property
     def families(self) -> dict[str, str]:
@@ -155,8 +139,7 @@ class Engine:
 
     def problems(self, at: datetime, snapshot: Snapshot | None = None) -> tuple[str, ...]:
         """Why marketing must stay silent, one line each; empty: nothing is wrong. snapshot: that of `at`, if at hand."""
-        missing = tuple(f"no live model `{name}`; train and promote it" for name in self.models.missing)
-        return (*(self.damaged or missing), *self.supplied.problems(at), *self.staleness(at, snapshot))
+        return (*self.live.problems(at), *self.staleness(at, snapshot))
 
     def staleness(self, at: datetime, snapshot: Snapshot | None = None) -> tuple[str, ...]:
         """Why the features cannot be trusted at an instant, one line; empty: they can."""
@@ -169,55 +152,6 @@ class Engine:
             return (f"the newest snapshot is of {snapshot.as_of:%FT%TZ}, older than {age}; nbo features build",)
         return ()
 
-    def score(self, customers: pa.RecordBatch, open_: np.ndarray, degraded: bool = False) -> pa.RecordBatch:
-        """SCORES of the live models for the open cells; all null when degraded, which silences."""
-        parts = None if degraded else (self.models, self.duel, self.supplied)
-        return score_with(self.catalogue, parts, customers, open_)
-
-    def score_few(self, units: Sequence[str], rows: Sequence[Row], open_: np.ndarray, degraded: bool = False) -> Scored:
-        """What `score` says of customers of these units, as numbers. rows: as FeatureStore.latest_rows gives them."""
-        (offers, families, channels), n, one = self._items, len(rows), self.store.one_row
-        if degraded:
-            wide = ((n, len(offers)), (n, len(offers)), (n, len(channels)), (n, len(channels)), (n,), (n,))
-            return Scored(*(np.full(shape, np.nan) for shape in wide))
-        texts = [row.texts for row in rows]
-        inputs = RowInputs(self._encoders, one.vectors(rows), texts)
-        if self.duel is not None:
-            found = self.duel.scored(inputs, units, open_, offers, families, channels)
-        else:
-            found = self.models.scored(inputs, open_, offers, families, channels)
-        if self.supplied.tables:
-            place = one.texts.index("customer_id")
-            customers = [said[place] or "" for said in texts]
-            found["p_interest"] = self.supplied.over_few(found["p_interest"], customers, families)
-        return Scored(**found)
-
-    def explained(self, unit: str, row: Row, offer: str) -> Explained | None:
-        """What moves the interest of a customer of that unit in an offer; null where no model says."""
-        models = self.models
-        if self.duel is not None and "interest" in self.duel.decides(unit):
-            models = self.duel.challengers
-        bundle = models.bundles.get("interest")
-        if bundle is None:
-            return None
-        inputs = RowInputs(self._encoders, self.store.one_row.vectors([row]), [row.texts])
-        return explained(bundle, offer, inputs.matrix(bundle))
-
-    @cached_property
-    def _items(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Offers, their families, channels, in the catalogue's order."""
-        offers = self.catalogue.offers
-        return (
-            tuple(o.id for o in offers),
-            tuple(o.family for o in offers),
-            tuple(c.id for c in self.catalogue.channels),
-        )
-
-    @cached_property
-    def _encoders(self) -> dict[str, RowEncoder]:
-        one, rival = self.store.one_row, self.duel.challengers.bundles.values() if self.duel else ()
-        return row_encoders([*self.models.bundles.values(), *rival], one.vector_names, one.texts)
-
     def revisions(self, at: datetime, terms: Terms, snapshot: Snapshot | None = None) -> dict[str, str]:
         """What decides: terms, policy, catalogue, snapshot and each model -> revision."""
         snapshot = snapshot or self.snapshot(at)
@@ -225,7 +159,7 @@ class Engine:
             "terms": terms.revision,
             **self._fixed,
             "snapshot": snapshot.path.stem if snapshot else "none",
-            **self._scoring,
+            **self.live.revisions,
         }
 
     @cached_property
@@ -237,10 +171,32 @@ class Engine:
             "features": self.store.revision,
         }
 
+    def score(self, customers: pa.RecordBatch, open_: np.ndarray, degraded: bool = False) -> pa.RecordBatch:
+        """SCORES of the live models for the open cells; all null when degraded, which silences."""
+        return no_scores(self.items, customers.num_rows) if degraded else self.live.score(self.items, customers, open_)
+
+    def score_few(self, units: Sequence[str], rows: Sequence[Row], open_: np.ndarray, degraded: bool = False) -> Scored:
+        """What `score` says of customers of these units, as numbers. rows: as FeatureStore.latest_rows gives them."""
+        if degraded:
+            return none_scored(self.items, len(rows))
+        place = self.store.one_row.texts.index("customer_id")
+        return self.live.score_few(self.items, units, [row.texts[place] or "" for row in rows], self._inputs(rows), open_)  # fmt: skip
+
+    def explained(self, unit: str, row: Row, offer: str) -> Explained | None:
+        """What moves the interest of a customer of that unit in an offer; null where no model says."""
+        return self.live.explained(unit, self._inputs([row]), offer)
+
+    def _inputs(self, rows: Sequence[Row]) -> RowInputs:
+        return RowInputs(self._encoders, self.store.one_row.vectors(rows), [row.texts for row in rows])
+
     @cached_property
-    def _scoring(self) -> dict[str, str]:
-        return {**{f"model_{name}": sha for name, sha in self.models.revisions.items()},
-                **(self.duel.revisions if self.duel else {}), **self.supplied.revisions}  # fmt: skip
+    def items(self) -> Items:
+        """What the models are asked about."""
+        return Items.of(self.catalogue)
+
+    @cached_property
+    def _encoders(self) -> dict[str, RowEncoder]:
+        return self.live.encoders(self.store.one_row.vector_names, self.store.one_row.texts)
 
     @cached_property
     def vault(self) -> Vault:
@@ -250,24 +206,7 @@ class Engine:
     @cached_property
     def assumptions(self) -> tuple[str, ...]:
         """What the bank's data lack and what the models take for granted."""
-        return (*self.home.assumptions(), *self.models.assumptions)
-
-
-Parts = tuple[Models, Duel | None, Supplied]
-
-
-def score_with(
-    catalogue: Catalogue, parts: Parts | None, customers: pa.RecordBatch, open_: np.ndarray
-) -> pa.RecordBatch:
-    """SCORES for the open cells by models, their challengers and the bank's own scores; parts null: all null."""
-    offers, channels = [o.id for o in catalogue.offers], [c.id for c in catalogue.channels]
-    if parts is None:
-        schema = scores_schema(len(offers), len(channels))
-        return pa.RecordBatch.from_arrays([pa.nulls(customers.num_rows, f.type) for f in schema], schema=schema)
-    models, duel, supplied = parts
-    families = [o.family for o in catalogue.offers]
-    scores = (duel or models).score(customers, open_, offers, families, channels)
-    return supplied.over(scores, customers, families)
+        return (*self.home.assumptions(), *self.live.models.assumptions)
 
 
 def _catalogue(home: Home, folder: Path) -> Catalogue:
@@ -294,28 +233,6 @@ def _policy(folder: Path, catalogue: Catalogue, store: FeatureStore) -> ContactP
 def keyring_of(home: Home) -> Keyring:
     """The home's keys for seals and for the vault."""
     return Keyring(home.path / "keyring.json", home.secret())
-
-
-def _live(home: Home) -> tuple[Models, Duel | None, Supplied, tuple[str, ...]]:
-    """What `_opened` says, and what is wrong with it.
-
-    A damaged one silences marketing and no more: opt-outs and outcomes are still taken.
-    """
-    try:
-        return *_opened(home), ()
-    except BundleError as error:
-        return Models({}), None, NOTHING_SUPPLIED, (str(error),)
-
-
-def _opened(home: Home) -> Parts:
-    return live_parts(home.models, home.secret())
-
-
-def live_parts(folder: Path, secret: bytes) -> Parts:
-    """The live models of a folder, their challengers, the bank's own scores; BundleError where one is damaged."""
-    models = Models.load(folder)
-    duel = Duel.load(folder, models, secret) if read_challenges(folder) else None
-    return models, duel, Supplied.load(folder)
 
 
 def holidays_of(home: Home) -> frozenset[date]:

@@ -152,7 +152,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
     def attend(self, stamp: str | None) -> None:
         """Lease seats and read what is promoted, until `close`. stamp: of what was live before the engine was opened."""
         self.seats = Worker(self.engine, self.ledger).start()
-        self.watch = self.watching(None if self.engine.damaged else stamp).start()
+        self.watch = self.watching(None if self.engine.live.damaged else stamp).start()
 
     def watching(self, stamp: str | None) -> Watch:
         """A watch over what is live, not started. stamp: of what the engine was opened with."""

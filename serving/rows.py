@@ -136,8 +136,8 @@ def _columns(engine: Engine, terms: Terms, features: pa.Table, fixed: dict[str, 
 def _schema(engine: Engine, terms: Terms) -> pa.Schema:
     """CUSTOMERS, the state columns of the terms and the model columns of the engine, each once."""
     fields = {field.name: field for field in (
-        *(engine.store.schema.field(name) for name in engine.model_columns), *terms.state_schema, *CUSTOMERS)}  # fmt: skip
-    names = dict.fromkeys((*CUSTOMERS.names, *terms.state_schema.names, *engine.model_columns))
+        *(engine.store.schema.field(name) for name in engine.live.columns), *terms.state_schema, *CUSTOMERS)}  # fmt: skip
+    names = dict.fromkeys((*CUSTOMERS.names, *terms.state_schema.names, *engine.live.columns))
     return pa.schema([fields[name] for name in names])
 
 

@@ -138,7 +138,7 @@ def _beaten(engine: Engine, offer: str, channel: str, worth: int | None, chosen:
     if chosen == f"{offer} on {channel}":
         return f"{offer} on {channel} is what would be said now"
     if worth is None:
-        why = "; ".join(engine.damaged or ()) or "the models say nothing of it"
+        why = "; ".join(engine.live.damaged or ()) or "the models say nothing of it"
         return f"{offer} on {channel} is open, but its value is unknown{': ' + why if degraded else ''}"
     value = f"{worth / 100:,.2f} {engine.catalogue.base_currency}"
     if chosen is not None:

@@ -16,12 +16,12 @@ def models(visit: Visit) -> Response:
     """Every live model."""
 
     def found(engine: Engine, connection: Connection) -> dict[str, Any]:
-        rivals = engine.duel.challenges if engine.duel else {}
+        rivals = engine.live.duel.challenges if engine.live.duel else {}
         told: list[dict[str, Any]] = []
-        for name, bundle in engine.models.bundles.items():
+        for name, bundle in engine.live.models.bundles.items():
             pair = [("champion", bundle.sha256, bundle.manifest)]
-            if engine.duel and name in rivals:
-                rival = engine.duel.challengers.bundles[name]
+            if engine.live.duel and name in rivals:
+                rival = engine.live.duel.challengers.bundles[name]
                 pair.append(("challenger", rival.sha256, rival.manifest))
             told.append(
                 {
@@ -32,8 +32,8 @@ def models(visit: Visit) -> Response:
             )
         return {
             "models": told,
-            "missing": engine.models.missing,
-            "damaged": engine.damaged,
+            "missing": engine.live.models.missing,
+            "damaged": engine.live.damaged,
             "mlflow": engine.home.settings.mlflow_ui,
         }
 

@@ -40,7 +40,7 @@ def today(visit: Visit) -> Response:
             "scopes": scopes(engine), "fresh": freshness(engine.home, connection), "problems": engine.problems(at, snapshot), "assumptions": engine.assumptions,
             "snapshot": snapshot.as_of if snapshot else None, "max_age": engine.home.settings.snapshot_max_age_hours,
             "live_set": engine.live_set, "policy": engine.policy.title, "report": last_report(engine),
-            "models": [(name, bundle.manifest) for name, bundle in sorted(engine.models.bundles.items())],
+            "models": [(name, bundle.manifest) for name, bundle in sorted(engine.live.models.bundles.items())],
         }  # fmt: skip
 
     return visit.page("today.html", branches_told=BRANCHES_TOLD, silences_told=SILENCES_TOLD, **visit.read(found))

@@ -151,7 +151,7 @@ def _people(engine: Engine, now: datetime) -> dict[str, dict[str, str | None]]:
     if snapshot is None:
         return {}
     ids = snapshot.table.column("customer_id").to_pylist()
-    tier = engine.models.tiers.of(ids) if engine.models.tiers else [None] * len(ids)
+    tier = engine.live.models.tiers.of(ids) if engine.live.models.tiers else [None] * len(ids)
     branch, manager = (snapshot.table.column(name).to_pylist() if name in snapshot.table.column_names else [None] * len(ids)
                        for name in ("home_branch", "manager_id"))  # fmt: skip
     return {c: {"branch": b, "manager": m, "tier": t} for c, b, m, t in zip(ids, branch, manager, tier, strict=True)}

@@ -86,7 +86,7 @@ def age_bands(plan: Plan) -> pa.Array:
 
 def tiers(plan: Plan) -> pa.Array:
     """(n,) the value tier of each customer; null: none is made of him."""
-    known = plan.inputs.engine.models.tiers
+    known = plan.inputs.engine.live.models.tiers
     names = plan.decisions.column("customer_id").to_pylist()
     return pa.array(known.of(names) if known else [None] * len(names), pa.string())
 

@@ -26,7 +26,7 @@ from serving.lists.choosers import choosers_of
 from serving.lists.clearing import Market, Stalls, cell_prices, clear, priced_terms, seat_prices, seats_given
 from serving.lists.limits import Limit
 from serving.spark.decide import Kit, in_order, needed
-from serving.spark.scoring import live_models
+from serving.spark.scoring import packed_models
 from serving.spark.table import ROW, Tables, as_was, by_unit, spark_type, to_plain, whole_units
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def decide_all(
     spill = Path(tempfile.mkdtemp(prefix=".spark-", dir=inputs.engine.home.path))
     try:
         customers, columns = _written(spark, inputs, spill, progress)
-        kit = Kit(terms, live_models(inputs.engine, inputs.degraded), columns)
+        kit = Kit(terms, packed_models(inputs.engine, inputs.degraded), columns)
         shown = pa.schema([columns.field(name) for name in needed(terms)])
         priced = _priced(customers, kit, shown, spill)
         market = _market(priced, inputs, limits)

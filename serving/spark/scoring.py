@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from rules.catalogue import Catalogue
 from rules.types import Score
-from serving.engine import Engine, live_parts, score_with
+from serving.engine import Engine
+from serving.live_models import Items, LiveModels, no_scores
 
 Scoring = Callable[[], Score]  # made where the work is done
 
 
 @dataclass(frozen=True)
-class LiveModels:
+class PackedModels:
     """The live models of a home as bytes; called on a worker, it gives their Score. secret: of the challengers' lots."""
 
     files: bytes
@@ -33,18 +34,18 @@ class LiveModels:
 
     def __call__(self) -> Score:
         """The models, opened once per process."""
-        parts = None if self.degraded else _opened(self.files, self.secret)
+        items, live = Items.of(self.catalogue), None if self.degraded else _opened(self.files, self.secret)
 
         def score(customers: pa.RecordBatch, open_: np.ndarray) -> pa.RecordBatch:
-            return score_with(self.catalogue, parts, customers, open_)
+            return live.score(items, customers, open_) if live else no_scores(items, customers.num_rows)
 
         return score
 
 
-def live_models(engine: Engine, degraded: bool) -> LiveModels:
+def packed_models(engine: Engine, degraded: bool) -> PackedModels:
     """The live models of an engine, ready to travel."""
     files = b"" if degraded else _packed(engine.home.models)
-    return LiveModels(files, engine.catalogue, engine.home.secret(), degraded)
+    return PackedModels(files, engine.catalogue, engine.home.secret(), degraded)
 
 
 def _packed(models: Path) -> bytes:
@@ -62,8 +63,8 @@ def _packed(models: Path) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _opened(files: bytes, secret: bytes):  # noqa: ANN202  # what live_parts gives
+def _opened(files: bytes, secret: bytes) -> LiveModels:
     with tempfile.TemporaryDirectory(prefix="nbo-models-") as folder:
         with zipfile.ZipFile(io.BytesIO(files)) as packed:
             packed.extractall(folder)  # packed by ourselves, a moment ago
-        return live_parts(Path(folder), secret)
+        return LiveModels.load(Path(folder), secret)

@@ -71,7 +71,7 @@ def test_the_banks_scores_and_a_challenger_decide(home: Home) -> None:
     assert (p[np.arange(len(p)) != 5][:, mine] == 0.123).all()
     assert np.isnan(p[5, mine]).all()
     np.testing.assert_array_equal(p[:, ~mine], model[:, ~mine])  # the challenger here is the champion's twin
-    assert engine.duel is not None
+    assert engine.live.duel is not None
     assert 0 < in_challenge(home.secret(), "interest", "2026H1", units, 0.5).mean() < 1
     revisions = engine.revisions(NOW, engine.terms(NOW))
     assert (revisions[f"scores_{family}"], revisions["challenger_interest"]) == (sha256, rival)

@@ -197,7 +197,7 @@ def test_whoever_is_erased_loses_his_tier_in_a_running_service(office: Office, b
     (bank / "models" / "tiers").mkdir(exist_ok=True)
     (bank / "models" / "tiers" / f"{'0' * 64}.now").write_text("1" * 64, "ascii")
     look(office)
-    assert office.engine is not engine and office.engine.models is not engine.models
+    assert office.engine is not engine and office.engine.live.models is not engine.live.models
 
 
 def test_a_set_is_open_before_it_is_in_force(office: Office, bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
