@@ -29,7 +29,6 @@ from serving.ledger.counted import answers_of_units, counted_of_units
 from serving.ledger.events import suppressions_of_units
 from serving.ledger.identity import aliases_of, certain_groups
 
-LOOK_BACK = timedelta(days=740)  # the longest window a cap or pause may have, and a little
 OUTBOUND_VALID = timedelta(hours=12)
 # Features count what happened before their instant. What the ledger holds at `at` itself was accepted
 # before the decision, so it is read as of the instant after; else a clock that stands still would

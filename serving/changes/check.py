@@ -193,7 +193,7 @@ def _impact(before: Engine, after: Engine, ledger: Ledger) -> list[Line]:
     at = before.home.now()
     if before.snapshot(at) is None:
         return []
-    inputs = read_inputs(before, ledger, at, None)
+    inputs = read_inputs(before, ledger, at, None, also=(after.terms(at),))
     later = replace(inputs, engine=after, terms=after.terms(at, inputs.terms.paused))
     cells = [[(o.id, c.id) for o in one.catalogue.offers for c in one.catalogue.channels] for one in (before, after)]
     scored = not inputs.degraded and cells[0] == cells[1]

@@ -116,17 +116,20 @@ def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: in
     return list(map(ContactRow._make, rows))
 
 
-def contacts_table(connection: Connection, since: int, now: int | None = None) -> pa.Table:
+def contacts_table(
+    connection: Connection, since: int, now: int | None = None, names: Sequence[str] = FIELDS
+) -> pa.Table:
     """Contacts of all whose send window ends, or whose last outcome came, at `since` or later.
 
-    ContactRow's columns, instants int64 microseconds, by contact_id, in every state. now: what is
+    Columns of ContactRow by name, instants int64 microseconds, by contact_id, in every state. now: what is
     reserved and can no longer be claimed shows as closed, whether it was closed yet or not.
     """
+    columns = [contacts.c[name] for name in names]
     answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since)
     recent = (contacts.c.send_before >= since) | contacts.c.contact_id.in_(answered)
-    shown = [column if column is not contacts.c.state or now is None else _standing(now) for column in COLUMNS]
+    shown = [column if column is not contacts.c.state or now is None else _standing(now) for column in columns]
     query = select(*shown).where(recent).order_by(contacts.c.contact_id)
-    return arrow(connection, query, arrow_schema(COLUMNS))
+    return arrow(connection, query, arrow_schema(columns))
 
 
 def _standing(now: int) -> ColumnElement[str]:

@@ -44,10 +44,12 @@ from serving.lists.clearing import (
 from serving.lists.limits import Limit
 from serving.lists.people import read_people
 from serving.lists.spill import Spill, spilling
-from serving.rows import INSTANT_AFTER, LOOK_BACK, batch
+from serving.rows import INSTANT_AFTER, batch
 
 CHUNK = 16_384
 _PERSONS = pa.schema([("customer_id", pa.string()), ("person_id", pa.string())])
+_CONTACT = ("contact_id", "customer_id", "unit_id", "offer_id", "family", "channel", "campaign_id", "purpose", "direction", "state",
+            "decision_id", "decided_at", "send_after", "send_before", "sent_at")  # fmt: skip
 _UNITS = pa.schema([("customer_id", pa.string()), ("unit_id", pa.string())])
 Progress = Callable[[int, int], object]
 
@@ -76,21 +78,28 @@ class Inputs:
 
 
 def read_inputs(
-    engine: Engine, ledger: Ledger, at: datetime, campaigns: tuple[str, ...] | None, run: str | None = None
+    engine: Engine,
+    ledger: Ledger,
+    at: datetime,
+    campaigns: tuple[str, ...] | None,
+    run: str | None = None,
+    also: Sequence[Terms] = (),
 ) -> Inputs:
-    """Read snapshot and ledger; what an earlier try of the same run reserved, and nobody claimed, is left out."""
+    """Read snapshot and ledger; what an earlier try of the same run reserved, and nobody claimed, is left out.
+
+    also: other terms that will be asked about the same customers, who may look further back.
+    """
     snapshot = engine.snapshot(at)
     if snapshot is None:
         raise EngineError("no feature snapshot at or before the plan's instant; nbo features build --as-of T")
-    since = micros(at - LOOK_BACK)
     with ledger.read() as connection:
-        scopes, suppressed = paused(connection), suppressions_table(connection, since)
+        terms = engine.terms(at, paused(connection), campaigns)
+        asked = (terms, *also)
+        suppressed = suppressions_table(connection, _since(asked, at))
         # One that was renewed and renewed began long ago, and counts what was sent before it began.
-        since = min(
-            since, look_back(engine.policy, engine.catalogue, micros(at), suppressed.column("opened_at").to_pylist())
-        )
+        since = _since(asked, at, suppressed.column("opened_at").to_pylist())
         held = leased(connection, str(engine.day(at)), ledger.now_micros(), but=holder_of(run))
-        tables = {"contacts": contacts_table(connection, since, micros(at)), "outcomes": outcomes_table(connection, since),
+        tables = {"contacts": contacts_table(connection, since, micros(at), _CONTACT), "outcomes": outcomes_table(connection, since),
                   "suppressions": suppressed, "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
@@ -110,8 +119,12 @@ def read_inputs(
     )
     if hours[0] >= hours[1]:
         raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
-    return Inputs(engine, engine.terms(at, scopes, campaigns), at, features, tables, hours, engine.problems(at),
-                  held, since)  # fmt: skip
+    return Inputs(engine, terms, at, features, tables, hours, engine.problems(at), held, since)
+
+
+def _since(asked: Sequence[Terms], at: datetime, openings: Sequence[int] = ()) -> int:
+    """The instant from which on the ledger's facts move a state column of some of the terms."""
+    return min(look_back(terms.policy, terms.catalogue, micros(at), openings) for terms in asked)
 
 
 def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_p08_seats_change_no_count_of_contacts(lively: Office, clock: Clock) -> 
 
 
 def contacts_of_nobody_new(connection: Any, inputs: Any) -> bool:
-    return contacts_table(connection, micros(inputs.at - rows.LOOK_BACK)).num_rows == inputs.ledger["contacts"].num_rows
+    return contacts_table(connection, inputs.since).num_rows == inputs.ledger["contacts"].num_rows
 
 
 def test_a_managers_seats_are_a_limit_like_any_other(lively: Office, clock: Clock) -> None:
@@ -232,6 +233,32 @@ def test_p15_mutant_a_list_that_reads_two_years_and_no_more_is_caught(
     monkeypatch.setattr(driver, "look_back", lambda policy, catalogue, after, openings: after)
     alone, listed = renewed_for_years(office, clock)
     assert alone != listed and listed == [0.0]
+
+
+def test_p15_what_a_list_does_not_read_of_the_ledger_moves_no_column(
+    lively: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_inputs(lively.engine, lively.ledger, clock.now, None)
+    monkeypatch.setattr(driver, "look_back", lambda *_: 0)
+    whole = read_inputs(lively.engine, lively.ledger, clock.now, None)
+    fewer = [read.ledger[name].num_rows < whole.ledger[name].num_rows for name in ("contacts", "outcomes")]
+    assert fewer == [True, True]
+    assert list(chunks(read)) == list(chunks(whole))
+
+
+def test_p15_other_terms_that_look_further_back_find_what_they_ask_for(lively: Office, clock: Clock) -> None:
+    policy, terms = lively.engine.policy, lively.engine.terms(clock.now)
+    longer = policy.model_copy(
+        update={"cool_offs": tuple(pause.model_copy(update={"lasts_days": 365}) for pause in policy.cool_offs)}
+    )
+    later = replace(lively.engine, policy=longer)
+    other = later.terms(clock.now)
+    near, far = (read_inputs(lively.engine, lively.ledger, clock.now, None, also=also) for also in ((), (terms, other)))
+    whole = read_inputs(later, lively.ledger, clock.now, None)
+    assert far.since == whole.since < near.since
+    asked = [replace(inputs, engine=later, terms=other) for inputs in (near, far, whole)]
+    short, found, expected = (list(chunks(inputs)) for inputs in asked)
+    assert found == expected != short
 
 
 def test_p15_the_answer_of_the_service_is_the_decision_of_the_batch(lively: Office, clock: Clock) -> None:
