@@ -32,6 +32,7 @@ from serving.commands import (
 )
 from serving.commands import report as report_commands
 from serving.commands.consume import consume
+from serving.commands.decide import decide
 from serving.commands.serve import serve
 from serving.example import equip
 from serving.lists.volume import VolumeError
@@ -126,7 +127,7 @@ app.add_typer(schedule.app, name="schedule")
 app.add_typer(worklist.app, name="worklist")
 app.add_typer(report_commands.app, name="report")
 app.command("plan")(lists.plan)
-app.command("decide")(lists.decide)
+app.command("decide")(decide)
 app.command("serve")(serve)
 app.command("consume")(consume)
 app.command("demo")(demo)

@@ -10,7 +10,8 @@ from serving.bids import bid_prices
 from serving.claims import instant
 from serving.counter import Counter, key_of, name_of
 from serving.decisions import Decided, commit, decide_several, decision_id_of, kept
-from serving.http.door import Call, Pending, StoredAnswer, Unprocessable
+from serving.http.door import Call, Pending, StoredAnswer
+from serving.http.errors import Unprocessable
 from serving.http.messages import BatchDecisionRequest, DecisionRequest, Direction
 from serving.ledger import idempotency
 from serving.ledger.ahead import Later, Wish

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from rules.reasons import Layer, ReasonCode
 from rules.why import why_closed
 from serving.engine import Engine
-from serving.http.door import Conflict, NotFound, StoredAnswer, Unprocessable
+from serving.http.door import StoredAnswer
+from serving.http.errors import Conflict, NotFound, Unprocessable
 from serving.http.guard import check_channel
 from serving.http.messages import (
     CancelRequest,

@@ -15,7 +15,8 @@ from rules.review import Actor, State
 from serving.changes.desk import Desk, DraftError, UnknownChangeError
 from serving.counter import Counter
 from serving.engine import Engine
-from serving.http.door import Call, NotFound, Pending, StoredAnswer, Unprocessable
+from serving.http.door import Call, Pending, StoredAnswer
+from serving.http.errors import NotFound, Unprocessable
 from serving.http.messages.base import Message
 from serving.http.messages.change import (
     ActivateRequest,

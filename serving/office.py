@@ -20,7 +20,8 @@ from serving.claims import instant
 from serving.contacting import ContactDoor
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
-from serving.http.door import Call, NotFound, Pending
+from serving.http.door import Call, Pending
+from serving.http.errors import NotFound
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     ConsentRequest,

@@ -18,7 +18,7 @@ from serving.account import restored
 from serving.bids import bid_prices
 from serving.decisions import decide_one
 from serving.engine import Engine
-from serving.http.door import NotFound
+from serving.http.errors import NotFound
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import micros
 

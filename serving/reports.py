@@ -11,7 +11,7 @@ from serving.bids import Worker
 from serving.causing import caused_by_event
 from serving.claims import contact_of, instant
 from serving.engine import Engine
-from serving.http.door import Unprocessable
+from serving.http.errors import Unprocessable
 from serving.http.guard import check_channel
 from serving.http.messages import (
     ConsentRequest,

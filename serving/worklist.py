@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from serving.claims import forbidden, instant
 from serving.decisions import why_words
 from serving.engine import Engine
-from serving.http.door import Unprocessable
+from serving.http.errors import Unprocessable
 from serving.http.messages import (
     ContactState,
     CoolDown,

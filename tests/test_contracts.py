@@ -44,7 +44,7 @@ ANSWERS = {
     "models promote": "training.model_commands.LiveAnswer", "rules prove": "rules.proof_commands.ProveAnswer",
     "rules diff": "rules.proof_commands.DiffAnswer", "rules impact": "rules.proof_commands.ImpactAnswer",
     "rules propose": "serving.http.messages.ChangeResponse", "plan": "serving.commands.lists.PlanAnswer",
-    "decide": "serving.commands.lists.DecideAnswer", "serve": "serving.commands.serve.Serving",
+    "decide": "serving.commands.decide.DecideAnswer", "serve": "serving.commands.serve.Serving",
     "keys add": "serving.commands.keys.NewKey", "keys list": "serving.commands.keys.ListedKeys",
     "schedule": "serving.commands.schedule.ScheduleAnswer", "switch": "serving.http.messages.SwitchResponse",
     "audit show": "serving.commands.audit.ShowAnswer", "audit why": "serving.http.messages.DecisionWhyResponse",

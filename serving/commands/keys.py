@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from serving.engine import keyring_of
-from serving.http.door import Forbidden
+from serving.http.errors import Forbidden
 from serving.http.guard import channel_of
 from serving.ledger import keys
 from serving.ledger.book import Ledger

@@ -1,4 +1,4 @@
-"""`nbo plan` and `nbo decide`: the list, and the same engine for one customer without HTTP."""
+"""`nbo plan`: the list of one or more campaigns."""
 
 import getpass
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -17,13 +17,11 @@ from rich.progress import Progress as Bars
 from features.commands import parse_instant
 from features.home import Home
 from features.settings import Engines
-from serving.bids import PRICES, bid_prices, held_for_run, publish
+from serving.bids import PRICES, held_for_run, publish
 from serving.changes.live import boot, drafts
-from serving.decisions import decide_one
 from serving.engine import Engine
 from serving.history import ensure_seeded
-from serving.http.messages import DecisionRequest, DecisionResponse, Direction
-from serving.ledger.book import Ledger, micros
+from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, enter
 from serving.lists.allocate import SCALE
 from serving.lists.batch import DecideAll, decide_all
@@ -43,7 +41,7 @@ LIMITS_TOLD = 30
 
 
 class PlanError(ValueError):
-    """A list or a decision cannot be made so; one line."""
+    """A list cannot be made so; one line."""
 
 
 class PlanAnswer(BaseModel):
@@ -63,12 +61,6 @@ class PlanAnswer(BaseModel):
     assumptions: tuple[str, ...]
     degraded: bool
     problems: tuple[str, ...] = ()
-
-
-class DecideAnswer(BaseModel):
-    """`nbo decide --json`: one decision per customer asked for; nothing was written."""
-
-    decisions: list[DecisionResponse]
 
 
 def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
@@ -215,48 +207,6 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
         lines.append(f"  and {len(issued.limits) - LIMITS_TOLD:,} limits more: certificate.json")
     lines += issued.short()
     return [*lines, *(f"assumption: {line}" for line in answer.assumptions)]
-
-
-def decide(context: typer.Context, customers: list[str], at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day.")] = None,
-           channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
-           direction: Annotated[Direction, typer.Option(help="Who began.")] = Direction.OUTBOUND, as_json: Json = False) -> None:  # fmt: skip
-    """Say what each customer would be offered now, and why; writes nothing."""
-    home = Home.open(context.obj)
-    moment = parse_instant(at, home) if at else home.now()
-    answer = DecideAnswer(decisions=decide_customers(home, customers, moment, channel, direction))
-    text = "\n".join(decision_line(decision) for decision in answer.decisions)
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
-
-
-def decide_customers(home: Home, customers: list[str], at: datetime, channel: str | None = None,
-                     direction: Direction = Direction.OUTBOUND) -> list[DecisionResponse]:  # fmt: skip
-    """The decisions the service would give, each as if alone; reads only."""
-    engine = open_engine(home)
-    channels = None if channel is None else (channel,)
-    if channel is not None and channel not in engine.catalogue.channel_index:
-        raise PlanError(f"unknown channel `{channel}`; there are: {', '.join(engine.catalogue.channel_index)}")
-    try:
-        requests = [DecisionRequest(customer_id=name, channels=channels, direction=direction) for name in customers]
-    except ValidationError:
-        raise PlanError("a customer id has 1 to 64 printable characters without outer spaces; mend it") from None
-    with reading_ledger(home, engine) as ledger, ledger.read() as connection:
-        prices = bid_prices(connection, engine.catalogue, micros(at))
-        return [
-            decide_one(engine, connection, request, f"dry-{place}", at, prices).answer
-            for place, request in enumerate(requests)
-        ]
-
-
-def decision_line(decision: DecisionResponse) -> str:
-    """One line for people: the offer and its worth, or the reasons of silence."""
-    if not decision.choices:
-        return f"{decision.customer_id}: silent ({', '.join(decision.reasons)})" + (
-            " DEGRADED" if decision.degraded else ""
-        )
-    first = decision.choices[0]
-    return (
-        f"{decision.customer_id}: {first.offer_id} by {first.channel} (value {first.expected_value_minor / 100:,.2f})"
-    )
 
 
 def _showing(progress: Progress | None) -> AbstractContextManager[Progress]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from features.home import Home
-from serving.http.door import DoorError
+from serving.http.errors import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import switches
 from serving.ledger.book import Ledger, Touches

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from serving.claims import instant
-from serving.http.door import Forbidden
+from serving.http.errors import Forbidden
 from serving.http.guard import channel_of
 from serving.ledger import users
 from serving.ledger.keys import Principal, Role

@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from features.home import Home
-from serving.http.door import DoorError
+from serving.http.errors import DoorError
 from serving.http.messages import Message, MoveTasksRequest, Task, WorklistQuery
 from serving.ledger.book import Touches
 from serving.office import open_engine, open_ledger, reading_ledger

@@ -43,7 +43,7 @@ from serving.console.visit import Visit
 from serving.engine import EngineError
 from serving.http import guard
 from serving.http.answers import error_reply
-from serving.http.door import DoorError, Forbidden, NotFound, Unprocessable, as_door_error
+from serving.http.errors import DoorError, Forbidden, NotFound, Unprocessable, as_door_error
 from serving.http.messages.reading import MessageError
 from serving.ledger.keys import Role
 from serving.ledger.sessions import find

@@ -18,7 +18,7 @@ from serving.console.campaign_form import FormError
 from serving.console.visit import ROWS, Visit
 from serving.console.whatif import DryRun, WhatIf
 from serving.engine import Engine
-from serving.http.door import DoorError, NotFound
+from serving.http.errors import DoorError, NotFound
 from serving.http.messages import ChangesQuery
 from serving.http.messages.change import ChangeResponse
 from serving.ledger import changes as kept

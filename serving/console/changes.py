@@ -14,7 +14,7 @@ from serving.changes.diffs import text_diff
 from serving.changes.live import drafts
 from serving.console.visit import ROWS, Visit
 from serving.engine import Engine
-from serving.http.door import BadRequest, DoorError
+from serving.http.errors import BadRequest, DoorError
 from serving.http.messages import ChangesQuery
 from serving.http.messages.change import ChangeResponse, ChangesResponse
 from serving.ledger import changes as kept

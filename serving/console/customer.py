@@ -9,7 +9,7 @@ from serving.claims import instant
 from serving.console.grid import grid
 from serving.console.visit import ROWS, Visit
 from serving.engine import Engine
-from serving.http.door import NotFound
+from serving.http.errors import NotFound
 from serving.http.messages import Direction
 from serving.http.messages.reading import MessageError, read_id
 from serving.ledger.locks import unit_of

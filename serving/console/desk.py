@@ -11,7 +11,7 @@ from starlette.responses import Response
 from rules.reasons import ReasonCode
 from serving.claims import instant
 from serving.console.visit import Visit
-from serving.http.door import BadRequest
+from serving.http.errors import BadRequest
 from serving.http.guard import channel_of
 from serving.http.messages import DecisionRecordResponse, DecisionResponse
 from serving.ledger.book import find

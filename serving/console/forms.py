@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
-from serving.http.door import BadRequest, Unprocessable
+from serving.http.errors import BadRequest, Unprocessable
 from serving.http.guard import headers_of, read_limited
 
 BYTES_MAX = 1 << 20  # as a proposed change over HTTP

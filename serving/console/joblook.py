@@ -8,7 +8,7 @@ from starlette.responses import Response
 from serving.console.house import SECURITY_HEADERS
 from serving.console.jobs import Job
 from serving.console.visit import Visit
-from serving.http.door import Forbidden, NotFound
+from serving.http.errors import Forbidden, NotFound
 from serving.ledger.keys import Role
 
 # Kind -> (whose it is, the page that shows it).

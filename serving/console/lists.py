@@ -11,7 +11,7 @@ from serving.console.campaigns import titles
 from serving.console.house import SECURITY_HEADERS
 from serving.console.visit import ROWS, Visit
 from serving.engine import Engine
-from serving.http.door import Forbidden, NotFound
+from serving.http.errors import Forbidden, NotFound
 from serving.ledger.keys import Role
 from serving.lists.figures import Report
 from serving.lists.files import read_manifest

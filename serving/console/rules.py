@@ -17,7 +17,7 @@ from serving.claims import instant
 from serving.console.house import House
 from serving.console.visit import Visit
 from serving.engine import Engine
-from serving.http.door import NotFound
+from serving.http.errors import NotFound
 from serving.ledger import changes
 from serving.ledger.timeline import open_by_rule
 

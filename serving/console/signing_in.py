@@ -19,7 +19,7 @@ from serving.console.forms import Form, read_form
 from serving.console.house import SECURITY_HEADERS, House
 from serving.console.strings import Tongue
 from serving.console.visit import Visit
-from serving.http.door import DoorError, Forbidden
+from serving.http.errors import DoorError, Forbidden
 from serving.ledger.book import NOTHING
 from serving.ledger.keys import Principal, Role
 from serving.ledger.sessions import Session, begin, end

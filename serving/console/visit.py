@@ -24,7 +24,8 @@ from serving.console.house import SECURITY_HEADERS, House
 from serving.console.strings import Tongue
 from serving.engine import Engine
 from serving.http import guard
-from serving.http.door import Call, DoorError, StoredAnswer, TooLate
+from serving.http.door import Call, StoredAnswer
+from serving.http.errors import DoorError, TooLate
 from serving.http.messages import ErrorResponse, Message
 from serving.http.messages.reading import read_body
 from serving.http.routes import ROUTES

@@ -8,7 +8,7 @@ from serving import worklist as tasks
 from serving.claims import contact_of, instant
 from serving.console.desk import SAID
 from serving.console.visit import ROWS, Visit
-from serving.http.door import BadRequest, NotFound
+from serving.http.errors import BadRequest, NotFound
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import WorklistQuery
 from serving.ledger.keys import Role

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from starlette.types import Send
 
-from serving.http.door import BadRequest, DoorError, StoredAnswer, Unprocessable, as_door_error
+from serving.http.door import StoredAnswer
+from serving.http.errors import BadRequest, DoorError, Unprocessable, as_door_error
 from serving.http.guard import SECURITY_HEADERS
 from serving.http.messages import ErrorResponse, Message, Problem
 from serving.http.messages.reading import MessageError

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from features.tables import MARKETING_CHANNELS
-from serving.http.door import BadRequest, Busy, DoorError, Forbidden
+from serving.http.errors import BadRequest, Busy, DoorError, Forbidden
 from serving.ledger.keys import Principal, Role
 
 BODY_BYTES_MAX = 64 * 1024

@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TypeVar
 
-from serving.http.door import TooLate
+from serving.http.errors import TooLate
 
 GRACE_SECONDS = 1.0  # the writer keeps the deadline itself; this is for one that hangs
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from serving.http.door import Call, Door, DoorError, Pending, as_door_error
+from serving.http.door import Call, Door, Pending
+from serving.http.errors import DoorError, as_door_error
 from serving.http.guard import BODY_BYTES_MAX
 from serving.http.messages.reading import MessageError, read_body
 from serving.http.routes import ROUTES, Route

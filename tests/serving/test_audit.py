@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from features.home import Home
 from serving import engine as engine_room
 from serving.commands.audit import ReplayAnswer, ShowAnswer, app
-from serving.commands.lists import decide_customers, make_list
+from serving.commands.decide import decide_customers
+from serving.commands.lists import make_list
 from serving.http.messages import Direction, SwitchAction, SwitchRequest
 from serving.ledger import records
 from serving.office import Office

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.http.door import Conflict, DoorError, Forbidden, NotFound, StoredAnswer, Unprocessable, as_door_error
+from serving.http.door import StoredAnswer
+from serving.http.errors import Conflict, DoorError, Forbidden, NotFound, Unprocessable, as_door_error
 from serving.http.messages import (
     CancelReason,
     CancelRequest,

@@ -15,7 +15,8 @@ from sqlalchemy.engine import Connection
 from features.settings import write_whole
 from features.snapshot import write_snapshot
 from serving.decisions import commit, decide_one, decision_id_of
-from serving.http.door import Call, Forbidden, StoredAnswer, Unprocessable, as_door_error
+from serving.http.door import Call, StoredAnswer
+from serving.http.errors import Forbidden, Unprocessable, as_door_error
 from serving.http.messages import (
     BatchDecisionRequest,
     BatchDecisionResponse,

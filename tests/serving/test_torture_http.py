@@ -22,7 +22,8 @@ import psycopg
 import pytest
 
 from serving.commands.serve import kill_all
-from serving.http.door import BadRequest, Call, StoredAnswer, Unavailable
+from serving.http.door import Call, StoredAnswer
+from serving.http.errors import BadRequest, Unavailable
 from serving.http.routes import ROUTES
 from serving.ledger.keys import add
 from serving.office import open_office

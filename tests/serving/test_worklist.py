@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import nbo
 from features.home import Home
 from serving.commands.lists import make_list
-from serving.http.door import Forbidden, Unprocessable
+from serving.http.errors import Forbidden, Unprocessable
 from serving.http.messages import (
     ClaimRequest,
     ClaimResponse,

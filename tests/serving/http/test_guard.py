@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.http.door import Busy, Forbidden
+from serving.http.errors import Busy, Forbidden
 from serving.http.guard import (
     Keyring,
     Turnstile,

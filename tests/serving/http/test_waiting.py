@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from serving.http import waiting
-from serving.http.door import TooLate
+from serving.http.errors import TooLate
 from serving.http.waiting import Wakes, done_within
 
 

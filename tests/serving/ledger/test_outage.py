@@ -5,7 +5,7 @@ from collections.abc import Generator
 import psycopg
 import pytest
 
-from serving.http.door import as_door_error
+from serving.http.errors import as_door_error
 from serving.http.messages import ClaimRequest, DecisionResponse
 from serving.ledger.errors import LedgerError
 from serving.office import Office

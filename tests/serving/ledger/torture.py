@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from serving.http.door import StoredAnswer, as_door_error
+from serving.http.door import StoredAnswer
+from serving.http.errors import as_door_error
 from serving.http.messages import (
     BatchDecisionRequest,
     CancelRequest,

@@ -12,7 +12,8 @@ import pytest
 import serving.http.endpoints
 import serving.http.waiting
 from serving.http.api import build_app
-from serving.http.door import Busy, Conflict, Forbidden, NotFound, StoredAnswer, TooLate, Unavailable
+from serving.http.door import StoredAnswer
+from serving.http.errors import Busy, Conflict, Forbidden, NotFound, TooLate, Unavailable
 from serving.http.routes import ROUTES
 from serving.ledger.contact import Action, LifecycleError, State
 from serving.ledger.idempotency import ConflictError
