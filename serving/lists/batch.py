@@ -19,7 +19,7 @@ from rules.state import look_back
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.types import CUSTOMERS, DECISIONS, INSTANT
-from serving.campaign import CampaignError
+from serving.campaign import Campaign, CampaignError
 from serving.engine import Engine, EngineError
 from serving.ledger.book import Ledger, State, contacts_table, micros
 from serving.ledger.consents import consents_table
@@ -92,6 +92,7 @@ def read_inputs(
     snapshot = engine.snapshot(at)
     if snapshot is None:
         raise EngineError("no feature snapshot at or before the plan's instant; nbo features build --as-of T")
+    hours = _sending_hours([engine.campaign(name) for name in campaigns or ()])
     with ledger.read() as connection:
         terms = engine.terms(at, paused(connection), campaigns)
         asked = (terms, *also)
@@ -112,14 +113,16 @@ def read_inputs(
         waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
         tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
     features = read_people(engine.store, snapshot, at + INSTANT_AFTER, tables, members, certain)
-    chosen = [engine.campaign(name) for name in campaigns] if campaigns is not None else []
-    hours = (
-        max((c.send.after for c in chosen), default="10:00"),
-        min((c.send.before for c in chosen), default="19:00"),
-    )
-    if hours[0] >= hours[1]:
-        raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
     return Inputs(engine, terms, at, features, tables, hours, engine.problems(at), held, since)
+
+
+def _sending_hours(campaigns: Sequence[Campaign]) -> tuple[str, str]:
+    """The hours that all of them may send in; 10:00 to 19:00 where nobody says."""
+    after = max((one.send.after for one in campaigns), default="10:00")
+    before = min((one.send.before for one in campaigns), default="19:00")
+    if after >= before:
+        raise CampaignError("these campaigns share no sending hours (`send`); plan them in runs of their own")
+    return after, before
 
 
 def _since(asked: Sequence[Terms], at: datetime, openings: Sequence[int] = ()) -> int:
