@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 DAY_MICROS = 86_400_000_000
 COUNTING_STATES = ("reserved", "claimed", "sent")
-UNANSWERED = ("delivered", "no_response")  # outcomes that are no reaction of the customer
+UNCOUNTED = ("delivered",)  # outcomes that move no column: no reaction, no silence, no cause of a pause
+UNANSWERED = (*UNCOUNTED, "no_response")  # outcomes that are no reaction of the customer
 
 
 class ContactFact(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sqlalchemy import and_, bindparam, case, func, literal_column, select
 from sqlalchemy.engine import Connection
 
+from rules.facts import UNCOUNTED
 from serving.ledger.contact import State
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Statement, is_listed
@@ -19,6 +20,8 @@ from serving.ledger.statement import Statement, is_listed
 CountedRow = tuple[str, int | None, str, str, str, int, int, str, str, str, int]
 # (customer_id, kind, at, family, offer_id, channel, contact_id)
 AnswerRow = tuple[str, str, int, str, str, str, str]
+
+COUNTS = and_(*(outcomes.c.kind != kind for kind in UNCOUNTED))  # an outcome that moves some column
 
 _c = contacts.c
 _IS_SENT = and_(_c.state == State.SENT, _c.sent_at.is_not(None))
@@ -52,7 +55,7 @@ _ANSWERS = Statement(
         _o.contact_id,
     )
     .select_from(outcomes.join(contacts, _o.contact_id == _c.contact_id))
-    .where(is_listed(_c.unit_id, bindparam("unit_ids")), _o.at >= bindparam("since"))
+    .where(is_listed(_c.unit_id, bindparam("unit_ids")), _o.at >= bindparam("since"), COUNTS)
     .order_by(_c.unit_id, _o.at, _o.contact_id, _o.kind)
 )
 
@@ -67,6 +70,6 @@ def counted_of_units(connection: Connection, unit_ids: Iterable[str], since: int
 
 
 def answers_of_units(connection: Connection, unit_ids: Iterable[str], since: int) -> list[AnswerRow]:
-    """Outcomes at `since` or later of the units' contacts, however old the contact; by unit, at."""
+    """Outcomes at `since` or later that count, of the units' contacts, however old the contact; by unit, at."""
     ids = json.dumps(sorted(set(unit_ids)))
     return _ANSWERS.run(connection, unit_ids=ids, since=since).fetchall()

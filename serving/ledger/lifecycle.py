@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, upd
 from sqlalchemy.engine import Connection
 
 from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, ContactRow, LifecycleError, State
+from serving.ledger.counted import COUNTS
 from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import contacts, outcomes
@@ -119,13 +120,13 @@ def contacts_of_units(connection: Connection, unit_ids: Iterable[str], since: in
 def contacts_table(
     connection: Connection, since: int, now: int | None = None, names: Sequence[str] = FIELDS
 ) -> pa.Table:
-    """Contacts of all whose send window ends, or whose last outcome came, at `since` or later.
+    """Contacts of all whose send window ends, or whose last outcome that counts came, at `since` or later.
 
     Columns of ContactRow by name, instants int64 microseconds, by contact_id, in every state. now: what is
     reserved and can no longer be claimed shows as closed, whether it was closed yet or not.
     """
     columns = [contacts.c[name] for name in names]
-    answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since)
+    answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since, COUNTS)
     recent = (contacts.c.send_before >= since) | contacts.c.contact_id.in_(answered)
     shown = [column if column is not contacts.c.state or now is None else _standing(now) for column in columns]
     query = select(*shown).where(recent).order_by(contacts.c.contact_id)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger import consents
 from serving.ledger.contact import TRANSITIONS, Action, ContactRow, LifecycleError, State
+from serving.ledger.counted import COUNTS
 from serving.ledger.lifecycle import find
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
@@ -134,11 +135,11 @@ def outcomes_of_contacts(connection: Connection, contact_ids: Iterable[str]) -> 
 
 
 def outcomes_table(connection: Connection, since: int) -> pa.Table:
-    """Outcomes at `since` or later of all, for the batch; OutcomeRow's columns."""
+    """Outcomes at `since` or later of all that count for something, for the batch; OutcomeRow's columns."""
     query = (
         select(*COLUMNS)
         .select_from(_JOINED)
-        .where(outcomes.c.at >= since)
+        .where(outcomes.c.at >= since, COUNTS)
         .order_by(outcomes.c.contact_id, outcomes.c.at, outcomes.c.kind)
     )
     return arrow(connection, query, arrow_schema(COLUMNS))

@@ -32,6 +32,7 @@ from serving.ledger.book import (
     unit_of,
 )
 from serving.ledger.changes import revision_in_force
+from serving.ledger.counted import COUNTS
 from serving.ledger.schema import consents, contacts, events, outcomes
 from serving.ledger.statement import Statement, is_listed
 from serving.ledger.switches import paused
@@ -189,7 +190,7 @@ _ABOUT = [
 _ANSWERS = Statement(
     select(contacts.c.customer_id, func.count())
     .select_from(outcomes.join(contacts, outcomes.c.contact_id == contacts.c.contact_id))
-    .where(is_listed(contacts.c.customer_id, _LISTED), outcomes.c.at >= bindparam("since"))
+    .where(is_listed(contacts.c.customer_id, _LISTED), outcomes.c.at >= bindparam("since"), COUNTS)
     .group_by(contacts.c.customer_id)
 )
 

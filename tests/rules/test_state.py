@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import rules.state
 import rules.state_table
 from rules.caps import Cap, ContactCount
-from rules.cooloffs import CoolOff
-from rules.facts import DAY_MICROS
+from rules.cooloffs import CoolOff, OutcomeKind
+from rules.facts import DAY_MICROS, UNCOUNTED
 from rules.order import Order, Thing
 from rules.policy import ContactPolicy
 from rules.reasons import ReasonCode
@@ -123,6 +123,32 @@ windows = st.builds(lambda start, length: (AT + start, AT + start + length), st.
 @given(ledgers(), st.tuples(windows, windows, windows))
 def test_p11_p18_both_readings_equal_the_truth(ledger: tuple[list[Any], list[Any], list[Any]], spans: Any) -> None:
     compare(everything(), WHO, list(spans), *ledger)
+
+
+def without(kinds: tuple[str, ...], ledger: tuple[list[Any], list[Any], list[Any]], spans: Any) -> list[bool]:
+    """Whether each customer's columns by the truth stay what they are when outcomes of those kinds are not there."""
+    contacts, outcomes, stretches = ledger
+    fewer = [outcome for outcome in outcomes if outcome["kind"] not in kinds]
+    truth = lambda told, who, span: state_oracle.state(everything(), bank.catalogue(), who, span, contacts, told, stretches)  # fmt: skip
+    return [truth(outcomes, who, span) == truth(fewer, who, span) for who, span in zip(WHO, spans, strict=True)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ledgers(), st.tuples(windows, windows, windows))
+def test_outcomes_that_the_ledger_need_not_read_move_no_column(
+    ledger: tuple[list[Any], list[Any], list[Any]], spans: Any
+) -> None:
+    assert all(without(UNCOUNTED, ledger, spans))
+    assert not set(UNCOUNTED) & set(get_args(OutcomeKind))  # nor may a pause name one
+
+
+@pytest.mark.parametrize("kind", ["opened", "refused", "wrong_number"])
+def test_mutant_one_more_kind_that_is_not_read_is_caught(kind: str) -> None:
+    contacts = [_row(9 - n, contact_id=f"k{n}", state="sent", sent_at=AT - (9 - n) * DAY_MICROS) for n in range(2)]
+    outcomes = [{**contacts[0], "kind": kind, "at": AT - 8 * DAY_MICROS}]
+    spans = [WINDOW] * len(WHO)
+    assert all(without(UNCOUNTED, (contacts, outcomes, []), spans))
+    assert not all(without((*UNCOUNTED, kind), (contacts, outcomes, []), spans))
 
 
 @pytest.mark.long
