@@ -30,7 +30,6 @@ from serving.office import open_office
 from simulation.bank import simulate
 from training.errors import GateError
 from training.promotion import promote
-from training.train import train_all
 
 UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 MORNING = UNTIL + timedelta(hours=2)  # 10:00 in Shanghai, the day after the last booking
@@ -147,6 +146,8 @@ def _counting(show: Any, customers: int) -> Any:
 
 
 def _models(home: Home, show: Any) -> dict[str, dict[str, float | None]]:
+    from training.train import train_all  # the other commands have no use for what it imports
+
     quality: dict[str, dict[str, float | None]] = {}
     for model in train_all(home, UNTIL, 0, show):
         quality[model.name] = dict(model.metrics)

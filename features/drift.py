@@ -9,12 +9,10 @@ Source: B. Yurdakul, Statistical Properties of Population Stability Index, 2018,
 
 from pathlib import Path
 
-import altair as alt
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import vl_convert as vlc
 from pydantic import BaseModel
 
 from features.settings import write_whole
@@ -90,6 +88,9 @@ def drift(before: Snapshot, after: Snapshot) -> DriftAnswer:
 
 def draw(answer: DriftAnswer, path: Path) -> None:
     """Write the picture: the features that drifted most, with the two marks at which one looks and asks."""
+    import altair as alt  # with the next it takes longer to import than the front door has
+    import vl_convert as vlc
+
     rows = [
         {"feature": f.name, "psi": min(f.psi, SHOWN_PSI), "told": f"{f.psi:.2f}", "word": word(f.psi) or "steady"}
         for f in answer.features

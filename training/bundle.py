@@ -24,7 +24,6 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-import lightgbm as lgb
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -38,6 +37,7 @@ from training.scorer import (
     ConstantScorer,
     LogisticModel,
     LogisticScorer,
+    open_booster,
 )
 from training.value import ValueFormula, ValueModel
 
@@ -214,7 +214,7 @@ def _read_part(path: Path, manifest: Manifest, name: str) -> Part:
     calibrator = Calibrator.model_validate_json(_read(path / _file(name, "calibrator.json")))
     if kind is LogisticScorer:
         return LogisticScorer(features, LogisticModel.model_validate_json(text), calibrator)
-    return BoosterScorer(features, lgb.Booster(model_str=text.decode(_ENCODING)), calibrator)
+    return BoosterScorer(features, open_booster(text.decode(_ENCODING)), calibrator)
 
 
 def _file(part: str, suffix: str) -> str:

@@ -10,8 +10,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from training.encode import Matrix
 
@@ -64,12 +62,16 @@ def fit_calibrator(raw: Matrix, label: Matrix, weight: Matrix | None = None, *, 
 
 
 def _isotonic(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:
+    from sklearn.isotonic import IsotonicRegression  # who only applies a map does not wait for it
+
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, label, sample_weight=weight)
     x = tuple(float(v) for v in fitted.X_thresholds_)
     return Calibrator(kind="isotonic", x=x, y=tuple(float(v) for v in fitted.y_thresholds_))
 
 
 def _platt(raw: Matrix, label: Matrix, weight: Matrix | None) -> Calibrator:
+    from sklearn.linear_model import LogisticRegression
+
     # A weak prior keeps a slope from a few dozen positives from running away.
     fitted = LogisticRegression(C=10.0).fit(_logit(raw).reshape(-1, 1), label, sample_weight=weight)
     slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])

@@ -7,7 +7,7 @@ text to stderr; errors are one-line ValueErrors, which the front door prints.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel
@@ -25,7 +25,9 @@ from training.promotion import promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
 from training.table_commands import train_table_command
 from training.tablefile import write_table
-from training.train import TrainedModel, train_all
+
+if TYPE_CHECKING:
+    from training.train import TrainedModel
 
 __all__ = ["ModelReport", "TrainAnswer", "models_app", "parse_instant", "train_app"]
 
@@ -119,6 +121,8 @@ def parse_instant(text: str, home: Home) -> datetime:
 
 def _train(context: typer.Context, names: Sequence[str], as_of: str | None, trials: int, live: bool,
            json: bool, *, uplift: bool = False, predictions: Path | None = None) -> None:  # fmt: skip
+    from training.train import train_all  # the other commands have no use for what it imports
+
     home = Home.open(context.obj)
     cut = parse_instant(as_of, home) if as_of else home.now()
     if predictions is not None and FeatureStore(home).newest(cut) is None:  # before hours of learning
@@ -150,7 +154,7 @@ def _train(context: typer.Context, names: Sequence[str], as_of: str | None, tria
     say(answer, json, [line for report in reports for line in _lines(report)] or about)
 
 
-def _write(trained: Sequence[TrainedModel], path: Path) -> None:
+def _write(trained: "Sequence[TrainedModel]", path: Path) -> None:
     """The uplift of everybody; refused, with the reason, where none was learned."""
     foretold = next((model.foretold for model in trained if model.foretold is not None), None)
     if foretold is None:
@@ -159,7 +163,7 @@ def _write(trained: Sequence[TrainedModel], path: Path) -> None:
     write_table(foretold, path)
 
 
-def _report(home: Home, model: TrainedModel, live: bool) -> ModelReport:
+def _report(home: Home, model: "TrainedModel", live: bool) -> ModelReport:
     report = ModelReport(
         name=model.name,
         version=model.version,

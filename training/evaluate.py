@@ -1,7 +1,8 @@
 """How good a model is, on rows later than those it learned from.
 
 Every figure comes with its number of positives; AUC carries an interval from resampling whole
-customers, because the rows of one customer are not independent.
+customers, because the rows of one customer are not independent. scikit-learn takes longer to import
+than all else here, and a command that measures nothing does not wait for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from training.encode import Matrix
 
@@ -40,6 +40,12 @@ def evaluate(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np
         `auc`, `average_precision`, `lift_10`, `log_loss` and `brier` come with `_low` and `_high`,
         the 95 % interval over 200 resamples of customers.
     """
+    from sklearn.metrics import (
+        average_precision_score,
+        brier_score_loss,
+        log_loss,
+    )  # takes longer to import than to use
+
     w = np.ones(len(label)) if weight is None else weight
     positives = int(label.sum())
     figures: Metrics = {"rows": float(len(label)), "positives": float(positives)}
@@ -62,6 +68,8 @@ def evaluate(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[np
 
 def auc(label: Matrix, p: Matrix, weight: Matrix | None = None) -> float | None:
     """Chance that a positive outranks a negative, ties half; None without both classes."""
+    from sklearn.metrics import roc_auc_score
+
     both = 0 < label.sum() < len(label)
     return float(roc_auc_score(label, p, sample_weight=weight)) if both else None
 

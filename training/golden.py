@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 
 from training.bundle import golden_rows, load_bundle
@@ -19,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
         path = Path(argument)
         try:
             bundle = load_bundle(path)
-        except (lgb.basic.LightGBMError, ValueError) as error:
+        except ValueError as error:
             print(str(error).splitlines()[0], file=sys.stderr)
             return 1
         for part, (rows, scores) in golden_rows(path).items():

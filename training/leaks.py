@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sklearn.metrics import roc_auc_score
 
 from training.encode import Feature, Matrix
 
@@ -77,6 +76,8 @@ def known_after_contact(name: str) -> bool:
 
 def _area_alone(x: Matrix, label: Matrix, codes: bool) -> float:
     """AUC of one column, the better way round, null as a value of its own; codes by the rate of other rows."""
+    from sklearn.metrics import roc_auc_score
+
     if codes:
         x = _other_rows_rate(x, label)
     known = ~np.isnan(x)

@@ -8,9 +8,10 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 
 from training.atomic import write_atomically
@@ -43,8 +44,9 @@ def ensure_probed(paths: Sequence[Path]) -> None:
         _remember(path)
 
 
+@cache
 def _machine() -> str:
-    libraries = f"lightgbm {lgb.__version__} numpy {np.__version__}"
+    libraries = f"lightgbm {version('lightgbm')} numpy {np.__version__}"
     return f"{platform.platform()} {platform.machine()} {libraries}"
 
 

@@ -6,6 +6,7 @@ happens when a Registry is opened, and serving never opens one.
 """
 
 import importlib
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 
 from training.bundle import Manifest, verify_bundle
@@ -217,7 +217,7 @@ def _signature(features: tuple[Feature, ...]) -> Any:
 
 
 def _requirements() -> list[str]:
-    return [f"lightgbm=={lgb.__version__}", f"numpy=={np.__version__}"]
+    return [f"lightgbm=={importlib.metadata.version('lightgbm')}", f"numpy=={np.__version__}"]
 
 
 def _version(made: "ModelVersion", live: str) -> Version:

@@ -1,21 +1,25 @@
 """What serving needs of a model: feature names in, a probability per row out.
 
 Each scorer is plain text on disk - LightGBM's own format or JSON - and gives the same bytes for a
-row alone as for the row among a million.
+row alone as for the row among a million. LightGBM takes longer to import than all the rest of serving: it is
+imported by who opens trees, and a process without any does not wait for it.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from training.calibration import Calibrator
 from training.encode import Matrix
+from training.errors import BundleError
 from training.singlerow import SingleRow, open_single_row
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 SCORE_DECIMALS = 6  # rounded once, here: what is logged is what was decided on
 _MANY_ROWS = 2000  # from here on a second thread pays
@@ -45,7 +49,7 @@ class BoosterScorer:
     """LightGBM trees and their calibration."""
 
     features: tuple[str, ...]
-    booster: lgb.Booster
+    booster: "lgb.Booster"
     calibrator: Calibrator
 
     def predict(self, matrix: Matrix) -> Matrix:
@@ -68,6 +72,20 @@ class BoosterScorer:
     @cached_property
     def _single(self) -> SingleRow | None:
         return open_single_row(self.booster, len(self.features))
+
+
+def open_booster(text: str) -> "lgb.Booster":
+    """The trees that LightGBM wrote as text.
+
+    Raises:
+        BundleError: LightGBM cannot read them; damage that kills the process is training/probe.py's.
+    """
+    import lightgbm as lgb
+
+    try:
+        return lgb.Booster(model_str=text)
+    except lgb.basic.LightGBMError as error:
+        raise BundleError(str(error).splitlines()[0]) from error
 
 
 class LogisticTerm(BaseModel):

@@ -7,17 +7,23 @@ the very bits of `Booster.predict` on rows drawn for that; `FALLBACKS` counts wh
 
 import ctypes
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 
 from training.encode import Matrix
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _FLOAT64, _NORMAL = 1, 0  # C_API_DTYPE_FLOAT64, C_API_PREDICT_NORMAL
 _ALONE = b"num_threads=1"
 _TRIED, _NULLS = 64, 0.1
 FALLBACKS = [0]  # boosters of this process that are read through Booster.predict; a metric
+
+
+class SingleRowError(RuntimeError):
+    """The entry refused a row or a configuration."""
 
 
 class SingleRow:
@@ -26,7 +32,9 @@ class SingleRow:
     Safe from several threads: each has its own buffers in the library, freed with the thread.
     """
 
-    def __init__(self, booster: lgb.Booster, n_features: int) -> None:
+    def __init__(self, booster: "lgb.Booster", n_features: int) -> None:
+        import lightgbm as lgb  # whoever holds a booster has imported it
+
         self._booster, self._width = booster, n_features  # the handle lives as long as the booster
         self._library: Any = ctypes.CDLL(lgb.basic._LIB._name)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # our own function objects: theirs stay untouched
         self._predict: Any = self._library.LGBM_BoosterPredictForMatSingleRowFast
@@ -41,7 +49,7 @@ class SingleRow:
         read, predict, step = ctypes.addressof(length), self._predict, rows.strides[0]
         for place in range(len(rows)):
             if predict(config, at + place * step, read, out + place * 8):
-                raise lgb.basic.LightGBMError("a single row was refused")
+                raise SingleRowError("a single row was refused")
         return found
 
     def _config(self) -> Any:
@@ -51,13 +59,13 @@ class SingleRow:
         return held.pointer
 
 
-def open_single_row(booster: lgb.Booster, n_features: int, library: type[SingleRow] = SingleRow) -> SingleRow | None:
+def open_single_row(booster: "lgb.Booster", n_features: int, library: type[SingleRow] = SingleRow) -> SingleRow | None:
     """The fast path of a booster, or None where it is missing or differs in one bit from Booster.predict."""
     rows = _drawn(n_features)
     try:
         fast = library(booster, n_features)
         mine = fast.predict(rows)
-    except (AttributeError, OSError, lgb.basic.LightGBMError):  # another build of the library
+    except (AttributeError, OSError, SingleRowError):  # another build of the library
         FALLBACKS[0] += 1
         return None
     theirs = np.concatenate([np.asarray(booster.predict(row[None], num_threads=1, validate_features=False))
@@ -71,7 +79,7 @@ def open_single_row(booster: lgb.Booster, n_features: int, library: type[SingleR
 class _Config:
     """The library's buffers for one thread and booster."""
 
-    def __init__(self, library: Any, booster: lgb.Booster, width: int) -> None:
+    def __init__(self, library: Any, booster: "lgb.Booster", width: int) -> None:
         self._library, self.pointer = library, ctypes.c_void_p()
         last = booster.best_iteration if booster.best_iteration > 0 else -1
         failed = library.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -80,7 +88,7 @@ class _Config:
             ctypes.c_int32(width), ctypes.c_char_p(_ALONE), ctypes.byref(self.pointer),
         )  # fmt: skip
         if failed:
-            raise lgb.basic.LightGBMError("no single-row configuration")
+            raise SingleRowError("no single-row configuration")
 
     def __del__(self) -> None:
         if self.pointer:

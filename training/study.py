@@ -6,6 +6,7 @@ seen, ripe at the home's present, on which the finished models are measured and 
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -31,7 +32,9 @@ from training.labels import (
 from training.leaving import COLUMNS as LEAVING_COLUMNS
 from training.leaving import gone_quiet
 from training.monotone import SIGNS
-from training.tune import Progress
+
+if TYPE_CHECKING:
+    from training.tune import Progress
 
 CONTACTS_MOST, REACHED_MOST, MONTHS_MOST, TAKEUPS_MOST = 40_000, 60_000, 100_000, 60_000  # rows learned from
 _TAKEUP_ROWS_MOST = 4_000_000  # (customer, month, offer) labelled before they are drawn from
@@ -52,7 +55,7 @@ LAPSE_WORDS = "no accounts on record: churn means no transaction for 42 days"
 class Study:
     """The data sets of one home as of one cut, each made when it is first asked for."""
 
-    def __init__(self, home: Home, store: FeatureStore, cut: datetime, progress: Progress) -> None:
+    def __init__(self, home: Home, store: FeatureStore, cut: datetime, progress: "Progress") -> None:
         self.home, self.store, self.cut = home, store, cut
         self._progress = progress
         self._seen: dict[str, Observed | None] = {}

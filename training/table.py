@@ -21,8 +21,8 @@ from training.crossfit import CANDIDATES, Averaged, crossfit, leaning
 from training.encode import Matrix
 from training.evaluate import Metrics, auc
 from training.intervals import Ranking, with_intervals
-from training.tableparts import SEED, Parts, Question
-from training.tablereport import TableReport, rounded_metrics
+from training.tableparts import Parts, Question
+from training.tablereport import SEED, TableReport, rounded_metrics
 from training.tableuplift import TableUplift, report_uplift
 from training.tune import Progress, silent
 from training.uplift import UpliftFit, fit_uplift

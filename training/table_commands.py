@@ -14,10 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from training.errors import DatasetError
-from training.table import answer
 from training.tablefile import read_table, write_table
-from training.tableparts import SEED, Question
-from training.tablereport import lines
+from training.tablereport import SEED, lines
 
 Text = str | None
 
@@ -39,6 +37,9 @@ def train_table_command(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train on any table: logistic and LightGBM side by side, honest split, leakage alarm."""
+    from training.table import answer  # the other commands have no use for what it imports
+    from training.tableparts import Question
+
     dropped = tuple(name.strip() for name in drop.split(",") if name.strip())
     asked = Question(label=label, treatment=treatment, id=id, time=time, group=group, drop=dropped, trials=trials,
                      seed=seed, value=value, cost=cost)  # fmt: skip

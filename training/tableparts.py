@@ -17,9 +17,7 @@ from training.leaks import Alarm, column_alarms, too_good
 from training.roles import LEAST_OF_A_CLASS, ROW_ORDER, Binary, binary, check_ids, group_codes, instants
 from training.splits import Axis, Fold, Rows, folds, test_part, without_groups
 from training.tablefile import need_columns
-from training.tablereport import TableReport
-
-SEED = 20260601
+from training.tablereport import SEED, TableReport
 
 
 @dataclass(frozen=True)

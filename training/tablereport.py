@@ -5,6 +5,8 @@ from pydantic import BaseModel
 from training.evaluate import Metrics
 from training.leaks import Alarm
 
+SEED = 20260601
+
 
 class UpliftReport(BaseModel):
     """What a contact changes, on the test part.
