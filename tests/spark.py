@@ -1,6 +1,7 @@
 """One Spark on two threads for all tests of a process; without Java 17 they skip and say so."""
 
 import atexit
+import os
 import shutil
 import tempfile
 import zipfile
@@ -25,6 +26,8 @@ def spark() -> Any:
 
 @cache
 def _session() -> Any:
+    # A JVM of minutes does not get back what the second compiler and a collector with threads of its own cost.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     opened = session("local[2]")
     found = opened.__enter__()
     folder = Path(tempfile.mkdtemp(prefix="nbo-tests-"))
