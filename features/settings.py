@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -60,7 +61,7 @@ class Settings(BaseModel):
     @field_validator("zone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in zones():
             raise ValueError(f"`{value}` is not a time zone; write an IANA name, Europe/London")
         return value
 
@@ -102,6 +103,12 @@ class Settings(BaseModel):
     def tz(self) -> ZoneInfo:
         """The bank's zone, in which days begin."""
         return ZoneInfo(self.zone)
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Every IANA zone this machine knows, looked up once: it walks hundreds of files, and a home is opened often."""
+    return frozenset(available_timezones())
 
 
 def read_settings(bank: Path) -> Settings:

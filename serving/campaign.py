@@ -3,11 +3,11 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field, ValidationError, model_validator
 
+from features.settings import zones
 from rules.catalogue import Catalogue, Frozen, Name, Words
 from rules.document import did_you_mean, read_document
 from rules.errors import PolicyError
@@ -70,8 +70,8 @@ class Schedule(Frozen):
             raise ValueError(f"`cron` is `{self.cron}`: {str(error).lower()}; man 5 crontab has the syntax") from None
         if found is None:
             raise ValueError(f"`cron` is `{self.cron}`, which never comes; mend its day or month")
-        if self.zone is not None and self.zone not in available_timezones():
-            near = did_you_mean(self.zone, available_timezones()) or "; write an IANA zone such as Asia/Shanghai"
+        if self.zone is not None and self.zone not in zones():
+            near = did_you_mean(self.zone, zones()) or "; write an IANA zone such as Asia/Shanghai"
             raise ValueError(f"`zone` is `{self.zone}`{near}")
         return self
 
