@@ -107,8 +107,9 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
     ledger.write(lambda connection: _recall_former(connection, plan.run, named, ledger.now_micros())).result()
     lost: dict[str, ReasonCode] = {}
     seen = _seen(plan)
-    gc.collect()
-    gc.freeze()  # else a look at all that the plan made falls into a transaction, and every decision waits for it
+    # Else a look at all that the plan made falls into a transaction, and every decision waits for it. There is none
+    # before either: what is garbage now is seen after the unfreezing, and a look takes half a second.
+    gc.freeze()
     try:
         for start in range(0, len(chosen), CHUNK):
             rows = chosen.slice(start, CHUNK).to_pylist()  # never all of them at once: a row is kilobytes
