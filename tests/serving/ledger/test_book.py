@@ -1,6 +1,7 @@
 """No cap is broken, nothing acknowledged is lost: the ledger under threads, kills and bad disks."""
 
 import itertools
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,7 +10,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -169,6 +170,15 @@ CHILD = textwrap.dedent("""
     from serving.ledger.book import ContactRow, Ledger, contacts_of_units, reserve
 
     path, mode, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if mode in ("statement", "early"):  # one process a line, forked from this one, which has imported and started no thread
+        for line in sys.stdin:
+            if (pid := os.fork()) == 0:
+                path, number = f"{path}/{int(line)}.db", int(line)
+                os.dup2(os.open(f"{path}.said", os.O_CREAT | os.O_WRONLY), 1)
+                break
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        else:
+            sys.exit(0)
     now = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
     ledger = Ledger.open(f"sqlite:///{path}", lambda: now, b"secret", serving=mode != "race")
 
@@ -215,6 +225,25 @@ def _child(path: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
+@contextmanager
+def _dying(folder: Path, mode: str) -> Generator[Callable[[int], tuple[list[str], int]]]:
+    """Runs a writer that dies before its n-th statement, on `n.db`, a new ledger in the folder: (what it said, its exit code)."""
+    _open(folder / "new.db").close()
+    command = [sys.executable, "-c", CHILD, str(folder), mode, "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin and server.stdout
+        asked, told = server.stdin, server.stdout
+
+        def run(number: int) -> tuple[list[str], int]:
+            shutil.copy(folder / "new.db", folder / f"{number}.db")
+            print(number, file=asked, flush=True)
+            code = int(told.readline())
+            return (folder / f"{number}.db.said").read_text().split(), code
+
+        yield run
+        asked.close()
+
+
 def _check_after_crash(path: Path, acknowledged: set[str]) -> None:
     with sqlite3.connect(path) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -225,33 +254,26 @@ def _check_after_crash(path: Path, acknowledged: set[str]) -> None:
 
 def test_p02_kill_at_every_statement_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """The writer dies before its 1st, 2nd, ... statement, until a run outlives its number."""
-    outlived = False
-    for first in range(1, 200, 4):
-        numbers = range(first, first + 4)
-        paths = {number: tmp_path / f"{number}.db" for number in numbers}
-        for path in paths.values():
-            _open(path).close()
-        children = {n: _child(path, "statement", str(n)) for n, path in paths.items()}
-        for number, child in children.items():
-            said = child.communicate(timeout=WAIT)[0].decode().split()
-            outlived = outlived or "done" in said
-            assert ("done" in said) == (child.returncode == 0)
-            _check_after_crash(paths[number], set(said) - {"done"})
-        if outlived:
-            break
-    assert outlived and first > 4
+    outlived, number = False, 0
+    with _dying(tmp_path, "statement") as run:
+        while not outlived and number < 200:
+            number += 1
+            said, code = run(number)
+            outlived = "done" in said
+            assert code == (0 if outlived else -signal.SIGKILL)
+            _check_after_crash(tmp_path / f"{number}.db", set(said) - {"done"})
+    assert outlived and number > 4
 
 
 def test_p02_the_kills_catch_an_answer_given_before_the_commit(tmp_path: Path) -> None:
     """The mutant of P02 and P04: some kill must show an acknowledged row that is not there."""
-    for number in range(1, 40):
-        path = tmp_path / f"{number}.db"
-        _open(path).close()
-        said = _child(path, "early", str(number)).communicate(timeout=WAIT)[0].decode().split()
-        with sqlite3.connect(path) as raw:
-            stored = {row[0] for row in raw.execute("SELECT contact_id FROM contacts")}
-        if set(said) - stored:
-            return
+    with _dying(tmp_path, "early") as run:
+        for number in range(1, 40):
+            said, _ = run(number)
+            with sqlite3.connect(tmp_path / f"{number}.db") as raw:
+                stored = {row[0] for row in raw.execute("SELECT contact_id FROM contacts")}
+            if set(said) - stored:
+                return
     pytest.fail("no kill found the answer that was given too early")
 
 
