@@ -1,6 +1,7 @@
 """Small models, a small registry and a small bank, each made once a session."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,23 @@ from features.intake import import_tables
 from tests.training.small import draw_matrix, prepare_home, write_bank, write_small
 from training.bundle import Bundle, load_bundle
 from training.registry import ensure_database
+from training.score import Models
+
+
+@pytest.fixture(scope="session")
+def live_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All five bundles live, and loaded once: that first time, in a process of its own, takes seconds."""
+    path = tmp_path_factory.mktemp("live")
+    shas = {name: write_small(path, name).name for name in ("interest", "reach", "harm", "churn", "value")}
+    (path / "live.json").write_text(json.dumps(shas))
+    Models.load(path)
+    return path
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Path:
-    """A models folder in which all five bundles are live."""
-    shas = {name: write_small(tmp_path, name).name for name in ("interest", "reach", "harm", "churn", "value")}
-    (tmp_path / "live.json").write_text(json.dumps(shas))
-    return tmp_path
+def live(tmp_path: Path, live_template: Path) -> Path:
+    """A models folder in which all five bundles are live, of one's own."""
+    return shutil.copytree(live_template, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture
