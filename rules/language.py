@@ -57,6 +57,7 @@ class Language:
 
     def __init__(self, columns: pa.Schema, catalogue: Catalogue) -> None:
         self.columns, self.catalogue = columns, catalogue
+        self._parsed: dict[str, Node] = {}
         self._domains = {"offer.id": [o.id for o in catalogue.offers],
                          "offer.family": [f.id for f in catalogue.families],
                          "channel.id": [c.id for c in catalogue.channels]}  # fmt: skip
@@ -72,6 +73,12 @@ class Language:
 
     def parse(self, text: str) -> Node:
         """The typed tree of a condition; ConditionError in one line for whatever is not allowed."""
+        # A rule is asked for once a cell and direction, and reading one takes a millisecond.
+        if text not in self._parsed:
+            self._parsed[text] = self._read(text)
+        return self._parsed[text]
+
+    def _read(self, text: str) -> Node:
         if len(text) > LENGTH_MAX:
             raise ConditionError(f"condition is {len(text):,} characters long; at most {LENGTH_MAX:,}")
         try:
