@@ -2,6 +2,7 @@
 something dear - a JVM, a browser over a served bank, a simulated bank. A short file is what one process is alone with at the end.
 """
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -23,7 +24,13 @@ LONG = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first."""
+    """Put the long files first; see that every test has a name of its own, for xdist runs one of those that share it."""
+    for item in items:
+        if label := getattr(item, "operation_label", None):  # Schemathesis names all routes of a document alike
+            item._id = item.id.with_params(label)  # pytest 9.2 asks nothing else for an item's name
+    twice = [name for name, n in Counter(item.nodeid for item in items).items() if n > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests are called {twice[0]}; xdist would run one of them")
     items.sort(key=lambda item: next((n for n, file in enumerate(LONG) if item.nodeid.startswith(file)), len(LONG)))
 
 
