@@ -90,28 +90,29 @@ def lint(policy: ContactPolicy, catalogue: Catalogue, columns: pa.Schema, docume
     return found
 
 
+def _found(severity: Severity, en: str, zh: str) -> tuple[Severity, Line]:
+    return severity, Line(en=en, zh=zh)
+
+
 def _stated(begins: date | None, ends: date | None, plain: bool, day: date | None) -> Iterator[tuple[Severity, Line]]:
     if begins and ends and ends < begins:
-        yield (
+        yield _found(
             "error",
-            Line(
-                en=f"effective from {begins} to {ends}: it is never in force; mend one of the two",
-                zh=f"生效期为 {begins} 至 {ends}：永不生效；请改正其一",
-            ),
+            f"effective from {begins} to {ends}: it is never in force; mend one of the two",
+            f"生效期为 {begins} 至 {ends}：永不生效；请改正其一",
         )
     elif ends and day and ends < day:
-        yield "warning", Line(en=f"ended on {ends}; remove it or prolong it", zh=f"已于 {ends} 终止；请删除或延期")
+        yield _found("warning", f"ended on {ends}; remove it or prolong it", f"已于 {ends} 终止；请删除或延期")
     if plain:
-        yield (
-            "note",
-            Line(en="has no explanation; say in two sentences why it is there", zh="没有说明；请用两句话写明其缘由"),
+        yield _found(
+            "note", "has no explanation; say in two sentences why it is there", "没有说明；请用两句话写明其缘由"
         )
 
 
 def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, Line]]:
     for kind, name, known in rule.scope.unknown_names(language.catalogue):
         near = did_you_mean(name, known)
-        yield "error", Line(en=f"unknown {kind} `{name}`{near}", zh=f"未知的 {kind} `{name}`{near}")
+        yield _found("error", f"unknown {kind} `{name}`{near}", f"未知的 {kind} `{name}`{near}")
     try:
         node = language.parse(rule.when)
     except PolicyError as error:
@@ -121,24 +122,20 @@ def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, Line]]:
     cells = [facts for cell, facts in enumerate(language.cells) if bits >> cell & 1]
     if not cells:
         if not rule.scope.unknown_names(language.catalogue):
-            yield (
+            yield _found(
                 "error",
-                Line(
-                    en="its scope holds no cell; families, offers and channels exclude each other",
-                    zh="其范围内没有任何单元；产品系列、产品与渠道相互排斥",
-                ),
+                "its scope holds no cell; families, offers and channels exclude each other",
+                "其范围内没有任何单元；产品系列、产品与渠道相互排斥",
             )
         return
     residuals = [fold(node, facts) for facts in cells]
     missing = sorted({name for residual in residuals for name in columns_of(residual)} - set(language.columns.names))
     if missing:
         near = did_you_mean(missing[0], language.columns.names)
-        yield (
+        yield _found(
             "error",
-            Line(
-                en=f"no column `{missing[0]}`{near}; narrow the scope or add the feature",
-                zh=f"没有 `{missing[0]}` 列{near}；请缩小范围，或添加该特征",
-            ),
+            f"no column `{missing[0]}`{near}; narrow the scope or add the feature",
+            f"没有 `{missing[0]}` 列{near}；请缩小范围，或添加该特征",
         )
         return
     yield from _constant(residuals, cells)
@@ -149,31 +146,25 @@ def _rule(rule: Rule, language: Language) -> Iterator[tuple[Severity, Line]]:
 
 def _constant(residuals: list[Node], cells: list[dict[str, Scalar]]) -> Iterator[tuple[Severity, Line]]:
     if all(residual == FALSE for residual in residuals):
-        yield (
+        yield _found(
             "error",
-            Line(
-                en="never fires: its condition is FALSE in every cell of its scope",
-                zh="永不触发：在其范围内的每个单元，条件均为 FALSE",
-            ),
+            "never fires: its condition is FALSE in every cell of its scope",
+            "永不触发：在其范围内的每个单元，条件均为 FALSE",
         )
     if all(residual == TRUE for residual in residuals):
-        yield (
+        yield _found(
             "warning",
-            Line(
-                en="always fires: its condition is TRUE in every cell of its scope; pause the cells instead",
-                zh="总是触发：在其范围内的每个单元，条件均为 TRUE；请改为暂停这些单元",
-            ),
+            "always fires: its condition is TRUE in every cell of its scope; pause the cells instead",
+            "总是触发：在其范围内的每个单元，条件均为 TRUE；请改为暂停这些单元",
         )
     unknown = sorted({str(facts["offer.id"]) for facts, residual in zip(cells, residuals, strict=True)
                       if isinstance(residual, Literal) and residual.value is None})  # fmt: skip
     if unknown:
         named = ", ".join(f"`{name}`" for name in unknown)
-        yield (
+        yield _found(
             "warning",
-            Line(
-                en=f"is always unknown, so always closes, for {named}: it lacks what is asked; narrow the scope",
-                zh=f"对 {named} 恒为未知，因而总是关闭：缺少所问的内容；请缩小范围",
-            ),
+            f"is always unknown, so always closes, for {named}: it lacks what is asked; narrow the scope",
+            f"对 {named} 恒为未知，因而总是关闭：缺少所问的内容；请缩小范围",
         )
 
 
@@ -187,21 +178,17 @@ def _unreachable(node: Node, cells: list[dict[str, Scalar]], language: Language)
             if any(isinstance(inner, CellField) for inner in walk(single)) and not columns_of(single):
                 truths = {fold(single, facts) for facts in cells}
                 if TRUE not in truths:
-                    yield (
+                    yield _found(
                         "warning",
-                        Line(
-                            en=f"`{said}` is true in no cell of its scope; mend it or remove it",
-                            zh=f"`{said}` 在其范围内的任何单元都不成立；请改正或删除",
-                        ),
+                        f"`{said}` is true in no cell of its scope; mend it or remove it",
+                        f"`{said}` 在其范围内的任何单元都不成立；请改正或删除",
                     )
             elif isinstance(single, Compare) and (value := _outside(single, language)) is not None:
                 truth = "TRUE" if value else "FALSE"
-                yield (
+                yield _found(
                     "warning",
-                    Line(
-                        en=f"`{said}` is {truth} for every value the column can take",
-                        zh=f"对该列的任何取值，`{said}` 均为 {truth}",
-                    ),
+                    f"`{said}` is {truth} for every value the column can take",
+                    f"对该列的任何取值，`{said}` 均为 {truth}",
                 )
 
 

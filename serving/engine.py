@@ -29,7 +29,7 @@ from serving.live_models import Items, LiveModels, no_scores, none_scored
 from serving.triggers import Trigger, load_triggers
 from training.encode import RowEncoder
 from training.explain import Explained
-from training.inputs import RowInputs
+from training.inputs import RowInputs, row_encoders
 
 EXPLORATION = Exploration(share=0.02, max_loss_minor=2_000)
 HOLDOUT_SHARE = 0.02
@@ -196,7 +196,7 @@ class Engine:
 
     @cached_property
     def _encoders(self) -> dict[str, RowEncoder]:
-        return self.live.encoders(self.store.one_row.vector_names, self.store.one_row.texts)
+        return row_encoders(self.live.bundles, self.store.one_row.vector_names, self.store.one_row.texts)
 
     @cached_property
     def vault(self) -> Vault:

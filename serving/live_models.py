@@ -16,10 +16,9 @@ from rules.types import scores_schema
 from rules.worth import Scored
 from training.bundle import Bundle
 from training.challenger import Duel, read_challenges
-from training.encode import RowEncoder
 from training.errors import BundleError
 from training.explain import Explained, explained
-from training.inputs import RowInputs, row_encoders
+from training.inputs import RowInputs
 from training.score import Models
 from training.supplied import NOTHING_SUPPLIED, Supplied
 
@@ -89,10 +88,6 @@ class LiveModels:
         """Why they cannot be asked at an instant, one line each; empty: they can."""
         missing = tuple(f"no live model `{name}`; train and promote it" for name in self.models.missing)
         return (*(self.damaged or missing), *self.supplied.problems(at))
-
-    def encoders(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, RowEncoder]:
-        """`Bundle.inputs` -> the encoder of plain rows whose values stand in the order of these names."""
-        return row_encoders(self.bundles, numbers, texts)
 
     def score(self, items: Items, customers: pa.RecordBatch, open_: np.ndarray) -> pa.RecordBatch:
         """SCORES for the open cells, (n_customers, n_cells)."""

@@ -68,7 +68,6 @@ class House:
         )  # fmt: skip
         self._environment.globals["instant"] = instant  # pyright: ignore[reportArgumentType]  # its stubs know the built-in ones
         self._tongues: dict[Tongue, tuple[Environment, Saying]] = {tongue: self._of(tongue) for tongue in TONGUES}
-
         self.pool.submit(self._compile)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import and_, select
 from sqlalchemy.engine import Connection
 
+from rules.facts import UNANSWERED
 from serving.engine import Engine
 from serving.ledger.book import State, micros
 from serving.ledger.outcomes import Kind
@@ -62,8 +63,8 @@ def activity(engine: Engine, connection: Connection, since: datetime, now: datet
 def _counted(connection: Connection, since: int) -> pl.DataFrame:
     """A row a contact with its five truths."""
     ours = (contacts.c.decided_at >= since, contacts.c.purpose == "marketing", contacts.c.direction == "outbound")
-    nothing = [str(kind) for kind in SILENT if kind not in UNREACHED]  # most outcomes say only that it was delivered
-    telling = and_(outcomes.c.contact_id == contacts.c.contact_id, *(outcomes.c.kind != kind for kind in nothing))
+    # Most outcomes say only that it was delivered.
+    telling = and_(outcomes.c.contact_id == contacts.c.contact_id, *(outcomes.c.kind != kind for kind in UNANSWERED))
     columns = (*(contacts.c[name] for name in _FOUND.names[:-1]), outcomes.c.kind)
     found = pl.from_arrow(arrow(connection, select(*columns).join_from(contacts, outcomes, telling, isouter=True).where(*ours), _FOUND))  # fmt: skip
     assert isinstance(found, pl.DataFrame)

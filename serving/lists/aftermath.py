@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from rules.facts import UNANSWERED
 from rules.reasons import Layer, ReasonCode
 from serving.engine import Engine
 from serving.ledger.outcomes import WITHDRAWING, Kind
@@ -25,7 +26,7 @@ from serving.lists.sequence import effect
 
 WINDOW = timedelta(days=30)
 UNREACHED = {Kind.UNDELIVERED, Kind.WRONG_NUMBER}
-SILENT = {Kind.DELIVERED, Kind.NO_RESPONSE, *UNREACHED}  # no word of the customer
+SILENT = {*map(Kind, UNANSWERED), *UNREACHED}  # no word of the customer
 LET_THROUGH = [int(code) for code in ReasonCode if code.layer is Layer.VALUE]
 
 
