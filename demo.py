@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from features.home import Home, Settings
 from features.intake import import_tables
 from features.store import FeatureStore
+from features.terminal import AsJson
 from rules.draws import share_of
 from rules.reasons import ReasonCode
 from serving.commands.lists import PlanAnswer, bars, make_list, plan_lines
@@ -68,7 +69,7 @@ class DemoAnswer(BaseModel):
 def demo(context: typer.Context,
          customers: Annotated[int, typer.Option(min=1000, help="People, households and firms.")] = 20_000,
          seed: Annotated[int, typer.Option(help="Another seed, another bank.")] = 7,
-         as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:  # fmt: skip
+         as_json: AsJson = False) -> None:  # fmt: skip
     """Simulate a bank and walk the whole road: import, features, models, rules, list, decisions."""
     seconds: dict[str, float] = {}
     home = _home(context.obj, seed)

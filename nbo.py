@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from demo import demo
 from features import commands as features
 from features.home import Home, HomeError, Settings
+from features.terminal import AsJson, tell
 from rules import commands as rules_commands
 from serving.commands import (
     audit,
@@ -73,7 +74,7 @@ def front_door(context: typer.Context, home: HomePath = DEFAULT_HOME) -> None:
 def init(directory: Path,
          currency: Annotated[str, typer.Option(help="Base currency, ISO 4217.")] = "CNY",
          zone: Annotated[str, typer.Option(help="IANA zone of the bank's days.")] = "Asia/Shanghai",
-         as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:  # fmt: skip
+         as_json: AsJson = False) -> None:  # fmt: skip
     """Make a home: settings, secret, the example catalogue, policy and campaigns."""
     currencies = tuple(dict.fromkeys((currency, "CNY", "USD", "EUR", "JPY")))
     try:
@@ -83,7 +84,7 @@ def init(directory: Path,
     home = Home.create(directory, settings)
     answer = InitAnswer(home=str(home.path), written=[str(path) for path in equip(home, "retail")])
     text = "\n".join([f"home: {answer.home}", *answer.written])
-    print(answer.model_dump_json() if as_json else text)
+    tell(answer, as_json, text)
 
 
 @features.import_app.callback()

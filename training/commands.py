@@ -17,10 +17,11 @@ from rich.progress import Progress as Bars
 
 from features.home import Home
 from features.store import FeatureStore
+from features.terminal import AsJson
 from training.bundle import verify_bundle
 from training.errors import DatasetError, GateError, TrainingError
 from training.gate import gate
-from training.model_commands import Json, models_app, say
+from training.model_commands import models_app, say
 from training.promotion import promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
 from training.table_commands import train_table_command
@@ -75,28 +76,28 @@ class TrainAnswer(BaseModel):
 
 @train_app.command("propensity")
 def train_propensity(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
-                     promote: Promote = False, json: Json = False) -> None:  # fmt: skip
+                     promote: Promote = False, json: AsJson = False) -> None:  # fmt: skip
     """Interest per offer, reach and harm per channel, and what is taken unasked where a holdout shows it."""
     _train(context, _PROPENSITY, as_of, trials, promote, json)
 
 
 @train_app.command("churn")
 def train_churn(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
-                promote: Promote = False, json: Json = False) -> None:  # fmt: skip
+                promote: Promote = False, json: AsJson = False) -> None:  # fmt: skip
     """Who leaves, or lapses where the source has no accounts."""
     _train(context, ("churn",), as_of, trials, promote, json)
 
 
 @train_app.command("value")
 def train_value(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
-                promote: Promote = False, json: Json = False) -> None:  # fmt: skip
+                promote: Promote = False, json: AsJson = False) -> None:  # fmt: skip
     """What a customer is worth: the formula with the bank's own churn."""
     _train(context, ("value",), as_of, trials, promote, json)
 
 
 @train_app.command("uplift")
 def train_uplift(context: typer.Context, as_of: AsOf = None, trials: Trials = 0, promote: Promote = False,
-                 predictions: Predictions = None, json: Json = False) -> None:  # fmt: skip
+                 predictions: Predictions = None, json: AsJson = False) -> None:  # fmt: skip
     """What customers do unasked, from those held out by lot, and what contacts change; says so where nobody was."""
     if predictions is not None and not predictions.parent.is_dir():
         raise DatasetError(f"no folder `{predictions.parent}`; name a file in a folder that exists")
@@ -105,7 +106,7 @@ def train_uplift(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
 
 @train_app.command("all")
 def train_everything(context: typer.Context, as_of: AsOf = None, trials: Trials = 0,
-                     promote: Promote = False, json: Json = False) -> None:  # fmt: skip
+                     promote: Promote = False, json: AsJson = False) -> None:  # fmt: skip
     """All models."""
     _train(context, ALL_NAMES, as_of, trials, promote, json)
 

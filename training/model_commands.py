@@ -7,12 +7,12 @@ text to stderr; errors are one-line ValueErrors, which the front door prints.
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson
 from training.bundle import verify_bundle
 from training.errors import GateError, TrainingError
 from training.gate import gate
@@ -22,7 +22,6 @@ from training.score import NAMES, read_live
 from training.tiers import Tiers
 
 models_app = typer.Typer(name="models", no_args_is_help=True, help="See models, make one live, go back.")
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class VersionReport(BaseModel):
@@ -67,7 +66,7 @@ class TierAnswer(BaseModel):
 
 
 @models_app.command("list")
-def list_models(context: typer.Context, json: Json = False) -> None:
+def list_models(context: typer.Context, json: AsJson = False) -> None:
     """Every version in the registry and which are live."""
     home = Home.open(context.obj)
     live = read_live(home.models)
@@ -90,7 +89,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 
 
 @models_app.command("promote")
-def promote_model(context: typer.Context, name: str, version: str, json: Json = False) -> None:
+def promote_model(context: typer.Context, name: str, version: str, json: AsJson = False) -> None:
     """Make a version live if it passes the gate; exit 1 with the failing line if it does not."""
     home = Home.open(context.obj)
     try:
@@ -102,14 +101,14 @@ def promote_model(context: typer.Context, name: str, version: str, json: Json = 
 
 
 @models_app.command("rollback")
-def rollback_model(context: typer.Context, name: str, json: Json = False) -> None:
+def rollback_model(context: typer.Context, name: str, json: AsJson = False) -> None:
     """Make the former version live again, byte for byte."""
     bundle = rollback(Home.open(context.obj), name)
     _say_live(name, bundle, "passed the gate of its day; decides again as it did", json)
 
 
 @models_app.command("tier")
-def tier_of(context: typer.Context, customer: str, json: Json = False) -> None:
+def tier_of(context: typer.Context, customer: str, json: AsJson = False) -> None:
     """One customer's value tier as of the live value model: what he brings, what his peers do, and why."""
     models = Home.open(context.obj).models
     sha = read_live(models).get("value")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from features.commands import parse_instant
 from features.home import Home
+from features.terminal import AsJson
 from training.bundle import read_bundle
 from training.contest import challenge, compare, end_challenge
 from training.errors import GateError, RegistryError
@@ -19,7 +20,6 @@ from training.monitor import monitor
 from training.score import read_live
 
 Since = Annotated[str | None, typer.Option(help="From this day or instant on; default: since training.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Share = Annotated[float, typer.Option(help="Of the units, at most half.")]
 Season = Annotated[str | None, typer.Option(help="Name of the draw; default: the half-year, 2026H1.")]
 
@@ -82,7 +82,7 @@ class UnchallengeAnswer(BaseModel):
     name: str
 
 
-def watch(context: typer.Context, since: Since = None, json: Json = False) -> None:
+def watch(context: typer.Context, since: Since = None, json: AsJson = False) -> None:
     """Do the live models still say what happens? Exit 1 on an alarm."""
     home = Home.open(context.obj)
     states = monitor(home, parse_instant(since, home) if since else None)
@@ -110,7 +110,7 @@ def watch(context: typer.Context, since: Since = None, json: Json = False) -> No
 
 
 def put_challenger(context: typer.Context, name: str, version: str, share: Share = 0.1, season: Season = None,
-                   json: Json = False) -> None:  # fmt: skip
+                   json: AsJson = False) -> None:  # fmt: skip
     """Let VERSION decide for a share of the units, after the same gate as a promotion."""
     home = Home.open(context.obj)
     now = home.now().astimezone(home.settings.tz)
@@ -123,7 +123,7 @@ def put_challenger(context: typer.Context, name: str, version: str, share: Share
     _say(answer, json, [f"{name} {version} decides for {made.share:.0%} of the units in {made.season}: {made.sha256}"])
 
 
-def compare_models(context: typer.Context, name: str, since: Since = None, json: Json = False) -> None:
+def compare_models(context: typer.Context, name: str, since: Since = None, json: AsJson = False) -> None:
     """The challenger beside the champion, on outcomes that ripened since."""
     home = Home.open(context.obj)
     live = read_live(home.models)
@@ -141,7 +141,7 @@ def compare_models(context: typer.Context, name: str, since: Since = None, json:
     _say(answer, json, lines)
 
 
-def drop_challenger(context: typer.Context, name: str, json: Json = False) -> None:
+def drop_challenger(context: typer.Context, name: str, json: AsJson = False) -> None:
     """Give every unit back to the live model."""
     end_challenge(Home.open(context.obj), name)
     _say(UnchallengeAnswer(name=name), json, [f"{name}: the live model decides for every unit"])

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
+from features.terminal import AsJson
 from training.decisionlog import beside, read_log
 from training.offpolicy import PolicyValue, SupportError, value_of
 
 Policy = Annotated[str, typer.Option(help="A column of the log, or: best, uniform, expected.")]
 Clip = Annotated[float | None, typer.Option(help="Cut weights above this; declared in the answer.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 _WORDS = {"ips": "IPS", "snips": "SNIPS", "dr": "doubly robust"}
 
 
@@ -52,7 +52,7 @@ class OffPolicyAnswer(BaseModel):
     notes: list[str] = []
 
 
-def offpolicy(file: Path, policy: Policy = "best", clip: Clip = None, json: Json = False) -> None:
+def offpolicy(file: Path, policy: Policy = "best", clip: Clip = None, json: AsJson = False) -> None:
     """What another policy would have brought, from a log of decisions (see `nbo audit log`)."""
     log = read_log(file)
     decisions = log.rows["decision_id"].n_unique()

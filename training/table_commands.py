@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from features.terminal import AsJson
 from training.errors import DatasetError
 from training.tablefile import read_table, write_table
 from training.tablereport import SEED, lines
@@ -34,7 +35,7 @@ def train_table_command(
     cost: Annotated[float | None, typer.Option(help="Of one contact.")] = None,
     trials: Annotated[int, typer.Option(min=0, max=1000, help="Settings to try; 0: the shipped ones.")] = 0,
     seed: Annotated[int, typer.Option(help="Of splits, trees and resamples.")] = SEED,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Train on any table: logistic and LightGBM side by side, honest split, leakage alarm."""
     from training.table import answer  # the other commands have no use for what it imports

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from features.commands import parse_instant
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.account import account
 from serving.changes.live import tellable
 from serving.claims import instant
@@ -30,7 +31,6 @@ from serving.whynot import WhyNot, why_not
 
 app = typer.Typer(help="What was decided, and the proof.", no_args_is_help=True)
 app.add_typer(records_commands.app)  # without a name: commands of `nbo audit` like the others
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class AuditError(ValueError):
@@ -68,12 +68,12 @@ class ReplayAnswer(BaseModel):
 
 
 @app.command("show")
-def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
+def show(context: typer.Context, decision: str, as_json: AsJson = False) -> None:
     """Print the record of a decision_id, or of a list's contact_id: inputs, result, revisions, hash."""
     home = Home.open(context.obj)
     if (listed := _listed(home, decision)) is not None:
         text = json.dumps(listed.model_dump(mode="json"), indent=2, ensure_ascii=False, sort_keys=True)
-        sys.stdout.write((listed.model_dump_json() if as_json else text) + "\n")
+        tell(listed, as_json, text)
         _refuse_broken(listed.whole)
         return
     row, whole = _found(home, decision)
@@ -85,12 +85,12 @@ def show(context: typer.Context, decision: str, as_json: Json = False) -> None:
         result=_parsed(plain.result, {}), inputs=_parsed(plain.inputs, {}), reasons=_parsed(row.reasons, []), terms=row.terms,
         revisions=_parsed(row.revisions, {}), row_sha256=records.row_sha256(row), whole=whole, seal=seal, erased=erased)  # fmt: skip
     text = json.dumps(answer.model_dump(), indent=2, ensure_ascii=False, sort_keys=True)
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
     _refuse_broken(whole)
 
 
 @app.command("why")
-def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
+def why(context: typer.Context, decision: str, as_json: AsJson = False) -> None:
     """Print why a decision came out as it did, cell by cell."""
     home = Home.open(context.obj)
     row, whole = _found(home, decision)
@@ -104,7 +104,7 @@ def why(context: typer.Context, decision: str, as_json: Json = False) -> None:
     lines = [words.en for words in answer.sentences]
     lines += [f"  {name:<22} {value}" for name, value in answer.factors.items() if value is not None]
     lines += [f"  {c.offer_id:<22} {c.channel:<8} {'open' if c.open else ', '.join(c.reasons)}" for c in answer.cells]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
 
 
 @app.command("why-not")
@@ -112,7 +112,7 @@ def why_not_(context: typer.Context, customer: str,
              offer: Annotated[str, typer.Option("--offer", help="The offer.")],
              channel: Annotated[str, typer.Option("--channel", help="The channel.")],
              at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day; default: now.")] = None,
-             as_json: Json = False) -> None:  # fmt: skip
+             as_json: AsJson = False) -> None:  # fmt: skip
     """Say why this offer on this channel would not reach the customer now; decides anew, writes nothing."""
     home = Home.open(context.obj)
     moment = parse_instant(at, home) if at else home.now()
@@ -120,14 +120,14 @@ def why_not_(context: typer.Context, customer: str,
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
         told = tellable(engine, connection, ledger.now_micros())
         answer: WhyNot = why_not(engine, connection, customer, offer, channel, moment, told)
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(answer.sentences)) + "\n")
+    tell(answer, as_json, "\n".join(answer.sentences))
 
 
 @app.command("replay")
 def replay(context: typer.Context, decision: Annotated[str | None, typer.Argument()] = None,
            every: Annotated[bool, typer.Option("--all", help="Every decision.")] = False,
            sample: Annotated[int | None, typer.Option(min=1, help="So many decisions, drawn by their hashes.")] = None,
-           as_json: Json = False) -> None:  # fmt: skip
+           as_json: AsJson = False) -> None:  # fmt: skip
     """Decide again from the stored inputs; exit 1 unless the bytes are the same."""
     home = Home.open(context.obj)
     if sum((decision is not None, every, sample is not None)) != 1:
@@ -142,7 +142,7 @@ def replay(context: typer.Context, decision: Annotated[str | None, typer.Argumen
         except (ErasedError, PayloadError, ReplayError) as error:
             raise AuditError(str(error)) from None
     answer = ReplayAnswer(decision_id=row.decision_id, same=same, terms=row.terms)
-    sys.stdout.write((answer.model_dump_json() if as_json else f"same bytes: {answer.same}") + "\n")
+    tell(answer, as_json, f"same bytes: {answer.same}")
     if not answer.same:
         raise typer.Exit(1)
 
@@ -157,7 +157,7 @@ def _replay_many(home: Home, sample: int | None, as_json: bool) -> None:
         *(f"{why}: {n:,}" for why, n in answer.skipped.items()),
     ]
     lines += [f"NOT the same: {one}" for one in answer.different]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
     if answer.different:
         raise typer.Exit(1)
 

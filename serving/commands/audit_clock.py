@@ -1,7 +1,6 @@
 """`nbo audit clock`: what time it is for the ledger, and an operator's word on it."""
 
 import getpass
-import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -9,12 +8,11 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.claims import instant
 from serving.ledger.book import read_meta
 from serving.ledger.errors import ClockError
 from serving.office import open_ledger, reading_ledger
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class ClockCommandError(ValueError):
@@ -31,7 +29,7 @@ class ClockAnswer(BaseModel):
 
 def clock(context: typer.Context,
           reset: Annotated[bool, typer.Option("--reset", help="Believe the clock as it stands; recorded.")] = False,
-          reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "", as_json: Json = False) -> None:  # fmt: skip
+          reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "", as_json: AsJson = False) -> None:  # fmt: skip
     """Say what time the ledger saw last; --reset believes the clock as it stands, after a jump that was refused."""
     home = Home.open(context.obj)
     if reset:
@@ -45,7 +43,7 @@ def clock(context: typer.Context,
     seen = "nothing yet" if answer.seen is None else f"{answer.seen:%FT%TZ}"
     lines = [f"reset: the ledger goes on from {seen}" if reset else f"seen last: {seen}"]
     lines += [f"REFUSED: {answer.refused}"] if answer.refused else []
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
     if answer.refused:
         raise typer.Exit(1)
 

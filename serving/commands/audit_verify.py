@@ -1,6 +1,5 @@
 """`nbo audit verify`: every record against its seal, a list against its manifest and its certificate."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.engine import keyring_of
 from serving.ledger import changes
 from serving.ledger.export import check_days
@@ -19,7 +19,6 @@ from serving.lists import check as independent
 from serving.lists.manifest import check_list
 from serving.office import reading_ledger
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 TAIL_SHOWN = 20
 
 
@@ -49,7 +48,7 @@ class VerifyAnswer(BaseModel):
 
 
 def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--list", help="Check this list's files too.")] = None,
-            as_json: Json = False) -> None:  # fmt: skip
+            as_json: AsJson = False) -> None:  # fmt: skip
     """Check every record against its seal, the chain, the HMACs, the steps of changes and the exported days; exit 1 on a changed byte."""
     home = Home.open(context.obj)
     with reading_ledger(home) as ledger, ledger.read() as connection:
@@ -60,7 +59,7 @@ def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--l
     lines += [f"{answer.steps:,} steps of changes, each by its signature"] if answer.steps else []
     lines += [f"not sealed yet: {len(answer.tail):,} rows"] if answer.tail else []
     lines += [f"  {kind} {row}" for kind, row in answer.tail[:TAIL_SHOWN]]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
     if not answer.whole:
         raise typer.Exit(1)
 

@@ -6,7 +6,6 @@ the variable NBO_KEY. Exit 0: done. 1: the check of the change said no. 2: not a
 
 import getpass
 import os
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Annotated
@@ -17,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from features.commands import parse_instant
 from features.home import Home
+from features.terminal import AsJson, tell
 from rules.liveset import files_in, patch_of, write_files
 from rules.review import Actor, State, turns
 from serving.changes.check import check
@@ -28,7 +28,6 @@ from serving.ledger.book import Ledger, micros
 from serving.ledger.keys import who
 from serving.office import open_ledger
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
 Change = Annotated[str, typer.Argument(help="The change, as nbo rules list names it.")]
 
@@ -52,7 +51,7 @@ class RestoreAnswer(BaseModel):
 
 def propose(context: typer.Context, files: Annotated[list[str] | None, typer.Argument(help="Of the home, such as policies/retail.yaml; default: all that differ.")] = None,
             note: Note = "", dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only; record nothing.")] = False,
-            as_json: Json = False) -> None:  # fmt: skip
+            as_json: AsJson = False) -> None:  # fmt: skip
     """Hand in the home's changed files as one change, and check it; exit 1 where the check says no."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger:
@@ -72,7 +71,7 @@ def propose(context: typer.Context, files: Annotated[list[str] | None, typer.Arg
         raise typer.Exit(1)
 
 
-def recheck(context: typer.Context, change: Change, as_json: Json = False) -> None:
+def recheck(context: typer.Context, change: Change, as_json: AsJson = False) -> None:
     """Check a change that waits; exit 1 where the check says no."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger:
@@ -84,7 +83,7 @@ def recheck(context: typer.Context, change: Change, as_json: Json = False) -> No
 
 def approve(context: typer.Context, change: Change,
             revision: Annotated[str | None, typer.Option(help="The revision you looked at; default: the change's.")] = None,
-            note: Note = "", as_json: Json = False) -> None:  # fmt: skip
+            note: Note = "", as_json: AsJson = False) -> None:  # fmt: skip
     """Approve a checked change; the owner of another key than its author's has to."""
 
     def act(desk: Desk, actor: Actor) -> None:
@@ -93,25 +92,25 @@ def approve(context: typer.Context, change: Change,
     _act(context, change, act, as_json)
 
 
-def reject(context: typer.Context, change: Change, note: Note = "", as_json: Json = False) -> None:
+def reject(context: typer.Context, change: Change, note: Note = "", as_json: AsJson = False) -> None:
     """Refuse a change that is not in force; what is in force stays as it is."""
     _act(context, change, lambda desk, actor: desk.reject(actor, change, note), as_json)
 
 
-def withdraw(context: typer.Context, change: Change, note: Note = "", as_json: Json = False) -> None:
+def withdraw(context: typer.Context, change: Change, note: Note = "", as_json: AsJson = False) -> None:
     """Take your own change back; what is in force stays as it is."""
     _act(context, change, lambda desk, actor: desk.withdraw(actor, change, note), as_json)
 
 
 def activate(context: typer.Context, change: Change,
              at: Annotated[str | None, typer.Option("--at", help="From when on: an instant with zone, or a day; default: at once.")] = None,
-             note: Note = "", as_json: Json = False) -> None:  # fmt: skip
+             note: Note = "", as_json: AsJson = False) -> None:  # fmt: skip
     """Put an approved change into force; running services decide by it from their next decision on."""
     moment = None if at is None else micros(parse_instant(at, Home.open(context.obj)))
     _act(context, change, lambda desk, actor: desk.activate(actor, change, moment, note), as_json)
 
 
-def rollback(context: typer.Context, note: Note = "", as_json: Json = False) -> None:
+def rollback(context: typer.Context, note: Note = "", as_json: AsJson = False) -> None:
     """Bring back what was in force before the last change."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger:
@@ -120,7 +119,7 @@ def rollback(context: typer.Context, note: Note = "", as_json: Json = False) -> 
 
 
 def list_changes(context: typer.Context, change: Annotated[str | None, typer.Argument(help="One change, with its check and steps.")] = None,
-                 state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None, as_json: Json = False) -> None:  # fmt: skip
+                 state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None, as_json: AsJson = False) -> None:  # fmt: skip
     """List the changes, the newest first, and the files that are drafts."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger:
@@ -135,10 +134,10 @@ def list_changes(context: typer.Context, change: Annotated[str | None, typer.Arg
     lines = [_line(one) for one in answer.changes]
     lines += [f"in force: {answer.in_force or 'the files: nothing was decided yet'}"]
     lines += [f"draft: {name}" for name in waiting]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
 
 
-def restore(context: typer.Context, as_json: Json = False) -> None:
+def restore(context: typer.Context, as_json: AsJson = False) -> None:
     """Write what is in force back into the home's files; drafts are lost."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger, ledger.read() as connection:
@@ -151,7 +150,7 @@ def restore(context: typer.Context, as_json: Json = False) -> None:
     for name in (name for name, text in patch.items() if text is None):
         (home.path / name).unlink()
     answer = RestoreAnswer(restored=sorted(patch))
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(answer.restored) or "nothing differs") + "\n")
+    tell(answer, as_json, "\n".join(answer.restored) or "nothing differs")
 
 
 def mount(app: typer.Typer) -> None:
@@ -182,7 +181,7 @@ def _dry_run(home: Home, ledger: Ledger, patch: dict[str, str | None], as_json: 
         base, before = changes.files_of(connection, draft.base), sibling(engine, connection, draft.base)
     answer = DraftAnswer(files=sorted(patch), report=check(before, base, draft.files, ledger))
     text = "\n".join([*answer.files, *report_lines(answer.report)])
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
     if not answer.report.passed:
         raise typer.Exit(1)
 
@@ -224,7 +223,7 @@ def _desk(home: Home, ledger: Ledger) -> Generator[Desk]:
 def _tell(home: Home, ledger: Ledger, change_id: str, as_json: bool) -> None:
     with _desk(home, ledger) as desk:
         answer: ChangeResponse = desk.shown(change_id)
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(change_lines(answer))) + "\n")
+    tell(answer, as_json, "\n".join(change_lines(answer)))
 
 
 def _line(one: ChangeResponse) -> str:

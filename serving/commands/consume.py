@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.office import open_office
 from serving.streams.address import check_prefix, read_address
 from serving.streams.consumer import Consumer, check_installed
@@ -32,7 +33,7 @@ def consume(
     url: Annotated[str, typer.Argument(envvar="NBO_STREAM_URL", help="nats://, amqp:// or kafka://; with credentials better as NBO_STREAM_URL.")],
     prefix: Annotated[str, typer.Option(help="First word of the subjects, queues or topics.")] = "nbo",
     idle: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds without a message.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Take events, outcomes and consents from a broker until SIGTERM or Ctrl-C; beside `nbo serve` or alone."""
     address, prefix = read_address(url), check_prefix(prefix)
@@ -54,7 +55,7 @@ def consume(
         office.close()
     answer = ConsumeAnswer(broker=address.shown, **counts)
     text = f"{answer.kept} kept, {answer.refused} refused to {prefix}.dead, {answer.left} left to come again"
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
 
 
 async def _consume(consumer: Consumer, intake: Intake, idle: float | None, shown: str) -> dict[str, int]:

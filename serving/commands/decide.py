@@ -1,6 +1,5 @@
 """`nbo decide`: the engine that lists and the service ask, for a few customers, without HTTP."""
 
-import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -9,13 +8,12 @@ from pydantic import BaseModel, ValidationError
 
 from features.commands import parse_instant
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.bids import bid_prices
 from serving.decisions import decide_one
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import micros
 from serving.office import open_engine, reading_ledger
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class DecideError(ValueError):
@@ -30,13 +28,13 @@ class DecideAnswer(BaseModel):
 
 def decide(context: typer.Context, customers: list[str], at: Annotated[str | None, typer.Option("--at", help="Instant with zone, or a day.")] = None,
            channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
-           direction: Annotated[Direction, typer.Option(help="Who began.")] = Direction.OUTBOUND, as_json: Json = False) -> None:  # fmt: skip
+           direction: Annotated[Direction, typer.Option(help="Who began.")] = Direction.OUTBOUND, as_json: AsJson = False) -> None:  # fmt: skip
     """Say what each customer would be offered now, and why; writes nothing."""
     home = Home.open(context.obj)
     moment = parse_instant(at, home) if at else home.now()
     answer = DecideAnswer(decisions=decide_customers(home, customers, moment, channel, direction))
     text = "\n".join(decision_line(decision) for decision in answer.decisions)
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
 
 
 def decide_customers(home: Home, customers: list[str], at: datetime, channel: str | None = None,

@@ -11,12 +11,12 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson
 from serving.decisionlog import export_log
 from serving.ledger.book import micros
 from serving.office import open_engine, reading_ledger
 
 Since = Annotated[str | None, typer.Option(help="Only decisions from this day or instant on.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class LogError(ValueError):
@@ -32,7 +32,7 @@ class LogAnswer(BaseModel):
     left_out: dict[str, int]
 
 
-def log(context: typer.Context, out: Path, since: Since = None, as_json: Json = False) -> None:
+def log(context: typer.Context, out: Path, since: Since = None, as_json: AsJson = False) -> None:
     """Write the service's decisions to OUT (Parquet): every action with its probability, and what came of it."""
     home = Home.open(context.obj)
     if not out.parent.is_dir():

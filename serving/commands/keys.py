@@ -13,6 +13,7 @@ from rich.table import Table
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.engine import keyring_of
 from serving.http.errors import Forbidden
 from serving.http.guard import channel_of
@@ -26,7 +27,6 @@ from serving.ledger.writer import EPOCH, SIMULATED, WALL
 app = typer.Typer(help="Keys of the HTTP service.", no_args_is_help=True)
 
 T = TypeVar("T")
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 DAYS = 365
 
 
@@ -87,7 +87,7 @@ def add(
     name: Annotated[str, typer.Argument(help="For a channel key: channel first, `sms-gateway`.")],
     role: Annotated[Role, typer.Option(help="What the key may do.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it works.")] = DAYS,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key and show it once."""
     home = Home.open(context.obj)
@@ -113,7 +113,7 @@ def add(
 
 
 @app.command("list")
-def list_(context: typer.Context, as_json: Json = False) -> None:
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the keys, never the keys themselves."""
     home = Home.open(context.obj)
     with _ledger(home) as ledger, ledger.read() as connection:
@@ -133,15 +133,15 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 def revoke(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Whose key.")],
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """End a key; running services refuse it within a second."""
     _written(Home.open(context.obj), lambda connection, now: keys.revoke(connection, name, now))
-    print(RevokedKey(name=name).model_dump_json() if as_json else f"the key of {name} is revoked")
+    tell(RevokedKey(name=name), as_json, f"the key of {name} is revoked")
 
 
 @app.command("rotate-secret")
-def rotate_secret(context: typer.Context, as_json: Json = False) -> None:
+def rotate_secret(context: typer.Context, as_json: AsJson = False) -> None:
     """Put a new key for seals and for the vault in force; old seals still verify, customers' keys are wrapped anew."""
     home = Home.open(context.obj)
     vault = Vault(keyring_of(home))

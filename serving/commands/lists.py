@@ -17,6 +17,7 @@ from rich.progress import Progress as Bars
 from features.commands import parse_instant
 from features.home import Home
 from features.settings import Engines
+from features.terminal import AsJson, tell
 from serving.bids import PRICES, held_for_run, publish
 from serving.changes.live import boot, drafts
 from serving.engine import Engine
@@ -33,7 +34,6 @@ from serving.lists.plan import Plan, Progress, check_campaigns, make_plan, reser
 from serving.lists.volume import volume
 from serving.office import open_engine, open_ledger, reading_ledger
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Instant with zone, or a day; default: the present of the home's clock.")
 ]
@@ -67,13 +67,13 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
          dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide only; write nothing.")] = False,
          confirm: Annotated[bool, typer.Option("--confirm", help="Make it although it is far larger than usual.")] = False,
          engine: Annotated[Engines | None, typer.Option(help="Where it is computed; default: the home's bank.yaml.")] = None,
-         as_json: Json = False) -> None:  # fmt: skip
+         as_json: AsJson = False) -> None:  # fmt: skip
     """Make the offer list of one or more campaigns, reserve its contacts, write it to lists/."""
     home = Home.open(context.obj)
     at = parse_instant(as_of, home) if as_of else home.now()
     answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm, on=engine)
     text = "\n".join(plan_lines(answer))
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
 
 
 def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False,

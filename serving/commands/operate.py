@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.http.errors import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import switches
@@ -24,7 +24,6 @@ from serving.reports import turn_switch
 
 switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
 recall_app = typer.Typer(help="Take back what is reserved but not yet claimed.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
 SWITCHES = Touches(names=("switches",))  # as the door holds them
 MAY_RESUME = (Role.MARKETING, Role.COMPLIANCE, Role.ADMIN)
@@ -48,20 +47,20 @@ class RecallFileAnswer(BaseModel):
 
 
 @switch_app.command("pause")
-def pause(context: typer.Context, scope: str, note: Note = "", as_json: Json = False) -> None:
+def pause(context: typer.Context, scope: str, note: Note = "", as_json: AsJson = False) -> None:
     """Pause SCOPE at once (all, channel:ID, family:ID, offer:ID, campaign:ID); acts at decision and at claim."""
     operator = Principal(f"operator {getpass.getuser()}", Role.ADMIN)
     _turn(context, scope, SwitchAction.PAUSE, note, lambda *_: operator, as_json)
 
 
 @switch_app.command("resume")
-def resume(context: typer.Context, scope: str, note: Note = "", as_json: Json = False) -> None:
+def resume(context: typer.Context, scope: str, note: Note = "", as_json: AsJson = False) -> None:
     """Ask to resume SCOPE, or agree to it: two different keys must; each from the variable NBO_KEY."""
     _turn(context, scope, SwitchAction.RESUME, note, _owner, as_json)
 
 
 @recall_app.command("customer")
-def recall_customer(context: typer.Context, customer: str, as_json: Json = False) -> None:
+def recall_customer(context: typer.Context, customer: str, as_json: AsJson = False) -> None:
     """Take back everything reserved for one customer."""
     touches = Touches(customers=(customer,))
     work: Callable[[Ledger], int] = lambda ledger: ledger.write(
@@ -71,19 +70,19 @@ def recall_customer(context: typer.Context, customer: str, as_json: Json = False
 
 
 @recall_app.command("campaign")
-def recall_campaign(context: typer.Context, campaign: str, as_json: Json = False) -> None:
+def recall_campaign(context: typer.Context, campaign: str, as_json: AsJson = False) -> None:
     """Take back everything reserved by one campaign."""
     _recall(context, lambda ledger: recall_all(ledger, campaign), as_json)
 
 
 @recall_app.command("list")
-def recall_list(context: typer.Context, run: str, as_json: Json = False) -> None:
+def recall_list(context: typer.Context, run: str, as_json: AsJson = False) -> None:
     """Write RUN's recalls.csv, for whoever was handed the list: the contacts that must not be sent any more."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger, ledger.read() as connection:
         path, count = write_recalls(connection, home.lists, run)
     answer = RecallFileAnswer(path=str(path), recalled=count)
-    sys.stdout.write((answer.model_dump_json() if as_json else f"{count} contacts recalled: {path}") + "\n")
+    tell(answer, as_json, f"{count} contacts recalled: {path}")
 
 
 def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
@@ -107,7 +106,7 @@ def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
         f"{answer.scope}: {answer.state}",
         *(f"paused: {one.scope} by {one.by}, {one.state}" for one in answer.paused),
     ]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
 
 
 def _owner(connection: Connection, ledger: Ledger) -> Principal:
@@ -123,4 +122,4 @@ def _recall(context: typer.Context, work: Callable[[Ledger], int], as_json: bool
     with open_ledger(Home.open(context.obj)) as ledger:
         count = work(ledger)
     answer = RecallAnswer(recalled=count)
-    sys.stdout.write((answer.model_dump_json() if as_json else f"{count} contacts taken back") + "\n")
+    tell(answer, as_json, f"{count} contacts taken back")

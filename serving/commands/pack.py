@@ -1,6 +1,5 @@
 """`nbo audit pack`: the compliance pack of a month, as a folder of its own."""
 
-import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +8,11 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from rules.catalogue import Words
 from serving.changes.pack import PackError, make_pack
 from serving.changes.page import write_pack
 from serving.office import open_engine, reading_ledger
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class PackAnswer(BaseModel):
@@ -31,7 +29,7 @@ class PackAnswer(BaseModel):
 
 
 def pack(context: typer.Context, month: Annotated[str | None, typer.Option(help="YYYY-MM; default: the month before the home's present.")] = None,
-         as_json: Json = False) -> None:  # fmt: skip
+         as_json: AsJson = False) -> None:  # fmt: skip
     """Write rules, cases, proofs, approvals, suppressions with their cost and open exceptions for an auditor."""
     home = Home.open(context.obj)
     engine = open_engine(home)
@@ -43,7 +41,7 @@ def pack(context: typer.Context, month: Annotated[str | None, typer.Option(help=
         invariants=len(made.proofs), proved=sum(p.outcome == "proved" for p in made.proofs), exceptions=made.exceptions)  # fmt: skip
     lines = [f"pack: {path / 'index.html'}", (f"{answer.rules} rules, {answer.cases} cases ({answer.cases_failed} failed),"
              f" {answer.proved} of {answer.invariants} invariants proved"), *(f"open: {one.en}" for one in answer.exceptions)]  # fmt: skip
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
 
 
 def _month(text: str | None, home: Home) -> date:

@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.backup import back_up, restore
 from serving.claims import instant
 from serving.commands.audit_clock import clock
@@ -27,7 +28,6 @@ from serving.sealer import seal_all
 from training.tiers import forget
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
 
 
@@ -82,7 +82,7 @@ app.command("clock")(clock)
 
 
 @app.command("seal")
-def seal_(context: typer.Context, as_json: Json = False) -> None:
+def seal_(context: typer.Context, as_json: AsJson = False) -> None:
     """Seal what is new and export the days that are over; a running service does both by itself."""
     home = Home.open(context.obj)
     with open_ledger(home) as ledger:
@@ -99,7 +99,7 @@ def export(home: Home, ledger: Ledger) -> list[str]:
 
 
 @app.command("export")
-def export_(context: typer.Context, customer: str, as_json: Json = False) -> None:
+def export_(context: typer.Context, customer: str, as_json: AsJson = False) -> None:
     """Print everything the ledger holds about a customer, for himself (JSON, with or without --json)."""
     home = Home.open(context.obj)
     with reading_ledger(home) as ledger, ledger.read() as connection:
@@ -108,7 +108,7 @@ def export_(context: typer.Context, customer: str, as_json: Json = False) -> Non
 
 
 @app.command("erase")
-def erase_(context: typer.Context, customer: str, reason: Reason, as_json: Json = False) -> None:
+def erase_(context: typer.Context, customer: str, reason: Reason, as_json: AsJson = False) -> None:
     """Shred the customer's key and stop all contact; refused under a legal hold."""
     _reasoned(reason)
     home = Home.open(context.obj)
@@ -125,7 +125,7 @@ def erase_(context: typer.Context, customer: str, reason: Reason, as_json: Json 
 
 @app.command("hold")
 def hold_(context: typer.Context, customer: str, state: Annotated[str, typer.Argument(help="on or off")],
-          reason: Reason, as_json: Json = False) -> None:  # fmt: skip
+          reason: Reason, as_json: AsJson = False) -> None:  # fmt: skip
     """Set or lift a legal hold: nothing of the customer is erased or pruned while it stands."""
     _reasoned(reason)
     if state not in ("on", "off"):
@@ -138,7 +138,7 @@ def hold_(context: typer.Context, customer: str, state: Annotated[str, typer.Arg
 
 @app.command("prune")
 def prune_(context: typer.Context, dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
-           as_json: Json = False) -> None:  # fmt: skip
+           as_json: AsJson = False) -> None:  # fmt: skip
     """Delete what is older than HOME/retention.yaml keeps; seals and leaves stay."""
     home = Home.open(context.obj)
     retention = read_retention(home.path / "retention.yaml")
@@ -164,7 +164,7 @@ def prune_(context: typer.Context, dry_run: Annotated[bool, typer.Option("--dry-
 
 @app.command("backup")
 def backup_(context: typer.Context, directory: Path,
-            keys: Annotated[bool, typer.Option(help="Copy secret.key and keyring.json too.")] = True, as_json: Json = False) -> None:  # fmt: skip
+            keys: Annotated[bool, typer.Option(help="Copy secret.key and keyring.json too.")] = True, as_json: AsJson = False) -> None:  # fmt: skip
     """Copy the home into a new folder while it serves."""
     note = back_up(Home.open(context.obj), directory, keys=keys)
     answer = BackupAnswer(path=str(directory), files=len(note.files), whole=None, seals=None)
@@ -175,7 +175,7 @@ def backup_(context: typer.Context, directory: Path,
 def restore_(directory: Path, home: Path,
              keys: Annotated[Path | None, typer.Option(help="Folder of secret.key and keyring.json.")] = None,
              erased: Annotated[Path | None, typer.Option(help="`nbo audit erased` of the lost home: erased again.")] = None,
-             as_json: Json = False) -> None:  # fmt: skip
+             as_json: AsJson = False) -> None:  # fmt: skip
     """Restore a backup into a new home HOME and check its seal; exit 1 where it is not whole."""
     names = _read_erased(erased) if erased is not None else []
     opened = restore(directory, home, keys)
@@ -194,7 +194,7 @@ def restore_(directory: Path, home: Path,
 
 
 @app.command("erased")
-def erased_(context: typer.Context, as_json: Json = False) -> None:
+def erased_(context: typer.Context, as_json: AsJson = False) -> None:
     """Name every erased customer: to erase again after an older backup is restored."""
     with reading_ledger(Home.open(context.obj)) as ledger, ledger.read() as connection:
         rows = [{"customer_id": e.subject, "at": instant(e.at).isoformat()} for e in entries(connection, Entered.ERASE)]
@@ -238,4 +238,4 @@ def _operator() -> str:
 
 
 def _say(answer: BaseModel, lines: list[str], as_json: bool) -> None:
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))

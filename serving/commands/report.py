@@ -1,11 +1,11 @@
 """`nbo report campaign`: what came of a campaign's contacts."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.lists.aftermath import CampaignReport, CampaignRow, campaign_report
 from serving.lists.money import money
 from serving.office import open_engine, reading_ledger
@@ -23,7 +23,7 @@ def reporting() -> None:
 def campaign(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="ID", help="The campaign.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Response, cost, complaints, and the value against the held out with an interval that holds at every look."""
     home = Home.open(context.obj)
@@ -31,7 +31,7 @@ def campaign(
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
         told = campaign_report(engine, connection, name, home.now())
     text = "\n".join(report_lines(told, engine.catalogue.base_currency))
-    sys.stdout.write((told.model_dump_json() if as_json else text) + "\n")
+    tell(told, as_json, text)
 
 
 def report_lines(told: CampaignReport, currency: str) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.campaign import Campaign, load_campaigns
 from serving.changes.approved import LiveCampaigns, live_campaigns
 from serving.changes.live import boot
@@ -23,7 +24,6 @@ from serving.schedule import next_dues
 from serving.scheduler import alone, run_due
 
 app = typer.Typer(help="Run campaigns when they fall due.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15
 
 
@@ -52,7 +52,7 @@ class ScheduleAnswer(BaseModel):
 @app.command("run")
 def run(context: typer.Context,
         once: Annotated[bool, typer.Option("--once", help="Make what is due now, then end: for cron and Airflow.")] = False,
-        as_json: Json = False) -> int:  # fmt: skip
+        as_json: AsJson = False) -> int:  # fmt: skip
     """Make each list when it falls due, until stopped; catches up or skips what was missed, as the campaign says."""
     home, held = Home.open(context.obj), False
     while True:
@@ -71,13 +71,13 @@ def run(context: typer.Context,
 
 @app.command("next")
 def coming(context: typer.Context, n: Annotated[int, typer.Option("--runs", min=1, max=100, help="Runs told of each.")] = 3,
-           as_json: Json = False) -> None:  # fmt: skip
+           as_json: AsJson = False) -> None:  # fmt: skip
     """Say when each campaign runs next; holidays it skips are left out."""
     home = Home.open(context.obj)
     answer = _coming(home, n)
     lines = [f"{one.due_at:%F %H:%MZ}  {one.campaign}" + ("  NOT APPROVED: does not run" if one.state != "due" else "")
              for one in answer.runs]  # fmt: skip
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines or ["nothing is to come"])) + "\n")
+    tell(answer, as_json, "\n".join(lines or ["nothing is to come"]))
     _say_refused(answer.refused)
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from sqlalchemy.engine import make_url
 
 from features.home import Home
+from features.terminal import AsJson
 from serving.engine import EXPLORATION
 
 SERVICE = "serving.service:NextBestOffer"
@@ -49,7 +50,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve; one on SQLite.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Serve a home over HTTP until SIGTERM or Ctrl-C; requests begun are answered first."""
     home = Home.open(context.obj)

@@ -7,11 +7,11 @@ import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson
 from rules.catalogue import load_catalogue
 from training.errors import GateError
 from training.supply import promote_scores, withdraw_scores
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Withdraw = Annotated[bool, typer.Option("--withdraw", help="Give the family back to the interest model.")]
 
 
@@ -27,7 +27,7 @@ class SupplyAnswer(BaseModel):
     metrics: dict[str, float | None]
 
 
-def supply(context: typer.Context, family: str, withdraw: Withdraw = False, as_json: Json = False) -> None:
+def supply(context: typer.Context, family: str, withdraw: Withdraw = False, as_json: AsJson = False) -> None:
     """Make HOME/scores/FAMILY.parquet (customer_id, score, as_of) live in place of the interest model."""
     home = Home.open(context.obj)
     offers = {offer.id: offer.family for offer in load_catalogue(home.catalogue).offers}

@@ -1,12 +1,10 @@
 """`nbo triggers run | show`: contacts that an occasion causes, through the same gate as every other."""
 
-import sys
-from typing import Annotated
-
 import typer
 from pydantic import BaseModel
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.causing import run_maturities
 from serving.history import ensure_seeded
 from serving.office import open_engine, open_ledger
@@ -14,7 +12,6 @@ from serving.office import open_engine, open_ledger
 triggers_app = typer.Typer(
     help="Occasions that cause a contact: salary in, large inflow, maturity near.", no_args_is_help=True
 )
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 class RunAnswer(BaseModel):
@@ -30,7 +27,7 @@ class ShowAnswer(BaseModel):
 
 
 @triggers_app.command("run")
-def run(context: typer.Context, as_json: Json = False) -> None:
+def run(context: typer.Context, as_json: AsJson = False) -> None:
     """Decide for everybody with a maturity near, once for each; run it each morning."""
     home = Home.open(context.obj)
     engine = open_engine(home)
@@ -38,15 +35,15 @@ def run(context: typer.Context, as_json: Json = False) -> None:
         ensure_seeded(home, ledger, engine)
         answer = RunAnswer(decided=run_maturities(engine, ledger))
     text = "\n".join(f"{name}: {n} decided" for name, n in answer.decided.items()) or "no trigger looks at maturities"
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)
 
 
 @triggers_app.command("show")
-def show(context: typer.Context, as_json: Json = False) -> None:
+def show(context: typer.Context, as_json: AsJson = False) -> None:
     """Read out HOME/triggers.yaml."""
     found = open_engine(Home.open(context.obj)).triggers
     answer = ShowAnswer(triggers={trigger.id: trigger.title.en for trigger in found})
     text = (
         "\n".join(f"{name}: {said}" for name, said in answer.triggers.items()) or "no triggers.yaml: nothing is caused"
     )
-    sys.stdout.write((answer.model_dump_json() if as_json else text) + "\n")
+    tell(answer, as_json, text)

@@ -12,6 +12,7 @@ from rich.table import Table
 from sqlalchemy.engine import Connection
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.claims import instant
 from serving.http.errors import Forbidden
 from serving.http.guard import channel_of
@@ -20,7 +21,6 @@ from serving.ledger.keys import Principal, Role
 from serving.office import open_ledger
 
 app = typer.Typer(help="People who sign in to the console.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 FromStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password's line from stdin; else it is asked for.")
 ]
@@ -51,7 +51,7 @@ class UserAnswer(BaseModel):
 @app.command()
 def add(context: typer.Context,
         name: Annotated[str, typer.Argument(help="Of a call-centre or branch user: channel first, `call-li`.")],
-        role: Annotated[Role, typer.Option(help="What he may do.")], password_stdin: FromStdin = False, as_json: Json = False) -> None:  # fmt: skip
+        role: Annotated[Role, typer.Option(help="What he may do.")], password_stdin: FromStdin = False, as_json: AsJson = False) -> None:  # fmt: skip
     """Add a user. A person who has a key too gets the same name: four eyes are counted by name."""
     password = users.hashed(name, _password(password_stdin))
     _written(context, lambda connection, now: users.add(connection, name, password, role, now))
@@ -63,7 +63,7 @@ def add(context: typer.Context,
 
 
 @app.command()
-def password(context: typer.Context, name: str, password_stdin: FromStdin = False, as_json: Json = False) -> None:
+def password(context: typer.Context, name: str, password_stdin: FromStdin = False, as_json: AsJson = False) -> None:
     """Set another password; the user is signed out everywhere."""
     said = users.hashed(name, _password(password_stdin))
     _written(context, lambda connection, now: users.set_password(connection, name, said, now))
@@ -71,14 +71,14 @@ def password(context: typer.Context, name: str, password_stdin: FromStdin = Fals
 
 
 @app.command()
-def revoke(context: typer.Context, name: str, as_json: Json = False) -> None:
+def revoke(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """Take a user away, at once and for good."""
     _written(context, lambda connection, now: users.revoke(connection, name, now))
     _say(name, f"{name} may not sign in any more", as_json)
 
 
 @app.command("list")
-def list_(context: typer.Context, as_json: Json = False) -> None:
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the users."""
     with open_ledger(Home.open(context.obj)) as ledger, ledger.read() as connection:
         rows = users.listed_users(connection)
@@ -111,4 +111,4 @@ def _listed(row: users.UserRow) -> ListedUser:
 
 
 def _say(name: str, text: str, as_json: bool) -> None:
-    print(UserAnswer(name=name).model_dump_json() if as_json else text)
+    tell(UserAnswer(name=name), as_json, text)

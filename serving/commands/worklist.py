@@ -1,13 +1,13 @@
 """`nbo worklist show | move`: a manager's tasks of today, and giving them to a colleague."""
 
 import getpass
-import sys
 from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
 
 from features.home import Home
+from features.terminal import AsJson, tell
 from serving.http.errors import DoorError
 from serving.http.messages import Message, MoveTasksRequest, Task, WorklistQuery
 from serving.ledger.book import Touches
@@ -15,7 +15,6 @@ from serving.office import open_engine, open_ledger, reading_ledger
 from serving.worklist import move_tasks, worklist
 
 app = typer.Typer(help="A manager's tasks.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 M = TypeVar("M", bound=Message)
 Channel = Annotated[str, typer.Option("--channel", help="The channel he works through.")]
 
@@ -26,7 +25,7 @@ class WorklistError(ValueError):
 
 @app.command("show")
 def show(context: typer.Context, manager: Annotated[str | None, typer.Argument()] = None, channel: Channel = "call", limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
-         as_json: Json = False) -> None:  # fmt: skip
+         as_json: AsJson = False) -> None:  # fmt: skip
     """Show the open tasks of MANAGER (nobody's without) today, dearest first, with reason, script, last contacts, pauses."""
     home = Home.open(context.obj)
     engine = open_engine(home)
@@ -37,11 +36,11 @@ def show(context: typer.Context, manager: Annotated[str | None, typer.Argument()
         f"{answer.manager or 'nobody'}: {answer.open:,} open",
         *(line for task in answer.tasks for line in _lines(task)),
     ]
-    sys.stdout.write((answer.model_dump_json() if as_json else "\n".join(lines)) + "\n")
+    tell(answer, as_json, "\n".join(lines))
 
 
 @app.command("move")
-def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | None, typer.Argument()] = None, channel: Channel = "call", as_json: Json = False) -> None:  # fmt: skip
+def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | None, typer.Argument()] = None, channel: Channel = "call", as_json: AsJson = False) -> None:  # fmt: skip
     """Give TO_MANAGER every open task of FROM_MANAGER, or without one those that are nobody's."""
     home = Home.open(context.obj)
     engine = open_engine(home)
@@ -52,7 +51,7 @@ def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | 
             answer = ledger.write(work, touches=Touches(names=("worklist",))).result()
         except DoorError as error:
             raise WorklistError(error.message) from None
-    sys.stdout.write((answer.model_dump_json() if as_json else f"{answer.moved:,} tasks moved") + "\n")
+    tell(answer, as_json, f"{answer.moved:,} tasks moved")
 
 
 def _asked(model: type[M], **said: object) -> M:
