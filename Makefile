@@ -40,7 +40,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 
 # Maintainers: after a change in pyproject.toml. On Python 3.11, or the forks for it are lost.
 lock:
-	uv pip compile pyproject.toml --extra build --extra data --extra verify --extra spark --extra streams --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra build --extra data --extra verify --extra spark --extra lake --extra streams --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q -o requirements-dev.lock
 	uv pip compile pyproject.toml --extra build --extra data --extra verify --extra streams -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q -o requirements.lock
 
 clean:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from features.reader import Batch
+from features.batch import Batch
 from features.tables import DAY, INSTANT, SHARE, TEXT, Column, Table
 
 ID_CHARACTERS_MAX = 64

@@ -38,7 +38,7 @@ def import_folder(
     schema: Annotated[str | None, typer.Option(help="Schema of the database.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import canonical tables from SOURCE: a folder of Parquet or CSV files, or a SQLAlchemy URL."""
+    """Import canonical tables from SOURCE: a folder of Parquet or CSV files or Delta tables, or a SQLAlchemy URL."""
     home = Home.open(home_of(context))
     if schema and not is_url(source):
         raise FeedError(f"`{source}` is a folder; --schema goes with a database's URL")

@@ -27,8 +27,8 @@ def import_tables(home: Home, source: Path, progress: Progress | None = None) ->
 
     Args:
         home: The home that receives the tables.
-        source: Folder with `<table>.parquet`, `<table>/*.parquet` or `<table>.csv` for each table
-            the bank has, and perhaps assumptions.yaml.
+        source: Folder with `<table>.parquet`, `<table>/*.parquet`, `<table>.csv` or a Delta table
+            `<table>/` for each table the bank has, and perhaps assumptions.yaml.
         progress: Called with table and rows read so far.
 
     Returns:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
+from features.batch import Batch
 from features.duplicates import KeyBook
 from features.feed import Reject, TableReport
 from features.feed_drift import most
-from features.reader import Batch
 from features.tables import DAY, INSTANT, Table
 
 CATEGORIES = ("currency", "channel", "product")  # beside the columns with a domain

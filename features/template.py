@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from features.batch import WORDS
 from features.feed import FeedError
-from features.reader import WORDS
 from features.tables import REQUIRED_TABLES, TABLES, Column, Table
 
 _HEAD = """# The tables of your bank

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
+from features.batch import Batch
 from features.checks import RowChecks
 from features.feed import UNRATED, FeedError
 from features.intake import import_tables
-from features.reader import Batch
 from features.tables import TABLES, Table
 from tests.feature_bank import NOW, Rows, Tables, made_up_bank, small_home, write_tables
 

@@ -335,7 +335,7 @@ def test_p22_bad_cells_of_a_csv_go_to_the_quarantine_as_they_came(home: Home, so
 def test_p22_the_first_row_of_a_key_stays_even_across_batches(
     home: Home, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.reader.BATCH_ROWS", 3)
+    monkeypatch.setattr("features.columnar.BATCH_ROWS", 3)
     rows = [booking(f"T{i % 7}", amount_minor=i, booked_at=BOOKED - timedelta(hours=i)) for i in range(20)]
     write_tables(bank(transactions=rows), source)
     report = import_tables(home, source)

@@ -1,0 +1,96 @@
+"""Reads typed columns of one canonical table: a Parquet file, or the newest version of a Delta table.
+
+Types stand in the file, so a column either is what the contract says or stops the import.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.exceptions import PolarsError
+
+from features.batch import BATCH_ROWS, WORDS, Batch, check_names
+from features.feed import FeedError
+from features.tables import Table
+
+DELTA_LOG = "_delta_log"  # the folder by which a Delta table is known
+
+
+def read_parquet(file: Path, table: Table) -> Iterator[Batch]:
+    """The rows of a Parquet file, a batch at a time; FeedError where a column is not the contract's."""
+    try:
+        parquet = pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FeedError(f"`{file}` is not a Parquet file; write it again") from error
+    _check(file, table, parquet.schema_arrow)
+    names = [column.name for column in table.columns]
+    yield from _cast_all(file, file.name, table, parquet.iter_batches(BATCH_ROWS, columns=names))
+
+
+def read_delta(folder: Path, table: Table) -> Iterator[Batch]:
+    """The rows of a Delta table's newest version, as `read_parquet`; rows that were deleted are not among them."""
+    try:
+        import deltalake
+        from deltalake.exceptions import DeltaError
+    except ImportError as error:
+        raise FeedError(f"`{folder}` is a Delta table; `pip install deltalake` to read it") from error
+    try:
+        newest = deltalake.DeltaTable(folder)
+        told = f"{folder.name}, version {newest.version()}"
+        whole = pl.scan_delta(newest)
+        _check(folder, table, whole.collect_schema().to_arrow())
+        found = whole.select(column.name for column in table.columns).collect_batches(chunk_size=BATCH_ROWS)
+        yield from _cast_all(folder, told, table, (part for batch in found for part in batch.to_arrow().to_batches()))
+    except (DeltaError, PolarsError, OSError) as error:
+        line = str(error).splitlines()[0]
+        raise FeedError(f"`{folder}` cannot be read as a Delta table: {line}") from error
+
+
+def _check(file: Path, table: Table, schema: pa.Schema) -> None:
+    """Refuse columns whose names or types are not the contract's."""
+    check_names(file, table, schema.names)
+    for column in table.columns:
+        found: pa.DataType = schema.field(column.name).type
+        if not _widens(found, column.type):
+            remedy = "write UTC instants" if pa.types.is_timestamp(found) else "cast it"
+            raise FeedError(
+                f"`{file}`: column `{column.name}` is {found}; expected {WORDS[column.type]} ({column.type}); {remedy}"
+            )
+
+
+def _cast_all(file: Path, told: str, table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+    names, row = [column.name for column in table.columns], 1
+    for batch in batches:
+        arrow = pa.Table.from_batches([batch]).select(names)
+        cast = [_cast(file, arrow.column(c.name), c.name, c.type) for c in table.columns]
+        rows = pl.DataFrame(pa.table(cast, names=names))
+        yield Batch(told, row, rows, rows, pl.repeat(None, len(rows), dtype=pl.String, eager=True))
+        row += len(rows)
+
+
+def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether every value of the found type is a value of the wanted type, or fails loudly."""
+    types = pa.types
+    if types.is_dictionary(found):
+        found = found.value_type
+    if types.is_null(found) or found == wanted:
+        return True
+    if types.is_string(wanted):
+        return types.is_large_string(found) or types.is_string_view(found)
+    if types.is_timestamp(wanted):
+        return types.is_timestamp(found) and found.tz is not None
+    if types.is_int64(wanted):
+        return types.is_integer(found)
+    return types.is_float64(wanted) and (types.is_integer(found) or types.is_float32(found))
+
+
+def _cast(file: Path, column: "pa.ChunkedArray[Any]", name: str, wanted: pa.DataType) -> "pa.ChunkedArray[Any]":
+    try:
+        return column.cast(wanted, safe=True)
+    except pa.ArrowInvalid as error:
+        raise FeedError(
+            f"`{file}`: column `{name}` ({column.type}) loses digits as {wanted}; write {wanted}"
+        ) from error
