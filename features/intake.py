@@ -155,4 +155,4 @@ def _quoted(sentence: str) -> str:
 
 
 def _ids(folder: Path, column: str) -> pl.Series:
-    return pl.read_parquet(folder / "part-*.parquet", columns=[column]).get_column(column)
+    return pl.read_parquet(folder / "part-*.parquet", columns=[column]).get_column(column).sort()
