@@ -4,11 +4,13 @@ The service answers at a steady rate, first alone, then beside the list; a laten
 request was due. What the list lost to decisions that came in between is counted from its manifest.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 
 from benchmarks.http import bank, sides
 from benchmarks.servers import FOLDER, Running, running
@@ -39,29 +41,38 @@ def run(quick: bool = False) -> list[Table]:
 
 
 def _beside(home: Home, server: Running, bodies: list[str]) -> tuple[dict[str, float], float, dict[str, int]]:
-    """(the largest figures of stretches of 10 s from the list's beginning to its end, its seconds, its answer)."""
-    found: dict[str, float] = {}
+    """(what the service answered from the list's beginning to its end, the list's seconds, its answer)."""
     began = time.monotonic()
     command = [sys.executable, "-m", "nbo", "--home", str(home.path), "plan", "all_year", "--json"]
-    with subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-        stop = threading.Event()
-
-        def ask() -> None:
-            parts: list[dict[str, float]] = []
-            while not stop.is_set():
-                parts.append(server.ask(bodies, CONNECTIONS, STRETCH, rate=RATE))
-            for name in ("p50_ms", "p99_ms", "worst_ms"):
-                found[name] = max(part[name] for part in parts)
-            found["refused"] = sum(part["refused"] for part in parts)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        out, _ = child.communicate()
+    with asked(server, bodies) as found:
+        done = subprocess.run(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
         took = time.monotonic() - began
+    answer: dict[str, int] = json.loads(done.stdout)
+    return found, took, answer
+
+
+@contextlib.contextmanager
+def asked(server: Running, bodies: list[str]) -> Generator[dict[str, float]]:
+    """The service is asked at the steady rate as long as the block lasts; then its figures: the largest of any stretch, and refusals."""
+    found: dict[str, float] = {}
+    parts: list[dict[str, float]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            parts.append(server.ask(bodies, CONNECTIONS, STRETCH, rate=RATE))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield found
+    finally:
         stop.set()
         asking.join()
-    answer: dict[str, int] = json.loads(out)
-    return found, took, answer
+    for name in ("p50_ms", "p99_ms", "worst_ms"):
+        found[name] = max(part[name] for part in parts)
+        found[f"{name} usual"] = sorted(part[name] for part in parts)[len(parts) // 2]
+    found["refused"] = sum(part["refused"] for part in parts)
 
 
 def _say(table: Table, when: str, found: dict[str, float], target: float | None) -> None:

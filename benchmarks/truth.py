@@ -155,7 +155,7 @@ def _scored(home: Home, truth: Truth) -> tuple[pa.RecordBatch, np.ndarray]:
     kept = np.flatnonzero(truth.active[places])
     open_ = np.ones((len(kept), len(OFFER_IDS) * len(CHANNEL_IDS)), bool)
     families = [offer.family for offer in OFFERS]
-    models = Engine.open(home).models
+    models = Engine.open(home).live.models
     return models.score(table.take(pa.array(kept)), open_, OFFER_IDS, families, CHANNEL_IDS), places[kept]
 
 
