@@ -38,7 +38,7 @@ def duckdb_by_hand(home: Home) -> pl.DataFrame:
         f" AS {kind}_{op}_{days}d" for days in DAYS for kind in KINDS for op in ("count", "sum")
     )  # fmt: skip
     found = duckdb.sql(f"SELECT customer_id, {sums} FROM '{home.table('transactions')}/*.parquet' WHERE booked_at < '{END.isoformat()}'"
-                       f" AND recorded_at <= '{END.isoformat()}' AND booked_at >= '{_tail(DAYS[-1]).isoformat()}' GROUP BY customer_id").pl()  # fmt: skip
+                       f" AND recorded_at <= '{END.isoformat()}' AND booked_at >= '{_tail(DAYS[-1]).isoformat()}' GROUP BY customer_id").pl()  # pyright: ignore[reportOptionalMemberAccess]  # fmt: skip
     everyone = pl.read_parquet(home.table("customers") / "*.parquet", columns=["customer_id"]).sort("customer_id")
     return everyone.join(found, on="customer_id", how="left", maintain_order="left").fill_null(0)
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read while bentoml is imported
 
@@ -16,7 +17,7 @@ from starlette.routing import Route
 
 from serving.service import GC_THRESHOLDS, SWITCH_SECONDS, Front
 
-SETTINGS = {"traffic": {"timeout": 5}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
+SETTINGS: Any = {"traffic": {"timeout": 5}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
             "tracing": {"excluded_urls": ".*"}, "monitoring": {"enabled": False}, "workers": 1}  # fmt: skip
 
 
@@ -52,7 +53,7 @@ class Mounted:
         _calm()
 
 
-Mounted.add_asgi_middleware(Front)
+Mounted.add_asgi_middleware(Front)  # pyright: ignore[reportArgumentType]  # as serving/service.py
 
 
 @bentoml.service(**SETTINGS)

@@ -20,8 +20,8 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.ipc
 import sqlalchemy as sa
+from pyarrow import ipc
 
 from benchmarks.bookings import AS_OF, DAY, DAYS, END, KINDS, ZONE, bank, bookings
 from benchmarks.by_hand import duckdb_by_hand, pandas_banded, pandas_plain, pandas_tuned, polars_by_hand
@@ -241,7 +241,7 @@ def _written(store: FeatureStore, path: Path) -> float:
     snapshot = store.newest()
     assert snapshot is not None
     with pa.memory_map(str(snapshot.path)) as file:
-        rows = pa.Table.from_batches(pa.ipc.open_file(pa.py_buffer(file.read())).read_all().to_batches())
+        rows = pa.Table.from_batches(ipc.open_file(pa.py_buffer(file.read())).read_all().to_batches())
     return best_of(lambda: write_snapshot(path, rows))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 import psycopg
 import yaml
+from psycopg.sql import SQL, Identifier
 
 from benchmarks.servers import Running, Side, running
 from benchmarks.table import Table
@@ -78,7 +79,7 @@ def _postgres(table: Table, home: Home, bodies: list[str], seconds: float) -> No
     settings = home.path / "bank.yaml"
     was = settings.read_text("utf-8")
     try:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         kept = [line for line in was.splitlines() if not line.startswith("database:")]
         url = SERVER.format(name).replace("postgresql", "postgresql+psycopg")
         settings.write_text("\n".join([*kept, f"database: {url}", ""]), "utf-8")
@@ -91,7 +92,7 @@ def _postgres(table: Table, home: Home, bodies: list[str], seconds: float) -> No
             _half(table, server, bodies, seconds, most)
     finally:
         settings.write_text(was, "utf-8")
-        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
         admin.close()
 
 

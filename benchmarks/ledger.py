@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import create_engine
 
 from benchmarks.reservation import NOW, Asked, Told, asked_for, retell, submit, taken_down
@@ -218,13 +219,13 @@ def _postgres() -> Generator[str]:
     """An empty ledger on the server, as long as it lasts."""
     name = f"nbo_bench_{os.getpid()}_{secrets.token_hex(3)}"
     with psycopg.connect(SERVER.format("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         try:
             url = f"postgresql+psycopg://postgres@127.0.0.1:5432/{name}"
             Ledger.open(url, lambda: NOW, b"secret").close()
             yield url
         finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 def _has_server() -> bool:

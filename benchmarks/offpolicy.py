@@ -24,7 +24,7 @@ def run(quick: bool) -> list[Table]:
     for campaign in CAMPAIGNS[1:2] if quick else CAMPAIGNS:
         for source, policy in (("random", "bts"), ("bts", "random")):
             what = f"{campaign}, {source} -> {policy}"
-            table.add(f"{what}: on policy", clicks(policy, campaign)["click"].mean(), "clicks")
+            table.add(f"{what}: on policy", float(clicks(policy, campaign)["click"].to_numpy().mean()), "clicks")
             rows = from_random(campaign) if policy == "bts" else from_bts(campaign)
             weight = rows.filter(pl.col("reward").is_not_null()).select(pl.col(policy) / pl.col("p_log")).to_series()
             table.add(f"{what}: effective sample size", effective_sample_size(weight.to_numpy()), "decisions")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -169,7 +170,8 @@ def _column(told: pa.Field, part: np.ndarray, taken: np.ndarray, blind: bool) ->
 
 
 def seeing(engine: Engine, world: World, **how: bool) -> Seeing:
-    return Seeing(**{f.name: getattr(engine, f.name) for f in fields(Engine)}, world=world, **how)
+    of: dict[str, Any] = {**{f.name: getattr(engine, f.name) for f in fields(Engine)}, **how}
+    return Seeing(**of, world=world)
 
 
 def whole(home: Home, world: World, **how: bool) -> None:
@@ -308,7 +310,7 @@ def run(quick: bool) -> list[Table]:
 def truth_bank(scratch: Path, customers: int) -> Table:
     table = Table("quarter, known truth", f"{customers:,} customers, {WEEKS} weekly lists each way, the same seats")
     print(f"quarter: {table.setting}")
-    home, truth = made(scratch, customers)
+    home, truth, _ = made(scratch, customers)
     write_settings(home.path / "bank.yaml", home.settings.model_copy(update={"snapshot_max_age_hours": 24 * 120}))
     file = home.campaigns / "all_year.yaml"
     text = file.read_text("utf-8")

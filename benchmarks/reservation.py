@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from sqlite3 import dbapi2
 from typing import Any, NamedTuple
 
 import psycopg
@@ -90,7 +91,7 @@ def taken_down() -> Generator[list[Told]]:
             told.append((sql, values))
 
     with (
-        _listening(sqlite3.dbapi2, "connect", _sqlite_connect(note)),
+        _listening(dbapi2, "connect", _sqlite_connect(note)),
         _listening(psycopg.Cursor, "execute", _noting(psycopg.Cursor.execute, note)),
         _listening(psycopg.Connection, "commit", _noting(psycopg.Connection.commit, note)),
     ):

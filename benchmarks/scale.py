@@ -159,7 +159,7 @@ class MadeUp:
         return pa.RecordBatch.from_arrays(arrays, schema=scores_schema(self._offers, self._channels))
 
 
-_DECIDE = "import sys; from pathlib import Path; from benchmarks.scale import _decide; _decide(sys.argv[1], Path(sys.argv[2]))"
+_DECIDE = "import sys; from pathlib import Path; from benchmarks.scale import decide_table; decide_table(sys.argv[1], Path(sys.argv[2]))"
 
 
 def _deciding(n: int) -> Table:
@@ -200,7 +200,8 @@ def _numbered(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
     return batch
 
 
-def _decide(way: str, folder: Path) -> None:
+def decide_table(way: str, folder: Path) -> None:
+    """One way of deciding that table, in a process of its own."""
     of = terms()
     schema = customers(of, 1).schema
     if way == "spark":

@@ -62,7 +62,7 @@ def running(side: Side) -> Generator[Running]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="nbo-bench-", ignore_cleanup_errors=True) as folder:
         log = Path(folder) / "log"
-        environment = os.environ | {"BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True"} | side.environment
+        environment = {**os.environ, "BENTOML_HOME": folder, "BENTOML_DO_NOT_TRACK": "True", **side.environment}
         with log.open("wb") as out:
             child = subprocess.Popen(  # our own interpreter and constants
                 [sys.executable, "-m", *side.command, "--port", str(port)], cwd=FOLDER, env=environment, stdout=out,

@@ -61,7 +61,7 @@ def _scoring(rows: int) -> Table:
     raw = np.asarray(booster.predict(matrix, num_threads=1))
     scorer = BoosterScorer(tuple(f"x{j}" for j in range(80)), booster, fit_calibrator(raw, label))
     many, _ = _drawn(rows, 80, 2)
-    assert np.array_equal(scorer.raw(many[:500]), booster.predict(many[:500]))
+    assert np.array_equal(scorer.raw(many[:500]), np.asarray(booster.predict(many[:500])))
     ours, bare = np.inf, np.inf
     for _ in range(3):  # in turns, so that other work on the machine meets both
         bare = min(bare, best_of(lambda: booster.predict(many, num_threads=2, validate_features=False), 1))
@@ -76,7 +76,7 @@ def _single() -> Table:
     table = Table("training, scoring one", "300 trees of 31 leaves, 50 features, one row a call")
     booster, matrix, _ = _booster(300, 31, 50)
     scorer = BoosterScorer(tuple(f"x{j}" for j in range(50)), booster, fit_calibrator(np.empty(0), np.empty(0)))
-    fast = scorer._single
+    fast = scorer._single  # pyright: ignore[reportPrivateUsage]
     assert fast is not None
     rows = matrix[:2000]
     assert fast.predict(rows).tobytes() == np.asarray(booster.predict(rows, num_threads=1)).tobytes()
