@@ -11,6 +11,7 @@ import pyarrow as pa
 import sqlalchemy
 
 from features.base import Base, OneRow, Row
+from features.bases import Bases
 from features.build import Builder
 from features.carried import CARRIED, ROLLED
 from features.compute import VIEWS, finished, passes
@@ -41,7 +42,9 @@ class FeatureStore:
         self._home = home
         self._source = Source(home)
         self._shelf = Shelf(home.features)
-        self._read: tuple[Snapshot, Base] | None = None
+        self._bases = Bases(
+            lambda found: Base(found.table, self._online.numbers, self.one_row.flags, self.one_row.texts)
+        )
         self._sound: Snapshot | None = None  # the last one found without fault
 
     @cached_property
@@ -113,8 +116,12 @@ class FeatureStore:
         return Builder(self._source, self._shelf, self.schema).repair(progress)
 
     def newest(self, at: datetime | None = None) -> Snapshot | None:
-        """The newest snapshot as of `at` or before; None if there is none."""
-        return self._shelf.newest(at)
+        """The newest snapshot as of `at` or before, where it is large and `read_ahead` is used, once read; None if there is none."""
+        return self._bases.usable(self._shelf.newest(at))
+
+    def read_ahead(self, at: datetime) -> None:
+        """Read what `newest` will say, so that no decision waits for it; for a thread beside them, time and again."""
+        self._bases.read_ahead(self._shelf.newest(at), lambda found: self.fault(found) is None)
 
     def latest(self, customer_ids: Sequence[str], at: datetime,
                connection: sqlalchemy.Connection | None, base: Snapshot | None = None) -> pa.Table:  # fmt: skip
@@ -173,7 +180,7 @@ class FeatureStore:
     def _rolled(self, snapshot: Snapshot, customer_ids: Sequence[str], at: datetime, events: Sequence[EventRow],
                 consents: Sequence[ConsentRow]) -> dict[str, Row]:  # fmt: skip
         """The rows of those the base holds, one by one brought up to `at`."""
-        base, moment, since = self._base(snapshot), _micros(at), _micros(snapshot.as_of)
+        base, moment, since = self._bases.of(snapshot), _micros(at), _micros(snapshot.as_of)
         heard: dict[str, list[EventRow]] = {}
         for event in events:
             heard.setdefault(event[1], []).append(event)
@@ -187,12 +194,6 @@ class FeatureStore:
                 rows[customer] = row = base.read(place)
                 self._online.roll(row, place, base, since, moment, heard.get(customer, ()), said.get(customer, ()))
         return rows
-
-    def _base(self, snapshot: Snapshot) -> Base:
-        if self._read is None or self._read[0] is not snapshot:
-            one = self.one_row
-            self._read = snapshot, Base(snapshot.table, self._online.numbers, one.flags, one.texts)
-        return self._read[1]
 
     @cached_property
     def one_row(self) -> OneRow:

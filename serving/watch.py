@@ -2,6 +2,7 @@
 
     models/live.json and its like      a new engine, built and tried off the writer's thread, swapped as a whole
     a change approved, or dated ahead  its set is opened and tried, so that no decision waits for it
+    features built                     a large snapshot is read before decisions turn to it
 
 Which set is in force each transaction asks the ledger itself (`serving.changes.live`); the watch only sees to it
 that the answer is at hand. Models that cannot be opened, or do not fit, leave the former engine in place: one line
@@ -51,7 +52,13 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> "Watch":
-        """Look until `stop`; itself."""
+        """Look until `stop`; itself. The first decision finds read and compiled what it needs."""
+        try:
+            self._look_at_snapshots()
+            with self._ledger.read() as connection:
+                tried(self._engine(), connection, self._ledger.now_micros())
+        except Exception as error:  # noqa: BLE001  # opt-outs and outcomes are taken all the same
+            _log.error("no decision can be made now: %s", _line(error))
         self._thread = threading.Thread(target=self._run, name="nbo-watch", daemon=True)
         self._thread.start()
         return self
@@ -64,6 +71,7 @@ class Watch:
 
     def look(self) -> None:
         """Take what is new; LedgerError where the ledger cannot be read or written now: the next look tries again."""
+        self._look_at_snapshots()
         self._look_at_models()
         self._look_at_sets()
 
@@ -78,6 +86,9 @@ class Watch:
                 waiting = True
             else:
                 waiting = False
+
+    def _look_at_snapshots(self) -> None:
+        self._engine().store.read_ahead(instant(self._ledger.now_micros()))
 
     def _look_at_models(self) -> None:
         stamp = live_stamp(self._engine().home.models)

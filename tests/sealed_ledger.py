@@ -86,7 +86,9 @@ class Small:
         self.ledger.write(work).result(30)
 
     def sealed(self, sweep: bool = False) -> Seal | None:
-        return self.ledger.write(lambda c: seal(c, self.keyring, self.ledger.now_micros(), sweep=sweep)).result(30)
+        return self.ledger.write(
+            lambda c: seal(c, self.keyring, self.ledger.now_micros(), since=0 if sweep else None)
+        ).result(30)
 
     def filled(self, rounds: int = 4) -> None:
         """Seals over rows of every sort, some seconds apart."""

@@ -72,18 +72,17 @@ def mac_of(keyring: Keyring, key_id: str, head: str) -> str:
     return hmac.new(keyring.seal_key(key_id), head.encode(), sha256).hexdigest()
 
 
-def seal(connection: Connection, keyring: Keyring, now: int, *, sweep: bool = False) -> Seal | None:
+def seal(connection: Connection, keyring: Keyring, now: int, *, since: int | None = None) -> Seal | None:
     """Seal what is new; the seal, null where nothing is new or another worker seals.
 
-    sweep: look at all rows, not only at the latest; at the start, and now and then.
+    since: look at rows recorded from then on, 0: at all; null: at the latest only.
     """
     if connection.dialect.name == "postgresql":
         lock = "SELECT pg_try_advisory_xact_lock(%s)"
         if not connection.exec_driver_sql(lock, (_ADVISORY_LOCK,)).scalar():
             return None
     last = last_seal(connection)
-    since = 0 if sweep or last is None else last.through - LAG_MICROS[connection.dialect.name]
-    found, full = _fresh(connection, since)
+    found, full = _fresh(connection, _since(connection, last) if since is None else since)
     if not found:
         return None
     seal_id, previous = (1, FIRST_PREVIOUS) if last is None else (last.seal_id + 1, last.head)
@@ -100,9 +99,19 @@ def seal(connection: Connection, keyring: Keyring, now: int, *, sweep: bool = Fa
 
 def is_news(connection: Connection) -> bool:
     """Whether there may be something to seal; reads only, and may say yes once too often."""
-    last = last_seal(connection)
-    since = 0 if last is None else last.through - LAG_MICROS[connection.dialect.name]
+    since = _since(connection, last_seal(connection))
     return any(sort.fresh.run(connection, since=since, limit=1).fetchone() for sort in SORTS)
+
+
+def oldest_unsealed(connection: Connection) -> int | None:
+    """When the oldest row that no seal covers was recorded; null: all are covered. Reads every row there is."""
+    found = (sort.fresh.run(connection, since=0, limit=1).fetchone() for sort in SORTS)
+    return min((int(row[1]) for row in found if row is not None), default=None)
+
+
+def _since(connection: Connection, last: Seal | None) -> int:
+    """From when on rows may be new, as long as none became visible late."""
+    return 0 if last is None else last.through - LAG_MICROS[connection.dialect.name]
 
 
 def last_seal(connection: Connection) -> Seal | None:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from typer.testing import CliRunner
 
 import nbo
+from features import bases
 from rules.liveset import files_in, revision_of
 from serving import watch as room
 from serving.changes import live
@@ -108,6 +109,17 @@ def test_p23_rollback_of_models_and_rules_in_any_order_gives_exactly_the_former_
     put_into_force(office, both[0])
     assert decided(office) == before
     assert len({tuple(before), tuple(under_other), tuple(new_model)}) == 3
+
+
+def test_the_first_decision_finds_its_snapshot_read(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    honest = bases.Bases.of
+    monkeypatch.setattr(bases.Bases, "of", lambda self, snapshot: (read.append(self._held), honest(self, snapshot))[1])
+    assert office.watch is not None
+    office.watch.start()
+    n_before = len(read)
+    decided(office)
+    assert read[0] is None and n_before < len(read) and None not in read[n_before:]
 
 
 def kept_siblings(engine: Engine) -> Engine:

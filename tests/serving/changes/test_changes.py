@@ -294,7 +294,7 @@ def test_steps_are_signed_sealed_and_stay(review: Review, bank: Path) -> None:
         from serving.engine import keyring_of
 
         keyring = keyring_of(home)
-        ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), sweep=True)).result()
+        ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), since=0)).result()
         for table in ("change_steps", "live_sets", "texts"):
             for verb in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid + 1"):
                 with pytest.raises(ValueError, match="append-only"):

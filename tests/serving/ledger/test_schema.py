@@ -194,7 +194,7 @@ def test_a_filled_ledger_of_the_first_release_is_migrated_and_sealed(tmp_path: P
         engine.dispose()
         with Ledger.open(url, lambda: sealed_ledger.NOW, b"s", bounds=SIMULATED) as ledger:
             keyring = Keyring(tmp_path / "keyring.json", b"s" * 32)
-            made = ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), sweep=True)).result(30)
+            made = ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), since=0)).result(30)
             assert made is not None and made.leaves == 2
             with ledger.read() as connection:
                 row = find(connection, "d1")
