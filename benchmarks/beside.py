@@ -53,7 +53,7 @@ def _beside(home: Home, server: Running, bodies: list[str]) -> tuple[dict[str, f
 
 @contextlib.contextmanager
 def asked(server: Running, bodies: list[str]) -> Generator[dict[str, float]]:
-    """The service is asked at the steady rate as long as the block lasts; then its figures: the largest of any stretch, and refusals."""
+    """The service is asked at the steady rate as long as the block lasts; then its figures: the largest of any stretch, and counts over all."""
     found: dict[str, float] = {}
     parts: list[dict[str, float]] = []
     stop = threading.Event()
@@ -72,7 +72,8 @@ def asked(server: Running, bodies: list[str]) -> Generator[dict[str, float]]:
     for name in ("p50_ms", "p99_ms", "worst_ms"):
         found[name] = max(part[name] for part in parts)
         found[f"{name} usual"] = sorted(part[name] for part in parts)[len(parts) // 2]
-    found["refused"] = sum(part["refused"] for part in parts)
+    for name in ("answered", "late", "refused"):
+        found[name] = sum(part[name] for part in parts)
 
 
 def _say(table: Table, when: str, found: dict[str, float], target: float | None) -> None:

@@ -23,6 +23,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 
 from benchmarks import beside
 from benchmarks.bank import customers, terms
@@ -60,7 +61,7 @@ def run(quick: bool, part: str = "curve") -> list[Table]:
         return [_deciding(20_000 if quick else 1_000_000)]
     names = ["small", "middle", "large"] if part == "curve" else [part]
     with tempfile.TemporaryDirectory(prefix="nbo-scale-") as folder:
-        models = _models(Path(folder), 2_000 if quick else 5_000)
+        models = _models(Path(folder), 2_000 if quick else 20_000)
         found = {name: _measured(Path(folder), 2_000 * (place + 1) if quick else SIZES[name], models)
                  for place, name in enumerate(names)}  # fmt: skip
     return [
@@ -77,7 +78,7 @@ def _measured(folder: Path, size: int, models: Path) -> tuple[Table, Rows]:
     print(f"scale: {table.setting}")
     rows: Rows = {}
     with tempfile.TemporaryDirectory(dir=folder) as inside:
-        source, home = Path(inside) / "source", _home(Path(inside) / "bank")
+        source, home = Path(inside) / "source", _home(Path(inside) / "bank", size)
         seconds, *_ = _timed([sys.executable, "-c", _SIMULATE, str(source), str(size)])
         table.add("simulating it", seconds, "s", note="not the engine's")
         for stage, command in STAGES.items():
@@ -130,10 +131,9 @@ def _service(table: Table, home: Path, of_use: bool) -> Generator[None]:
         server.ask(bodies, beside.CONNECTIONS, 4.0, rate=beside.RATE)  # what is made once is made
         with beside.asked(server, bodies) as found:
             yield
-    note = f"usual stretch {found['p99_ms usual']:.1f}; worst answer {found['worst_ms']:.0f} ms; refused: {found['refused']:.0f}"
-    table.add(
-        f"the service meanwhile, {beside.RATE:.0f} a second: p99 of the worst 10 s", found["p99_ms"], "ms", 50, note
-    )
+    note = f"of {found['answered']:,.0f} answers; p99 of a usual 10 s {found['p99_ms usual']:.1f} ms, the worst answer {found['worst_ms']:.0f} ms; refused: {found['refused']:.0f}"
+    late = 100 * found["late"] / found["answered"]
+    table.add(f"the service meanwhile, {beside.RATE:.0f} a second: answers over 50 ms", late, "%", 1, note)
 
 
 class MadeUp:
@@ -216,11 +216,26 @@ def decide_table(way: str, folder: Path) -> None:
         pq.write_table(pa.Table.from_batches([decide(rows, of, score)]), folder / way / path.name)
 
 
-def _home(path: Path) -> Path:
+def _home(path: Path, size: int) -> Path:
     settings = Settings(name="Scale", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
                         clock="simulated", now=UNTIL)  # fmt: skip
-    equip(Home.create(path, settings), "retail")
+    home = Home.create(path, settings)
+    equip(home, "retail")
+    _seated(home.campaigns / "all_year.yaml", size)
     return path
+
+
+def _seated(campaign: Path, size: int) -> None:
+    """As many seats a customer as the demo's 20,000 have."""
+    text = campaign.read_text("utf-8")
+    seats = yaml.safe_load(text)["seats"]
+    more = {channel: max(seats[channel] * size // 20_000, 1) for channel in seats}
+    campaign.write_text(
+        text.replace(
+            next(line for line in text.splitlines() if line.startswith("seats:")), f"seats: {json.dumps(more)}"
+        ),
+        "utf-8",
+    )
 
 
 def _models(folder: Path, people: int) -> Path:
@@ -239,10 +254,8 @@ def _models(folder: Path, people: int) -> Path:
 def _timed(command: list[str]) -> tuple[float, float, float, float]:
     """(seconds, seconds of processor, MB of their own at most, MB at most with mapped files) of a command and its children."""
     own, mapped, spent, begun = 0, 0, dict[int, float](), time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=said, cwd=Path(__file__).parents[1], env=os.environ
-        )
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
+        child = subprocess.Popen(command, stdout=answer, stderr=said, cwd=Path(__file__).parents[1], env=os.environ)
         while child.poll() is None:
             seen = _looked_at(child.pid, spent)
             own, mapped = max(own, seen[0]), max(mapped, seen[1])
@@ -251,7 +264,16 @@ def _timed(command: list[str]) -> tuple[float, float, float, float]:
         if child.returncode:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command[-4:])}: {said.read()[-1500:].decode()}")
+        answer.seek(0)
+        _not_degraded(answer.read())
     return seconds, sum(spent.values()), own / 1e6, mapped / 1e6
+
+
+def _not_degraded(answer: bytes) -> None:
+    """A list of a bank that lacks a model is silence, soon made: its figures would mean nothing."""
+    told = json.loads(answer) if answer.startswith(b"{") else {}
+    if told.get("degraded"):
+        raise SystemExit(f"the list is degraded: {'; '.join(told['problems'])}")
 
 
 def _looked_at(pid: int, spent: dict[int, float]) -> tuple[int, int]:
