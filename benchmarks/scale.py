@@ -91,9 +91,8 @@ def _measured(folder: Path, size: int, models: Path) -> tuple[Table, Rows]:
             rows[stage] = (size, took, processor, own)
             note = f"{processor:.1f} s of processor; {own:,.0f} MB at most, {mapped:,.0f} MB with mapped files"
             table.add(stage, took, "s", note=note)
-            if (
-                stage == SEEDING
-            ):  # under a clock that stands, imported rows of this very instant would be sealed anew each second
+            if stage == SEEDING:
+                # Under a clock that stands, imported rows of this very instant would be sealed anew each second.
                 bank = Home.open(home)
                 write_settings(home / "bank.yaml", bank.settings.model_copy(update={"now": MORNING}))
         bytes_ = {

@@ -13,19 +13,22 @@ LARGE_BYTES = 100 << 20  # what is smaller is read in some tens of milliseconds
 
 
 class Bases:
-    """The one base that is held. read: makes it."""
+    """The base that is held, and for a moment the one before. read: makes it."""
 
     def __init__(self, read: Callable[[Snapshot], Base]) -> None:
         self._read = read
         self._held: tuple[Snapshot, Base] | None = None
+        self._before: tuple[Snapshot, Base] | None = None  # for decisions under way while others turn to the next
         self._turned: Snapshot | None = None  # read ahead; null: nobody reads ahead
 
     def of(self, snapshot: Snapshot) -> Base:
         """The base of a snapshot."""
-        held = self._held
-        if held is None or held[0] is not snapshot:
-            self._held = held = snapshot, self._read(snapshot)
-        return held[1]
+        for one in (self._held, self._before):
+            if one is not None and one[0] is snapshot:
+                return one[1]
+        base = self._read(snapshot)
+        self._before, self._held = self._held, (snapshot, base)
+        return base
 
     def usable(self, newest: Snapshot | None) -> Snapshot | None:
         """The newest, or the one before while a large newest is being read."""
@@ -36,7 +39,9 @@ class Bases:
 
     def read_ahead(self, newest: Snapshot | None, sound: Callable[[Snapshot], bool]) -> None:
         """Read the newest now, then turn to it; to one that is not sound at once, for whoever asks has to hear of it."""
-        if newest is not None and newest is not self._turned:
+        if newest is not None and newest is self._turned:
+            self._before = None
+        elif newest is not None:
             if sound(newest):
                 self.of(newest)
             self._turned = newest

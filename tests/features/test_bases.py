@@ -50,6 +50,17 @@ def test_a_large_snapshot_is_turned_to_once_it_is_read(snapshots: list[Snapshot]
     assert reads.done == snapshots[:2], "each once, and none by a decision"
 
 
+def test_a_decision_under_way_while_others_turn_finds_its_base_still_there(snapshots: list[Snapshot]) -> None:
+    reads = Reads()
+    held = Bases(reads)
+    held.read_ahead(snapshots[0], sound)
+    under_way = held.usable(snapshots[0])
+    assert under_way is snapshots[0]
+    held.read_ahead(snapshots[1], sound)
+    assert held.of(under_way) == "base of 01" and held.of(snapshots[1]) == "base of 02"
+    assert reads.done == snapshots[:2], "neither is read again"
+
+
 def test_what_is_small_or_unsound_or_gone_is_turned_to_at_once(snapshots: list[Snapshot]) -> None:
     held = Bases(Reads())
     held.read_ahead(snapshots[0], sound)
