@@ -8,7 +8,7 @@ from pathlib import Path
 from serving.ledger.book import Ledger
 from serving.ledger.export import export_days
 from serving.ledger.keyring import Keyring
-from serving.ledger.seal import Seal, is_news, oldest_unsealed, seal
+from serving.ledger.seal import Seal, look, seal
 
 EVERY_SECONDS = 1.0
 HOUR_MICROS = 3_600_000_000
@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 def seal_all(ledger: Ledger, keyring: Keyring) -> list[Seal]:
     """Seal everything that is not sealed yet; the seals made."""
     made: list[Seal] = []
+    now = ledger.now_micros
     while (
-        one := ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), since=0), units=()).result()
+        one := ledger.write(lambda c: seal(c, keyring, now(), look(c, now(), since=0)), units=()).result()
     ) is not None:
         made.append(one)
     return made
@@ -61,13 +62,11 @@ class Sealer:
 
     def _round(self, sweep: bool) -> None:
         try:
-            # Whether a row was missed takes all rows to tell: no decision waits for that.
-            with self._ledger.read() as connection:
-                since = oldest_unsealed(connection) if sweep else None
-                is_due = since is not None if sweep else is_news(connection)
-            if is_due:
-                now = self._ledger.now_micros
-                self._ledger.write(lambda c: seal(c, self._keyring, now(), since=since), units=()).result()
+            now = self._ledger.now_micros
+            with self._ledger.read() as connection:  # a look at all rows takes its time: no decision waits for it
+                found = look(connection, now(), since=0 if sweep else None)
+            if found.oldest:
+                self._ledger.write(lambda c: seal(c, self._keyring, now(), found), units=()).result()
             if self._daily is not None:
                 self._daily()
         except Exception as error:  # noqa: BLE001  # a full disk now: the rows wait, the next round tries again

@@ -18,7 +18,7 @@ from serving.ledger.contact import ContactRow
 from serving.ledger.journal import Entered, enter
 from serving.ledger.keyring import Keyring
 from serving.ledger.records import DecisionRow, record
-from serving.ledger.seal import Seal, seal
+from serving.ledger.seal import Seal, look, seal
 from serving.ledger.vault import Vault
 from serving.ledger.writer import SIMULATED
 
@@ -87,7 +87,9 @@ class Small:
 
     def sealed(self, sweep: bool = False) -> Seal | None:
         return self.ledger.write(
-            lambda c: seal(c, self.keyring, self.ledger.now_micros(), since=0 if sweep else None)
+            lambda c: seal(
+                c, self.keyring, self.ledger.now_micros(), look(c, self.ledger.now_micros(), 0 if sweep else None)
+            )
         ).result(30)
 
     def filled(self, rounds: int = 4) -> None:

@@ -11,6 +11,7 @@ One seals at a time: on SQLite the one writer, on PostgreSQL whoever gets the ad
 """
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -72,41 +73,49 @@ def mac_of(keyring: Keyring, key_id: str, head: str) -> str:
     return hmac.new(keyring.seal_key(key_id), head.encode(), sha256).hexdigest()
 
 
-def seal(connection: Connection, keyring: Keyring, now: int, *, since: int | None = None) -> Seal | None:
-    """Seal what is new; the seal, null where nothing is new or another worker seals.
+@dataclass(frozen=True)
+class Look:
+    """What no seal covers. at: when it was looked for; oldest: of each sort that has any, when the oldest was recorded."""
 
-    since: look at rows recorded from then on, 0: at all; null: at the latest only.
+    at: int
+    oldest: Mapping[str, int]
+
+
+def look(connection: Connection, now: int, since: int | None = None) -> Look:
+    """What no seal covers among rows recorded from `since` on, 0: all; null: those that may be new. Reads only.
+
+    Rows that are never sealed, imported outcomes, are passed over one by one: with millions of them it takes seconds.
+    """
+    if since is None:
+        since = _since(connection, last_seal(connection))
+    found = {sort.kind: sort.fresh.run(connection, since=since, limit=1).fetchone() for sort in SORTS}
+    return Look(now, {kind: int(row[1]) for kind, row in found.items() if row is not None})
+
+
+def seal(connection: Connection, keyring: Keyring, now: int, found: Look | None = None) -> Seal | None:
+    """Seal what was found; the seal, null where nothing is left of it or another worker seals.
+
+    found: by a look from another connection, so that no decision waits for it; null: what may be new, looked for here.
     """
     if connection.dialect.name == "postgresql":
         lock = "SELECT pg_try_advisory_xact_lock(%s)"
         if not connection.exec_driver_sql(lock, (_ADVISORY_LOCK,)).scalar():
             return None
-    last = last_seal(connection)
-    found, full = _fresh(connection, _since(connection, last) if since is None else since)
-    if not found:
+    last, found = last_seal(connection), found or look(connection, now)
+    rows, full = _fresh(connection, found.oldest)
+    if not rows:
         return None
     seal_id, previous = (1, FIRST_PREVIOUS) if last is None else (last.seal_id + 1, last.head)
-    through = (last.through if last else 0) if full else max(now, last.through if last else 0)
-    root = merkle_root([leaf_bytes(*leaf) for leaf in found])
-    head, key_id = head_of(seal_id, now, through, len(found), root, previous), keyring.current()
-    made = Seal(seal_id=seal_id, sealed_at=now, through=through, leaves=len(found), root=root, previous=previous,
+    # What was recorded after the look may be of a sort that had nothing then: the next look begins there.
+    through = (last.through if last else 0) if full else max(found.at, last.through if last else 0)
+    root = merkle_root([leaf_bytes(*leaf) for leaf in rows])
+    head, key_id = head_of(seal_id, now, through, len(rows), root, previous), keyring.current()
+    made = Seal(seal_id=seal_id, sealed_at=now, through=through, leaves=len(rows), root=root, previous=previous,
                 head=head, key_id=key_id, mac=mac_of(keyring, key_id, head))  # fmt: skip
     _LEAF.run_many(connection, [{"seal_id": seal_id, "place": place, "kind": kind, "row_id": row_id, "sha256": digest}
-                                for place, (kind, row_id, digest) in enumerate(found)])  # fmt: skip
+                                for place, (kind, row_id, digest) in enumerate(rows)])  # fmt: skip
     _SEAL.run(connection, **{column.name: getattr(made, column.name) for column in COLUMNS})
     return made
-
-
-def is_news(connection: Connection) -> bool:
-    """Whether there may be something to seal; reads only, and may say yes once too often."""
-    since = _since(connection, last_seal(connection))
-    return any(sort.fresh.run(connection, since=since, limit=1).fetchone() for sort in SORTS)
-
-
-def oldest_unsealed(connection: Connection) -> int | None:
-    """When the oldest row that no seal covers was recorded; null: all are covered. Reads every row there is."""
-    found = (sort.fresh.run(connection, since=0, limit=1).fetchone() for sort in SORTS)
-    return min((int(row[1]) for row in found if row is not None), default=None)
 
 
 def _since(connection: Connection, last: Seal | None) -> int:
@@ -137,12 +146,13 @@ def unsealed(connection: Connection) -> list[tuple[str, str, int]]:
             for sort in SORTS for row in sort.fresh.run(connection, since=0, limit=2**31 - 1)]  # fmt: skip
 
 
-def _fresh(connection: Connection, since: int) -> tuple[list[tuple[str, str, str]], bool]:
-    """(kind, row id, hash) of new rows, and whether there are more than one seal takes."""
+def _fresh(connection: Connection, oldest: Mapping[str, int]) -> tuple[list[tuple[str, str, str]], bool]:
+    """(kind, row id, hash) of rows no seal covers, and whether there are more than one seal takes."""
     found: list[tuple[str, str, str]] = []
     full = False
     for sort in SORTS:
-        rows = sort.fresh.run(connection, since=since, limit=LEAVES_MAX).fetchall()
-        full |= len(rows) == LEAVES_MAX
-        found += [(sort.kind, str(row[0]), sort.leaf(row[2:])) for row in rows]
+        if sort.kind in oldest:
+            rows = sort.fresh.run(connection, since=oldest[sort.kind], limit=LEAVES_MAX).fetchall()
+            full |= len(rows) == LEAVES_MAX
+            found += [(sort.kind, str(row[0]), sort.leaf(row[2:])) for row in rows]
     return found, full

@@ -19,7 +19,7 @@ from serving.changes import live
 from serving.decisions import canonical, decide_one
 from serving.http.messages import DecisionRequest
 from serving.ledger import changes
-from serving.ledger.seal import seal
+from serving.ledger.seal import look, seal
 from serving.ledger.verify import verify
 from serving.office import open_ledger
 from tests.home import Clock, ask, office_at
@@ -294,7 +294,7 @@ def test_steps_are_signed_sealed_and_stay(review: Review, bank: Path) -> None:
         from serving.engine import keyring_of
 
         keyring = keyring_of(home)
-        ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), since=0)).result()
+        ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), look(c, ledger.now_micros(), since=0))).result()
         for table in ("change_steps", "live_sets", "texts"):
             for verb in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid + 1"):
                 with pytest.raises(ValueError, match="append-only"):

@@ -19,7 +19,7 @@ from serving.ledger.migrations import upgrade
 from serving.ledger.migrations.upgrade import bring_up_to_date
 from serving.ledger.records import find
 from serving.ledger.schema import HEAD, metadata
-from serving.ledger.seal import seal
+from serving.ledger.seal import look, seal
 from serving.ledger.statement import Statement
 from serving.ledger.writer import SIMULATED, LedgerError
 from tests import sealed_ledger
@@ -194,7 +194,9 @@ def test_a_filled_ledger_of_the_first_release_is_migrated_and_sealed(tmp_path: P
         engine.dispose()
         with Ledger.open(url, lambda: sealed_ledger.NOW, b"s", bounds=SIMULATED) as ledger:
             keyring = Keyring(tmp_path / "keyring.json", b"s" * 32)
-            made = ledger.write(lambda c: seal(c, keyring, ledger.now_micros(), since=0)).result(30)
+            made = ledger.write(
+                lambda c: seal(c, keyring, ledger.now_micros(), look(c, ledger.now_micros(), since=0))
+            ).result(30)
             assert made is not None and made.leaves == 2
             with ledger.read() as connection:
                 row = find(connection, "d1")

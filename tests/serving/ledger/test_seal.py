@@ -12,7 +12,7 @@ import pytest
 from serving.ledger import verify as verifying
 from serving.ledger.book import Ledger
 from serving.ledger.keyring import Keyring
-from serving.ledger.seal import last_seal, seal, seal_of_row, unsealed
+from serving.ledger.seal import last_seal, look, seal, seal_of_row, unsealed
 from serving.ledger.verify import Verified, verify
 from serving.ledger.writer import SIMULATED
 from tests.seal_oracle import problems
@@ -169,7 +169,9 @@ def test_p05_a_chain_made_anew_without_the_key_is_found(lite: Small, tmp_path: P
     lite.run("DELETE FROM seals")
     lite.run("DELETE FROM leaves")
     forged = Keyring(tmp_path / "other.json", b"\0" * 32)
-    lite.ledger.write(lambda c: seal(c, forged, lite.ledger.now_micros(), since=0)).result(30)
+    lite.ledger.write(
+        lambda c: seal(c, forged, lite.ledger.now_micros(), look(c, lite.ledger.now_micros(), since=0))
+    ).result(30)
     assert named(lite) == {"seal 1"}
 
 
@@ -204,7 +206,9 @@ def test_p05_mutant_a_mac_that_is_not_compared_lets_a_forged_chain_pass(
     lite.run("DELETE FROM seals")
     lite.run("DELETE FROM leaves")
     forged = Keyring(tmp_path / "other.json", b"\0" * 32)
-    lite.ledger.write(lambda c: seal(c, forged, lite.ledger.now_micros(), since=0)).result(30)
+    lite.ledger.write(
+        lambda c: seal(c, forged, lite.ledger.now_micros(), look(c, lite.ledger.now_micros(), since=0))
+    ).result(30)
     monkeypatch.setattr(verifying.hmac, "compare_digest", lambda *_: True)
     assert not named(lite)
 
