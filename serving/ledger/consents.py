@@ -17,7 +17,7 @@ from serving.ledger.idempotency import ConflictError
 from serving.ledger.identity import aliases_of
 from serving.ledger.lifecycle import recall
 from serving.ledger.schema import consents
-from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed, listed
 
 ALL = "all"  # every channel
 
@@ -87,7 +87,7 @@ def is_last_word(connection: Connection, consent: ConsentRow) -> bool:
 
 def of_customers(connection: Connection, customer_ids: Iterable[str]) -> list[ConsentRow]:
     """All statements of the customers, sorted by customer, at, consent_id."""
-    ids = json.dumps(sorted(set(customer_ids)))
+    ids = listed(customer_ids)
     rows = _OF_CUSTOMERS.run(connection, customer_ids=ids).fetchall()
     return [ConsentRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
 

@@ -3,7 +3,6 @@
 The database picks the rows and works out their stretch; a history of contacts that count for nothing costs nothing.
 """
 
-import json
 from collections.abc import Iterable
 
 from sqlalchemy import and_, bindparam, case, func, literal_column, select
@@ -12,7 +11,7 @@ from sqlalchemy.engine import Connection
 from rules.facts import UNCOUNTED
 from serving.ledger.contact import State
 from serving.ledger.schema import contacts, outcomes
-from serving.ledger.statement import Statement, is_listed
+from serving.ledger.statement import Statement, is_listed, listed
 
 # (unit_id, lapses_at, customer_id, channel, family, starts, ends, offer_id, campaign_id, contact_id, sent).
 # lapses_at: of a reserved one, the instant from which it counts no more; null: it stays. starts, ends: when it goes or
@@ -65,11 +64,11 @@ def counted_of_units(connection: Connection, unit_ids: Iterable[str], since: int
 
     One that was reserved and has lapsed is among them: it does not count, and may wait to be closed.
     """
-    ids = json.dumps(sorted(set(unit_ids)))
+    ids = listed(unit_ids)
     return _OF_UNITS.run(connection, unit_ids=ids, since=since).fetchall()
 
 
 def answers_of_units(connection: Connection, unit_ids: Iterable[str], since: int) -> list[AnswerRow]:
     """Outcomes at `since` or later that count, of the units' contacts, however old the contact; by unit, at."""
-    ids = json.dumps(sorted(set(unit_ids)))
+    ids = listed(unit_ids)
     return _ANSWERS.run(connection, unit_ids=ids, since=since).fetchall()

@@ -20,7 +20,7 @@ from rules.suppressions import Movement, Opening
 from serving.ledger.balances import known_balances, running_totals
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import events, suppressions
-from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed, listed
 
 # No suppression lasts longer than 730 days, and none looks further back than 90 for its event.
 REACH_MICROS = (730 + 90) * 86_400_000_000
@@ -178,7 +178,7 @@ def _is_same_booking(known: EventRow, event: EventRow) -> bool:
 
 def known_bookings(connection: Connection, transaction_ids: Iterable[str]) -> dict[str, str]:
     """transaction_id -> event_id of those bookings an event has told of already."""
-    rows = _BOOKED.run(connection, transaction_ids=json.dumps(sorted(set(transaction_ids)))).fetchall()
+    rows = _BOOKED.run(connection, transaction_ids=listed(transaction_ids)).fetchall()
     return {str(transaction_id): str(event_id) for transaction_id, event_id in rows}
 
 
@@ -257,7 +257,7 @@ def _opening(stretch: Stretch) -> Opening:
 
 def suppressions_of_units(connection: Connection, unit_ids: Iterable[str], at: int) -> list[SuppressionRow]:
     """Stretches of the units' customers that end after `at`, closed ones among them; by unit."""
-    ids = json.dumps(sorted(set(unit_ids)))
+    ids = listed(unit_ids)
     rows = _OF_UNITS.run(connection, unit_ids=ids, at=at).fetchall()
     return [SuppressionRow(**dict(zip(_SUPPRESSION_FIELDS, row, strict=True))) for row in rows]
 

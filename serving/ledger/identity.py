@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger.journal import Entered, enter, entries
 from serving.ledger.schema import contacts, merges, suppressions, units
-from serving.ledger.statement import Statement, is_listed
+from serving.ledger.statement import Statement, is_listed, listed
 
 CERTAIN = 1.0
 IMPORTED = "import:"  # how the source of a merge that an import made begins
@@ -99,7 +99,7 @@ def in_force(connection: Connection, customer: str | None = None) -> list[Merge]
 def aliases_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Customer -> the other ids that are, or may be, he; only of those who have some."""
     found: dict[str, list[str]] = {}
-    for customer, other in _ALIASES.run(connection, customer_ids=json.dumps(sorted(set(customer_ids)))).fetchall():
+    for customer, other in _ALIASES.run(connection, customer_ids=listed(customer_ids)).fetchall():
         found.setdefault(customer, []).append(other)
     return {customer: tuple(sorted(others)) for customer, others in found.items()}
 
@@ -130,7 +130,7 @@ _AMONG = Statement(
 
 def _among(connection: Connection, customers: set[str]) -> list[Merge]:
     """Merges in force within these customers."""
-    ids = json.dumps(sorted(customers))
+    ids = listed(customers)
     found = _AMONG.run(connection, customer_ids=ids).fetchall()
     return [Merge(**dict(zip(merges.c.keys(), row, strict=True))) for row in found]
 
@@ -225,16 +225,16 @@ def _component(connection: Connection, customers: set[str]) -> set[str]:
     found: set[str] = set()
     while fresh := customers - found:
         found |= fresh
-        listed = json.dumps(sorted(fresh))
-        linked = [name for row in _LINKED.run(connection, customer_ids=listed, again=listed).fetchall() for name in row]
-        mates = [row[0] for row in _MATES.run(connection, customer_ids=listed).fetchall()]
+        ids = listed(fresh)
+        linked = [name for row in _LINKED.run(connection, customer_ids=ids, again=ids).fetchall() for name in row]
+        mates = [row[0] for row in _MATES.run(connection, customer_ids=ids).fetchall()]
         customers = found | set(linked) | set(mates)
     return found
 
 
 def _bases(connection: Connection, customers: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Customer -> base unit, and customer -> unit today."""
-    rows = _BASES.run(connection, customer_ids=json.dumps(sorted(customers))).fetchall()
+    rows = _BASES.run(connection, customer_ids=listed(customers)).fetchall()
     base = {customer: customer for customer in customers} | {row[0]: row[2] or row[1] for row in rows}
     return base, {row[0]: row[1] for row in rows}
 

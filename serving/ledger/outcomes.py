@@ -3,7 +3,6 @@
 The outcome and the withdrawal are one transaction: the next decision and the next claim know.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -17,7 +16,7 @@ from serving.ledger.contact import TRANSITIONS, Action, ContactRow, LifecycleErr
 from serving.ledger.counted import COUNTS
 from serving.ledger.lifecycle import find
 from serving.ledger.schema import contacts, outcomes
-from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed
+from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed, listed
 
 
 class Kind(StrEnum):
@@ -120,7 +119,7 @@ def withdraw(connection: Connection, contact: ContactRow, kind: Kind, at: int, n
 
 def outcomes_of_units(connection: Connection, unit_ids: Iterable[str], since: int) -> list[OutcomeRow]:
     """Outcomes at `since` or later of the units' contacts, however old the contact; by unit, at."""
-    ids = json.dumps(sorted(set(unit_ids)))
+    ids = listed(unit_ids)
     rows = _OF_UNITS.run(connection, unit_ids=ids, since=since).fetchall()
     return [OutcomeRow(*row) for row in rows]
 

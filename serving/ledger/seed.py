@@ -5,7 +5,6 @@ takes its sending over. Chunks of about 1,000 rows, a transaction each, so that 
 beside it never waits long.
 """
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from serving.ledger.identity import in_force, settle
 from serving.ledger.lifecycle import find
 from serving.ledger.outcomes import WITHDRAWING, Kind, withdraw
 from serving.ledger.schema import contacts, outcomes, suppressions, units
-from serving.ledger.statement import Statement, is_listed
+from serving.ledger.statement import Statement, is_listed, listed
 
 CHUNK = 1_000
 
@@ -144,7 +143,7 @@ def _contact(row: dict[str, Any], unit_id: str, families: Mapping[str, str]) -> 
 
 
 def _enter_outcomes(connection: Connection, rows: Rows, now: int) -> dict[str, int]:
-    ids = json.dumps(sorted({row["contact_id"] for row in rows}))
+    ids = listed({row["contact_id"] for row in rows})
     known = {found[0] for found in _KNOWN.run(connection, contact_ids=ids).fetchall()}
     mine = [row | {"recorded_at": now} for row in rows if row["contact_id"] in known]
     n_new = _OUTCOME.run_many(connection, mine)

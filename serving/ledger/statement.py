@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pydantic_core import to_json
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -33,6 +34,11 @@ def _listed_sqlite(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
 def _listed_postgresql(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
     array = compiler.process(element.clauses, **more)
     return f"(SELECT jsonb_array_elements_text(CAST({array} AS jsonb)))"
+
+
+def listed(values: Iterable[str]) -> str:
+    """The JSON array that `is_listed` looks in: ascending, each once."""
+    return to_json(sorted(set(values))).decode()
 
 
 def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> ColumnElement[bool]:

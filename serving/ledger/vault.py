@@ -8,7 +8,6 @@ The wrapped key is read in the decision's own transaction, never remembered: a s
 the next decision in every process. What is remembered is how a wrapped key unwraps.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,7 +21,7 @@ from sqlalchemy.engine import Connection
 from serving.ledger.keyring import Keyring
 from serving.ledger.records import DecisionRow
 from serving.ledger.schema import vault
-from serving.ledger.statement import Entry, Statement, is_listed
+from serving.ledger.statement import Entry, Statement, is_listed, listed
 
 ENCRYPTED = b"\x01"  # first byte of a payload; JSON, as records were before the vault, begins with `{`
 NONCE_BYTES, KEY_BYTES = 12, 32
@@ -69,7 +68,7 @@ class Vault:
 
         Good for this transaction, as long as nobody shreds one there.
         """
-        found = _FIND_MANY.run(connection, customer_ids=json.dumps(sorted(set(customers)))).fetchall()
+        found = _FIND_MANY.run(connection, customer_ids=listed(customers)).fetchall()
         return {
             customer: wrapped and self._unwrapped(bytes(wrapped), key_id, customer)
             for customer, wrapped, key_id in found

@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from serving.ledger.book import (
 from serving.ledger.changes import revision_in_force
 from serving.ledger.counted import COUNTS
 from serving.ledger.schema import consents, contacts, events, outcomes
-from serving.ledger.statement import Statement, is_listed
+from serving.ledger.statement import Statement, is_listed, listed
 from serving.ledger.switches import paused
 from serving.lists.batch import DecideAll, Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
@@ -203,11 +202,11 @@ def _changed(
     of_unit = {contact.customer_id: contact.unit_id for contact in asked}
     at = micros(plan.inputs.at)
     marks = _marks((contact.unit_id, contact.standing(at)) for contact in here if contact.decision_id != plan.run)
-    listed = json.dumps(sorted(of_unit))
+    ids = listed(of_unit)
     about: Counter[str] = Counter()
-    for found in [statement.run(connection, customer_ids=listed).fetchall() for statement in _ABOUT]:
+    for found in [statement.run(connection, customer_ids=ids).fetchall() for statement in _ABOUT]:
         about.update(dict(found))
-    about.update(dict(_ANSWERS.run(connection, customer_ids=listed, since=plan.inputs.since).fetchall()))
+    about.update(dict(_ANSWERS.run(connection, customer_ids=ids, since=plan.inputs.since).fetchall()))
     now_in = unit_of(connection, of_unit)
     return {customer for customer, unit in of_unit.items()
             if marks.get(unit) != seen.units.get(unit) or about[customer] != seen.customers[customer] or now_in[customer] != unit}  # fmt: skip
