@@ -10,6 +10,7 @@ from features.accounts import AccountBook
 from features.carried import CARRIED, carried, reach_of
 from features.compute import VIEWS, finished, passes
 from features.days import day_manifest
+from features.dealt import dealt, n_shares
 from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA
 from features.identity import units
@@ -19,6 +20,7 @@ from features.overlay import overlaid
 from features.recent import handed_on, merged, read_recent, recent_of
 from features.snapshot import Shelf, write_snapshot
 from features.source import Source
+from features.spill import laid_down, spilled, taken_up
 from features.transactions import TRANSACTIONS
 from features.variety import LAST_COLUMNS, LAST_VALUES, VARIETY, first_days, last_moved_on, varied
 from features.windows import local_days
@@ -37,7 +39,7 @@ class Builder:
     """
 
     def __init__(self, source: Source, shelf: Shelf, schema: pa.Schema) -> None:
-        self._source, self._shelf = source, shelf
+        self._source, self._shelf, self._declared = source, shelf, schema
         self._folder = source.home.features
         self._schema = pa.schema([*schema, *CARRIED])
 
@@ -52,7 +54,7 @@ class Builder:
         try:
             table = self._rows(at, moment, night, progress)
         finally:
-            self._source.book = None
+            self._source.book = self._source.units = None
         path = self._shelf.path(at)
         forget(path)
         write_snapshot(path, table)
@@ -89,16 +91,34 @@ class Builder:
         )
         if only is not None:
             people = people.filter(pl.col("customer_id").is_in(only.implode()))
+        elif not night and (n := n_shares(self._source, len(people))) > 1:
+            return self._by_shares(at, people["customer_id"], n, progress)
         asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64)).sort("customer_id")
         codes = asked.select("customer_id", customer=pl.int_range(pl.len(), dtype=pl.Int32))
         recent = self._recent(codes, moment, night)
         found = self._moved_on(asked, at, night, progress) if night else self._afresh(asked, progress)
-        found = finished(found, self._source.settings).join(units(self._source), on="customer_id").sort("customer_id")
+        of_units = units(self._source) if self._source.units is None else self._source.units
+        found = finished(found, self._source.settings).join(of_units, on="customer_id").sort("customer_id")
         more = carried(codes, moment, recent, self._source)
         assert found["customer_id"].equals(asked["customer_id"]), "a customer was lost, or came twice"
         rows = pl.concat([found, self._varied(asked, recent), more.drop("customer_id")], how="horizontal")
         rows = rows.with_columns(as_of=pl.lit(at, pl.Datetime("us", "UTC")))
         return rows.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
+
+    def _by_shares(self, at: datetime, customers: pl.Series, n: int, progress: Progress | None) -> pa.Table:
+        """The rows of everybody, made share by share; what is done lies on disk until all are."""
+        book, done, made = self._source.book, 0, list[Path]()
+        assert book is not None, "a build has a book"
+        self._source.units = units(self._source)
+        with dealt(self._source, customers, n) as shares, spilled(self._folder) as spill:
+            for share in shares:
+                rows, states = Builder(share.source, self._shelf, self._declared).part(at, share.customers)
+                book.keep(states)
+                made.append(laid_down(rows, spill / f"rows-{len(made)}.arrow"))
+                done += len(rows)
+                if progress:
+                    progress("features", done)
+            return taken_up(made).combine_chunks()
 
     def _recent(self, codes: pl.DataFrame, moment: int, night: Night | None) -> pl.DataFrame:
         """Everybody's bookings of the last months: from the night before, the new ones, and of new customers all."""

@@ -55,18 +55,20 @@ def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) 
     found = codes.hstack(listed(recent, len(codes))).join(
         listed_drops, on="customer", how="left", maintain_order="left"
     )
-    found = found.join(_shared(source), on="customer_id", how="left", maintain_order="left")
+    found = found.join(_shared(codes, source), on="customer_id", how="left", maintain_order="left")
     return found.select(
         "customer_id", pl.col("_drops").fill_null([]), "_ids", "_recent", pl.col("_shared").fill_null(0)
     )
 
 
-def _shared(source: Source) -> pl.DataFrame:
-    """customer_id, _shared; any number of closed accounts counts as well, for doubt costs little."""
+def _shared(codes: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """customer_id, _shared of those customers; any number of closed accounts counts as well, for doubt costs little."""
     if not (source.has("accounts") and source.has("holders")):
         return pl.DataFrame(schema={"customer_id": pl.String, "_shared": pl.Int64})
     holders = source.whole("holders", ("account_id", "customer_id", "role")).filter(pl.col("role").is_in(OWNERS))
-    several = holders.with_columns(joint=pl.len().over("account_id") > 1)
+    theirs = holders.join(codes, on="customer_id", how="semi").select("account_id")
+    several = holders.join(theirs, on="account_id", how="semi").with_columns(joint=pl.len().over("account_id") > 1)
+    several = several.join(codes, on="customer_id", how="semi")
     owned = several.join(source.whole("accounts", ("account_id", "currency")), on="account_id")
     per = owned.group_by("customer_id", "currency").agg(many=(pl.len() > 1) | pl.col("joint").any())
     bits = {currency: 1 << n for n, currency in enumerate(source.settings.currencies)}

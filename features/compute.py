@@ -7,6 +7,7 @@ import polars as pl
 from features.cases import CASES
 from features.contacts import CONTACTS
 from features.customers import CUSTOMERS
+from features.dealt import dealt, n_shares
 from features.holdings import HOLDINGS
 from features.notes import NOTES
 from features.settings import Settings
@@ -18,8 +19,7 @@ from features.view import FeatureView, Pairs
 from features.windows import local_days
 
 VIEWS = (CUSTOMERS, HOLDINGS, TRANSACTIONS, VARIETY, LAST_VALUES, CONTACTS, CASES, NOTES)
-# Bound the memory of one pass; a pass reads the customers' rows once.
-ROWS_A_PASS, PAIRS_A_PASS = 2_500_000, 200_000
+PAIRS_A_PASS = 200_000  # bounds the memory of one pass; a pass reads the customers' rows once
 
 
 def passes(asked: pl.DataFrame, source: Source, views: Sequence[FeatureView] = VIEWS) -> Iterator[pl.DataFrame]:
@@ -27,10 +27,15 @@ def passes(asked: pl.DataFrame, source: Source, views: Sequence[FeatureView] = V
 
     as_of in microseconds; the order of the rows is not the order asked.
     """
-    rows = source.n_rows("transactions") if TRANSACTIONS in views else 0
-    n_passes = max(-(-rows // ROWS_A_PASS), -(-len(asked) // PAIRS_A_PASS), 1)
     ids = asked.select(pl.col("customer_id").unique().sort())
-    size = max(-(-len(ids) // n_passes), 1)
+    n = n_shares(source, len(ids)) if TRANSACTIONS in views else 1
+    if n > 1:
+        with dealt(source, ids.to_series(), n) as shares:
+            for share in shares:
+                mine = asked.filter(pl.col("customer_id").is_in(share.customers.implode()))
+                yield from passes(mine, share.source, views)
+        return
+    size = max(-(-len(ids) // max(-(-len(asked) // PAIRS_A_PASS), 1)), 1)
     for start in range(0, max(len(ids), 1), size):
         codes = ids[start : start + size].with_row_index("customer")
         yield _computed(asked, codes.with_columns(pl.col("customer").cast(pl.Int32)), source, views)

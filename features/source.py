@@ -1,7 +1,10 @@
 """The imported tables of a home as the views read them: chosen columns, of chosen customers."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -22,6 +25,10 @@ class Source:
         self.settings = home.settings
         self.assumptions = tuple(home.assumptions())
         self.book: AccountBook | None = None  # while a snapshot is built
+        self.units: pl.DataFrame | None = (
+            None  # while one is built in shares: `identity.units`, which takes the whole bank
+        )
+        self.dealt: Mapping[str, Path] = {}  # tables of which a share stands elsewhere, and the folder it stands in
 
     def has(self, table: str) -> bool:
         """Whether the home holds that table."""
@@ -37,9 +44,15 @@ class Source:
         """Rows of the table, from the files' footers; 0 if the home does not hold it."""
         return self.scan(table).select(pl.len()).collect().item() if self.has(table) else 0
 
+    def share(self, dealt: Mapping[str, Path]) -> Self:
+        """The same tables, of some of them only what stands in those folders; for some customers, who need no more."""
+        mine = copy.copy(self)
+        mine.dealt = dealt
+        return mine
+
     def scan(self, table: str) -> pl.LazyFrame:
-        """The whole table, lazily."""
-        return pl.scan_parquet(self.home.table(table) / "part-*.parquet")
+        """The whole table, or the share of it, lazily."""
+        return pl.scan_parquet(self.dealt.get(table, self.home.table(table)) / "*.parquet")
 
     def rows(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None = None,
              types: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:  # fmt: skip

@@ -137,7 +137,8 @@ def _largest(cut: Ints, worth: "npt.NDArray[np.float64]", n_cuts: int) -> pl.Ser
     if len(cut):
         first = first_places(cut)
         found[cut[first]] = np.maximum.reduceat(worth, first)  # NaN where one is
-    return pl.Series(found).fill_nan(None)
+    unknown = np.isnan(found)
+    return pl.Series(np.where(unknown, 0.0, found)).set(pl.Series(unknown), None)  # 0 behind every null: the same bytes
 
 
 def _compute_last(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:

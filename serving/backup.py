@@ -105,7 +105,12 @@ def _files(home: Path, database: Path) -> Iterator[Path]:
     for path in sorted(home.rglob("*")):
         inside = path.relative_to(home).parts
         own = path.name.startswith(database.name) and path.parent == database.parent
-        if path.is_file() and not own and inside[0] not in LEFT_OUT and not path.name.startswith("."):
+        if (
+            path.is_file()
+            and not own
+            and inside[0] not in LEFT_OUT
+            and not any(part.startswith(".") for part in inside)
+        ):
             yield path
 
 

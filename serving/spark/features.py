@@ -6,7 +6,6 @@ Polars. A share holds its customers' rows and every booking of the accounts they
 """
 
 import shutil
-import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-from pyarrow import ipc
 
 from features.build import Builder
 from features.feed import Progress
@@ -25,6 +23,7 @@ from features.home import Home
 from features.nightly import Night
 from features.snapshot import Shelf
 from features.source import Source
+from features.spill import laid_down, spilled, taken_up
 from features.store import Building
 from features.tables import TABLES
 from serving.spark.session import session
@@ -53,7 +52,7 @@ class SparkBuilder(Builder):
 
     def __init__(self, spark: "SparkSession", source: Source, shelf: Shelf, schema: pa.Schema) -> None:
         super().__init__(source, shelf, schema)
-        self._spark, self._declared = spark, schema
+        self._spark = spark
 
     def _rows(  # whole: neither a night before nor a choice of customers is of use here
         self,
@@ -64,21 +63,16 @@ class SparkBuilder(Builder):
         only: pl.Series | None = None,
     ) -> pa.Table:
         """Every customer's row, from the whole history."""
-        home = self._source.home
-        spill = Path(tempfile.mkdtemp(prefix=".spark-", dir=home.path))
-        try:
+        with spilled(self._source.home.path) as spill:
             shares = dealt(self._spark, self._source, spill)
             work = partial(_built, spill, at, self._declared)
             numbers = self._spark.range(0, shares, 1, shares)
             done = numbers.mapInArrow(work, "share long, customers long").toArrow()
             if progress:
                 progress("features", sum(done.column("customers").to_pylist()))
-            tables = [ipc.open_file(pa.memory_map(str(spill / f"rows-{n}.arrow"))).read_all() for n in range(shares)]
-            rows = pa.concat_tables(tables).sort_by("customer_id").combine_chunks()
+            rows = taken_up([spill / f"rows-{n}.arrow" for n in range(shares)]).sort_by("customer_id").combine_chunks()
             assert self._source.book is not None, "a build has a book"
             self._source.book.keep(pl.concat([pl.read_parquet(spill / f"book-{n}.parquet") for n in range(shares)]))
-        finally:
-            shutil.rmtree(spill, ignore_errors=True)
         return rows
 
 
@@ -145,7 +139,6 @@ def _built(spill: Path, at: datetime, schema: pa.Schema, batches: Iterable[pa.Re
             home = Home.open(spill / f"home-{number}")
             asked = pl.read_parquet(spill / "asked" / f"{_SHARE}={number}" / "*.parquet", hive_partitioning=False)
             rows, book = Builder(Source(home), Shelf(home.features), schema).part(at, asked["customer_id"])
-            with ipc.new_file(str(spill / f"rows-{number}.arrow"), rows.schema) as writer:
-                writer.write_table(rows)
+            laid_down(rows, spill / f"rows-{number}.arrow")
             book.write_parquet(spill / f"book-{number}.parquet")
             yield pa.RecordBatch.from_pydict({"share": [number], "customers": [len(rows)]})

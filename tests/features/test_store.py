@@ -199,6 +199,8 @@ def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("features.compute.PAIRS_A_PASS", 7)
     monkeypatch.setattr("features.segments.LAID_OUT", 3)
     assert store.as_of(pairs).equals(whole)
+    monkeypatch.setattr("features.dealt.ROWS_A_SHARE", 60)
+    assert store.as_of(pairs).equals(whole)
     monkeypatch.setattr("features.source.FEW", 0)
     assert store.as_of(pairs).equals(whole), "of many customers rows are joined, of few they are looked for"
 

@@ -24,7 +24,7 @@ def test_a_snapshot_on_spark_is_the_local_one_value_for_value(bank: Path, monkey
     after = FeatureStore(Home.open(bank)).newest(UNTIL)
     assert after is not None
     assert after.table.schema.equals(here.schema, check_metadata=True) and after.table.equals(here)
-    assert not list(bank.glob(".spark-*")), "what passed between the steps is gone"
+    assert not list(bank.glob(".spill-*")), "what passed between the steps is gone"
 
 
 def test_a_joint_accounts_bookings_go_to_every_share_that_needs_them(
