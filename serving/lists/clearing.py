@@ -4,7 +4,7 @@ Explorers are drawn first, under the prices of everybody's cells; the cell drawn
 compete with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -124,12 +124,17 @@ class Cleared:
     all_bound_minor: int
 
 
-def seat_prices(market: Market, limits: Sequence[Limit], terms: Terms) -> tuple[np.ndarray, int]:
+Bounding = Callable[[OpenCells, Columns, np.ndarray], int]  # what `dual.bound` says, wherever it is added up
+
+
+def seat_prices(
+    market: Market, limits: Sequence[Limit], terms: Terms, bounding: Bounding = bound
+) -> tuple[np.ndarray, int]:
     """Prices of the limits over all open cells, thousandths, and the bound they prove."""
     columns = cell_columns(market, limits, terms)
     cells, _ = _offered(market, limits, terms, None)
     price = find_prices(cells, columns)
-    return price, bound(cells, columns, price)
+    return price, bounding(cells, columns, price)
 
 
 def cell_prices(price: np.ndarray, limits: Sequence[Limit], terms: Terms) -> tuple[int, ...]:
@@ -202,6 +207,7 @@ def _offered(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.nd
 
 
 __all__ = [
+    "Bounding",
     "Cleared",
     "Market",
     "Stalls",

@@ -1,11 +1,9 @@
 """A run decided on Spark: the three passes of `serving.lists.batch.decide_all`, each in mapInArrow, with its bytes.
 
-What stays on the driver: reading snapshot and ledger, the state columns, and the clearing house, which sees of every
-customer the open cells and what they are worth, no more.
+What stays on the driver: reading snapshot and ledger, the state columns, and the search of the clearing house, which sees
+of every customer the open cells and what they are worth, no more; the bound its prices prove is added up by the workers.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.spill import spilled
 from rules.arbitrate import Choice, arbitrate, cell_values
 from rules.decide import issue
 from rules.suppress import suppress
@@ -27,6 +26,7 @@ from serving.lists.clearing import Market, Stalls, cell_prices, clear, priced_te
 from serving.lists.limits import Limit
 from serving.spark.decide import Kit, in_order, needed
 from serving.spark.scoring import packed_models
+from serving.spark.sums import bounding_on
 from serving.spark.table import ROW, Tables, as_was, by_unit, spark_type, to_plain, whole_units
 
 if TYPE_CHECKING:
@@ -60,20 +60,17 @@ def decide_all(
     What passes between the steps lies in the home for as long as the run: on a cluster, where all workers read it.
     """
     terms = inputs.terms
-    spill = Path(tempfile.mkdtemp(prefix=".spark-", dir=inputs.engine.home.path))
-    try:
+    with spilled(inputs.engine.home.path) as spill:
         customers, columns = _written(spark, inputs, spill, progress)
         kit = Kit(terms, packed_models(inputs.engine, inputs.degraded), columns)
         shown = pa.schema([columns.field(name) for name in needed(terms)])
         priced = _priced(customers, kit, shown, spill)
         market = _market(priced, inputs, limits)
-        price, all_bound = seat_prices(market, limits, terms)
+        price, all_bound = seat_prices(market, limits, terms, bounding_on(spark))
         under = priced_terms(terms, cell_prices(price, limits, terms))
         cleared = clear(market, limits, terms, _drawn(priced, under, shown), all_bound)
         given = _Given(cleared.cell, cleared.bid_milli, terms.exploration.share)
         found = _issued(priced, under, given, shown)
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
     return Decided(found.select(DECISIONS.names), np.asarray(found.column("worth")), cleared)
 
 

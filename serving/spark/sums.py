@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from serving.lists.clearing import Bounding
 from serving.lists.dual import SCALE, bound_of, choose
 from serving.lists.limits import Columns
 from serving.lists.open_cells import OpenCells
@@ -33,6 +34,11 @@ class Sums:
     def bound(self, columns: Columns, price: np.ndarray) -> int:
         """No list that keeps the limits is worth more minor units."""
         return bound_of(self.surplus, columns, price)
+
+
+def bounding_on(spark: "SparkSession") -> Bounding:
+    """`serving.lists.dual.bound`, added up by the workers of that session."""
+    return lambda cells, columns, price: sums(cells_frame(spark, cells), columns, price).bound(columns, price)
 
 
 def cells_frame(spark: "SparkSession", cells: OpenCells) -> "DataFrame":

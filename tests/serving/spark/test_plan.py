@@ -39,7 +39,7 @@ def test_p15_p29_a_plan_on_spark_is_the_local_plan(office: Office, clock: Clock)
     assert here.cleared.all_bound_minor == there.cleared.all_bound_minor
     [hero] = [row for row in there.decisions.to_pylist() if row["customer_id"] == HERO]
     assert hero["offer_id"] not in DOLLAR_OFFERS
-    assert not list(office.engine.home.path.glob(".spark-*")), "what passed between the steps is gone"
+    assert not list(office.engine.home.path.glob(".spill-*")), "what passed between the steps is gone"
 
 
 def test_p07_a_degraded_plan_is_silent_on_spark_too(office: Office, clock: Clock) -> None:
