@@ -1,7 +1,8 @@
 """One decision in process, stage by stage: processor time in the writer's own transaction, durable (SQLite FULL).
 
-30 offers x 5 channels, the shipped policy, all models; each customer asked once, outbound and inbound by turns. The
-same customers are decided on the Arrow road too, and must give the same DECISIONS row.
+30 offers x 5 channels, the shipped policy, all models; each customer asked once, outbound and inbound by turns. Three
+rounds, so that none disturbs another's caches: the stages one by one; the same customers on the Arrow road, untimed, who
+must give the same DECISIONS row; the whole, as the service runs it.
 """
 
 import gc
@@ -10,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from statistics import median
 from typing import Any, TypeVar
 
@@ -75,20 +75,24 @@ def run(quick: bool = False) -> list[Table]:
 def _asked(office: Office, connection: Connection, requests: list[DecisionRequest]) -> _Watch:
     engine, now = office.engine, office.ledger.now_micros()
     for place, request in enumerate(requests[:WARM]):
-        _one(engine, connection, request, f"warm-{place}", now, _Watch())
+        _stages(engine, connection, request, now, _Watch())
+        _by_arrow(engine, connection, request, now)
+        _whole(engine, connection, request, f"warm-{place}", now, _Watch())
     gc.collect()
     gc.freeze()
-    watch = _Watch()
-    for place, request in enumerate(requests[WARM:]):
-        _one(engine, connection, request, f"b-{place}", now, watch)
+    watch, timed = _Watch(), requests[WARM:]
+    found = [_stages(engine, connection, request, now, watch) for request in timed]
+    for request, decision in zip(timed, found, strict=True):
+        assert canonical(decision) == canonical(_by_arrow(engine, connection, request, now)), "the two roads differ"
+    for place, request in enumerate(timed):
+        _whole(engine, connection, request, f"b-{place}", now, watch)
     return watch
 
 
-def _one(engine: Engine, connection: Connection, request: DecisionRequest, key: str, now: int, watch: _Watch) -> None:
-    """The stages one by one, then the whole as the service runs it; the Arrow road beside them, untimed."""
+def _stages(engine: Engine, connection: Connection, request: DecisionRequest, now: int, watch: _Watch) -> dict[str, Any]:  # fmt: skip
+    """DECISIONS as a mapping; writes nothing."""
     at, terms = instant(now), engine.terms(instant(now), paused(connection))
-    asked = Asked(request.customer_id, request.direction.value, request.channels)
-    known = watch.timed("features", lambda: online_row(engine, terms, connection, asked, at))
+    known = watch.timed("features", lambda: online_row(engine, terms, connection, _asked_for(request), at))
     assert known is not None, "the bank does not know its own customer"
     who, cells = known.who, []
     watch.timed("rules", lambda: closed_row(terms.program, who.row, who.direction, ()))
@@ -96,10 +100,12 @@ def _one(engine: Engine, connection: Connection, request: DecisionRequest, key: 
         who, terms, lambda open_: cells.append(open_) or engine.score_few([who.unit_id], [known.features], open_)
     )
     scored = watch.timed("scoring", lambda: engine.score_few([who.unit_id], [known.features], cells[0]))
-    found = watch.timed("settled", lambda: decide_alone(who, terms, lambda _: scored))
-    assert canonical(found.decision) == canonical(_by_arrow(engine, connection, asked, at)), "the two roads differ"
+    return watch.timed("settled", lambda: decide_alone(who, terms, lambda _: scored)).decision
+
+
+def _whole(engine: Engine, connection: Connection, request: DecisionRequest, key: str, now: int, watch: _Watch) -> None:
     decided = watch.timed("without the ledger", lambda: decide_one(
-        engine, connection, request, decision_id_of("app-bench", "POST /v1/decisions", key), at))  # fmt: skip
+        engine, connection, request, decision_id_of("app-bench", "POST /v1/decisions", key), instant(now)))  # fmt: skip
 
     def kept() -> None:
         answer = StoredAnswer(to_json(commit(connection, decided, now)))
@@ -110,9 +116,13 @@ def _one(engine: Engine, connection: Connection, request: DecisionRequest, key: 
     assert json.loads(decided.inputs), "nothing was stored"
 
 
-def _by_arrow(engine: Engine, connection: Connection, asked: Asked, at: datetime) -> dict[str, Any]:
-    terms = engine.terms(at, paused(connection))
-    known = online_rows(engine, terms, connection, [asked], at)
+def _asked_for(request: DecisionRequest) -> Asked:
+    return Asked(request.customer_id, request.direction.value, request.channels)
+
+
+def _by_arrow(engine: Engine, connection: Connection, request: DecisionRequest, now: int) -> dict[str, Any]:
+    at, terms = instant(now), engine.terms(instant(now), paused(connection))
+    known = online_rows(engine, terms, connection, [_asked_for(request)], at)
     assert known is not None
     customers, plain = known
 
