@@ -25,9 +25,7 @@ class Source:
         self.settings = home.settings
         self.assumptions = tuple(home.assumptions())
         self.book: AccountBook | None = None  # while a snapshot is built
-        self.units: pl.DataFrame | None = (
-            None  # while one is built in shares: `identity.units`, which takes the whole bank
-        )
+        self.units: pl.DataFrame | None = None  # of the whole bank, while a snapshot is built in shares
         self.dealt: Mapping[str, Path] = {}  # tables of which a share stands elsewhere, and the folder it stands in
 
     def has(self, table: str) -> bool:
