@@ -16,7 +16,6 @@ from serving.lists.open_cells import OpenCells
 
 OFFERS, CHANNELS, COSTS = 10, ("sms", "email", "app", "call", "branch"), (8, 1, 0, 900, 2_500)
 N_OPEN, N_MANAGERS = 12, 500
-PARTS = ("growth", "beside")
 SECONDS_MAX, GAP_MAX, MEMORY_MAX, RATIO_MIN, HIGHS_SECONDS = 60.0, 1e-4, 4.0, 50.0, 120.0
 KINDS: list[dict[str, str | int]] = [{"offer": f"offer_{o}", "channel": c, "family": f"family_{o % 4}", COST: cost}
                                      for o in range(OFFERS) for c, cost in zip(CHANNELS, COSTS, strict=True)]  # fmt: skip
@@ -105,8 +104,7 @@ def by_chunks(cells: OpenCells, columns: Columns, size: int = 1_000) -> int:
 
 def run(quick: bool, part: str = "") -> list[Table]:
     """Two tables: how it grows, and beside the others."""
-    tables = {"growth": _grow, "beside": _beside}
-    return [tables[name](quick) for name in ([part] if part else PARTS)]
+    return [PARTS[name](quick) for name in ([part] if part else PARTS)]
 
 
 def _timed(work: Callable[[], Allocation]) -> tuple[Allocation, float, float]:
@@ -186,3 +184,6 @@ def _beside(quick: bool) -> Table:
     ):
         table.add(f"{name}: value below HiGHS's", (1 - mine / value) * 100, "%", note=f"{mine / 100:,.0f}")
     return table
+
+
+PARTS: dict[str, Callable[[bool], Table]] = {"growth": _grow, "beside": _beside}

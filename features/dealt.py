@@ -41,17 +41,17 @@ def dealt(source: Source, customers: pl.Series, n: int) -> Generator[list[Share]
     with spilled(source.home.features) as folder:
         shares = customers.sort().alias("customer_id").to_frame().with_row_index(_SHARE)
         shares = shares.with_columns(pl.col(_SHARE) // max(-(-len(shares) // n), 1))
-        for name in filter(source.has, DEALT):
+        names = [*filter(source.has, DEALT)]
+        for name in names:
             _deal(source, name, shares, folder / name)
         yield [
-            Share(mine["customer_id"], source.share({name: folder / name / f"{_SHARE}={number}" for name in DEALT if source.has(name)}))
+            Share(mine["customer_id"], source.share({name: folder / name / f"{_SHARE}={number}" for name in names}))
             for (number,), mine in shares.partition_by(_SHARE, as_dict=True, maintain_order=True).items()
         ]  # fmt: skip
 
 
 def _deal(source: Source, name: str, shares: pl.DataFrame, folder: Path) -> None:
     rows = source.scan(name)
-    columns = rows.collect_schema().names()
     mine = rows.join(shares.lazy(), on="customer_id")
     if name == "transactions" and source.has("holders"):
         mine = pl.concat([mine, _held(source, rows, shares).select(mine.collect_schema().names())])
@@ -60,7 +60,7 @@ def _deal(source: Source, name: str, shares: pl.DataFrame, folder: Path) -> None
     for number in shares[_SHARE].unique():
         if not (part := folder / f"{_SHARE}={number}").exists():  # nobody of the share has any
             part.mkdir(parents=True)
-            rows.head(0).select(columns).collect().write_parquet(part / "none.parquet")
+            rows.head(0).collect().write_parquet(part / "none.parquet")
 
 
 def _held(source: Source, rows: pl.LazyFrame, shares: pl.DataFrame) -> pl.LazyFrame:

@@ -19,12 +19,17 @@ _log = logging.getLogger(__name__)
 def seal_all(ledger: Ledger, keyring: Keyring) -> list[Seal]:
     """Seal everything that is not sealed yet; the seals made."""
     made: list[Seal] = []
-    now = ledger.now_micros
-    while (
-        one := ledger.write(lambda c: seal(c, keyring, now(), look(c, now(), since=0)), units=()).result()
-    ) is not None:
+    while (one := _sealed(ledger, keyring, since=0)) is not None:
         made.append(one)
     return made
+
+
+def _sealed(ledger: Ledger, keyring: Keyring, since: int | None) -> Seal | None:
+    """Seal what a look beside the writer finds: a look at all rows takes its time, and no decision waits for it."""
+    now = ledger.now_micros
+    with ledger.read() as connection:
+        found = look(connection, now(), since)
+    return ledger.write(lambda c: seal(c, keyring, now(), found), units=()).result() if found.oldest else None
 
 
 class Sealer:
@@ -62,11 +67,7 @@ class Sealer:
 
     def _round(self, sweep: bool) -> None:
         try:
-            now = self._ledger.now_micros
-            with self._ledger.read() as connection:  # a look at all rows takes its time: no decision waits for it
-                found = look(connection, now(), since=0 if sweep else None)
-            if found.oldest:
-                self._ledger.write(lambda c: seal(c, self._keyring, now(), found), units=()).result()
+            _sealed(self._ledger, self._keyring, since=0 if sweep else None)
             if self._daily is not None:
                 self._daily()
         except Exception as error:  # noqa: BLE001  # a full disk now: the rows wait, the next round tries again

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.build import Builder
+from features.dealt import ROWS_A_SHARE
 from features.feed import Progress
 from features.holdings import OWNERS
 from features.home import Home
@@ -32,7 +33,6 @@ from serving.spark.table import Tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-ROWS_A_SHARE = 2_500_000  # bookings: what one worker has in memory at once
 WHOLE = ("customers", "identities", "holders", "accounts", "products", "fx_rates", "calendar", "outcomes")
 _SHARE = "share"
 
