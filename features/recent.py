@@ -22,7 +22,7 @@ REACH_DAYS = 92
 _FIELDS = {"day": pl.Date, "kind": pl.UInt8, "channel": pl.String, "worth": pl.Int64}
 RECENT_SCHEMA = {"customer": pl.Int32, "transaction_id": pl.String, **_FIELDS}
 RECENT_COLUMNS = [
-    pa.field("_ids", pa.list_(pa.string())),
+    pa.field("_ids", pa.list_(pa.large_string())),  # a text column ends at 2 GiB: 4.7 million customers
     pa.field("_recent", pa.list_(pa.struct([("day", pa.date32()), ("kind", pa.uint8()), ("channel", pa.string()),
                                             ("worth", pa.int64())]))),
 ]  # fmt: skip
@@ -83,7 +83,7 @@ def listed(rows: pl.DataFrame, n_customers: int) -> pl.DataFrame:
     struct = RECENT_COLUMNS[1].type.value_type
     facts = [_plain(arrow.column(field.name).cast(field.type)) for field in struct]
     values = {
-        "_ids": _plain(arrow.column("transaction_id").cast(pa.string())),
+        "_ids": _plain(arrow.column("transaction_id").cast(pa.large_string())),
         "_recent": pa.StructArray.from_arrays(facts, fields=list(struct)),
     }
     offsets = pa.array(edges)

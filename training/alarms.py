@@ -96,8 +96,14 @@ def _by(what: str, names: Names) -> list[tuple[str, np.ndarray]]:
 
 
 def _miss(rows: Dataset, p: Matrix) -> tuple[float, float, float, float]:
-    """(mean score - rate, its standard error, mean score, rate), by the rows each row stands for."""
+    """(mean score - rate, its standard error, mean score, rate), by the rows each row stands for.
+
+    The error is the larger of two: of rows that fall out as scored, and of units whose rows fall out together
+    (cluster-robust, Liang and Zeger 1986): a customer who leaves is a leaver at every cut of the months before.
+    """
     w = rows.weight / rows.weight.sum()
     expected, seen = float((w * p).sum()), float((w * rows.label).sum())
-    spread = float(np.sqrt((w**2 * np.maximum(p * (1 - p), seen * (1 - seen))).sum()))
-    return expected - seen, spread, expected, seen
+    apart = (w**2 * np.maximum(p * (1 - p), seen * (1 - seen))).sum()
+    units = np.unique(rows.owners, return_inverse=True)[1]
+    together = (np.bincount(units, w * (p - rows.label)) ** 2).sum()
+    return expected - seen, float(np.sqrt(max(apart, together))), expected, seen

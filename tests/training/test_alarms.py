@@ -45,6 +45,18 @@ def test_a_segment_scored_off_is_named_and_noise_is_not() -> None:
     assert segment_alarm(replace(data, items=few), np.where(few == "rare", 0.0, p)) is None
 
 
+def test_rows_of_one_household_fall_out_together() -> None:
+    """Mutant: every row an accident of its own; then a few leavers, seen at four cuts each, ring."""
+    whole, _ = scored()
+    data = whole.rows(np.arange(len(whole.label)) < 4000)
+    household = np.arange(4000) // 4
+    data = replace(data, items=np.full(4000, "card"), label=(household % 50 == 0).astype(np.float64))
+    low = np.full(4000, 0.009)
+    assert segment_alarm(replace(data, owners=household.astype(np.str_)), low) is None
+    alone = replace(data, owners=np.arange(4000).astype(np.str_))
+    assert "segment `card` is scored 0.0090, its rate is 0.0200" in str(segment_alarm(alone, low))
+
+
 def test_an_age_band_scored_too_high_is_named() -> None:
     data, p = scored()
     bands = np.where(np.arange(len(p)) % 2 == 0, "18-29", "60+")
