@@ -13,7 +13,7 @@ from rules.document import did_you_mean, read_document
 from rules.errors import PolicyError
 from rules.terms import Audience
 
-Counts = dict[Name, Annotated[int, Field(ge=0)]]
+Counts = dict[Name, Annotated[int, Field(ge=0, le=10**9)]]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 

@@ -117,7 +117,7 @@ def test_json_is_one_object_on_stdout(bank: Path, run: Run, arguments: list[str]
     (["plan", "all_year", "--bogus"], "error: no such option: --bogus; nbo --help and nbo COMMAND --help say what there is\n"),
     (["plan", "nope"], "error: no campaign `nope` in `{home}/campaigns`; there are: all_year, dollars\n"),
     (["plan", "all_year", "--as-of", "soon"], "error: `soon` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01\n"),
-    (["plan", "all_year", "--as-of", "2024-01-01"], "error: no feature snapshot at or before the plan's instant; nbo features build --as-of T\n"),
+    (["plan", "all_year", "--as-of", "2024-01-01"], "error: no feature snapshot of this version at or before the plan's instant; nbo features build --as-of T\n"),
     (["decide", HERO, "--channel", "fax"], "error: unknown channel `fax`; there are: sms, email, app, call, branch\n"),
     (["decide", " x"], "error: a customer id has 1 to 64 printable characters without outer spaces; mend it\n"),
     (["audit", "show", "d0"], "error: there is no such decision; give a decision_id of the service, or show a contact_id of a list\n"),

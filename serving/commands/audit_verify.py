@@ -30,10 +30,20 @@ class Found(BaseModel):
     problem: str
 
 
+class ListFigures(BaseModel):
+    """What was recomputed of a list from its own cells, minor units. limits: how many were recounted."""
+
+    run: str
+    value_minor: int
+    bound_minor: int
+    limits: int
+
+
 class VerifyAnswer(BaseModel):
     """`nbo audit verify --json`. tail: rows no seal covers yet; head: keep it elsewhere, it ends the chain.
 
-    steps: of changes under review, each signed over the one before.
+    steps: of changes under review, each signed over the one before. list_recomputed: null where its files are not what was
+    entered, or no list was asked for.
     """
 
     whole: bool
@@ -45,6 +55,7 @@ class VerifyAnswer(BaseModel):
     tail: list[tuple[str, str]]
     findings: list[Found]
     list_sealed_by: int | None
+    list_recomputed: ListFigures | None
 
 
 def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--list", help="Check this list's files too.")] = None,
@@ -57,6 +68,8 @@ def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--l
     lines += [(f"{'whole' if answer.whole else 'NOT WHOLE'}: {answer.seals:,} seals over {answer.rows:,} rows"
               f"{f', {answer.pruned:,} pruned' if answer.pruned else ''}; head {answer.head or 'none yet'}")]  # fmt: skip
     lines += [f"{answer.steps:,} steps of changes, each by its signature"] if answer.steps else []
+    if (of := answer.list_recomputed) is not None:
+        lines += [f"list {of.run}: value {of.value_minor / 100:,.2f}, bound {of.bound_minor / 100:,.2f} and {of.limits:,} limits recomputed from its cells"]  # fmt: skip
     lines += [f"not sealed yet: {len(answer.tail):,} rows"] if answer.tail else []
     lines += [f"  {kind} {row}" for kind, row in answer.tail[:TAIL_SHOWN]]
     tell(answer, as_json, "\n".join(lines))
@@ -65,7 +78,7 @@ def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--l
 
 
 def checked(home: Home, connection: Connection, run: str | None = None) -> VerifyAnswer:
-    """Everything `verify` looks at; reads only."""
+    """Everything `verify` looks at; reads only. ListError where there is no list of that name."""
     keyring = keyring_of(home)
     found: Verified = verify(connection, keyring)
     findings: list[Finding] = [
@@ -73,12 +86,14 @@ def checked(home: Home, connection: Connection, run: str | None = None) -> Verif
         *_of_changes(connection, home.secret()),
         *check_days(connection, keyring, home.path / "ledger", pruned_before(connection)),
     ]
-    sealed_by = None
+    sealed_by = recomputed = None
     if run is not None:
         wrong, sealed_by = check_list(connection, home.lists, run)
-        findings += wrong or _of_certificate(home.lists / run)
+        if not wrong:
+            wrong, recomputed = _of_certificate(home.lists / run)
+        findings += wrong
     return VerifyAnswer(whole=not findings, seals=found.seals, rows=found.rows, pruned=found.pruned, steps=len(changes.entries(connection)), head=found.head,
-                        tail=list(found.tail), findings=[Found(**asdict(one)) for one in findings], list_sealed_by=sealed_by)  # fmt: skip
+                        tail=list(found.tail), findings=[Found(**asdict(one)) for one in findings], list_sealed_by=sealed_by, list_recomputed=recomputed)  # fmt: skip
 
 
 def _of_changes(connection: Connection, secret: bytes) -> list[Finding]:
@@ -90,13 +105,16 @@ def _of_changes(connection: Connection, secret: bytes) -> list[Finding]:
     ]
 
 
-def _of_certificate(folder: Path) -> list[Finding]:
+def _of_certificate(folder: Path) -> tuple[list[Finding], ListFigures | None]:
     """What the checker that shares no code with the list's makers says of the files as they were entered."""
     try:
-        wrong = independent.check_list(folder).wrong
+        found = independent.check_list(folder)
     except Exception as error:  # noqa: BLE001  # entered so, and not even readable: that is the finding
-        return [Finding("list", folder.name, f"its certificate cannot be checked ({type(error).__name__})")]
-    return [Finding("list", folder.name, f"certificate: {line}") for line in wrong]
+        return [Finding("list", folder.name, f"its certificate cannot be checked ({type(error).__name__})")], None
+    figures = ListFigures(
+        run=folder.name, value_minor=found.value_minor, bound_minor=found.bound_minor, limits=len(found.used)
+    )
+    return [Finding("list", folder.name, f"certificate: {line}") for line in found.wrong], figures
 
 
 def pruned_before(connection: Connection) -> int:

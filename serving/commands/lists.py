@@ -202,7 +202,9 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
     lines.append(
         f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
     )
-    lines += [limit_line(limit) for limit in issued.limits[:LIMITS_TOLD]]
+    if (exploring := issued.bound_minor - issued.drawn_bound_minor) > 0:
+        lines.append(f"  of the gap, exploring costs at most {exploring / 100:,.2f}")
+    lines += [limit_line(limit) for limit in sorted(issued.limits, key=lambda one: -one.price_milli)[:LIMITS_TOLD]]
     if len(issued.limits) > LIMITS_TOLD:
         lines.append(f"  and {len(issued.limits) - LIMITS_TOLD:,} limits more: certificate.json")
     lines += issued.short()

@@ -12,7 +12,9 @@ import numpy as np
 from serving.lists.dual import SCALE, bound, find_prices
 from serving.lists.limits import Columns, Limit, LimitError
 from serving.lists.open_cells import OpenCells
-from serving.lists.repair import List
+from serving.lists.repair import FEW_CELLS, List
+
+LOWER = 0.99  # of the prices, for a second list of few: one chooser's cost may be a part of a budget worth minding
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def allocate(cells: OpenCells, columns: Columns, limits: Sequence[Limit]) -> All
     lowered: dict[int, Short] = {}
     for attempt in range(len(limits) + 2):
         price = find_prices(cells, columns)
-        made = List(cells, columns, price)
-        cell = made.make()
+        made = _made(cells, columns, price)
+        cell = made.cell
         lacking = [place for place, left in enumerate(made.left) if left < 0 and limits[place].minimum]
         if not lacking:
             chosen, short = cell[cell >= 0], [found for _, found in sorted(lowered.items()) if found.kept < found.asked]
@@ -64,6 +66,17 @@ def allocate(cells: OpenCells, columns: Columns, limits: Sequence[Limit]) -> All
             room[place] = -found.kept
         columns = replace(columns, room=room)
     raise LimitError("the minimums cannot be kept together; take one out")
+
+
+def _made(cells: OpenCells, columns: Columns, price: np.ndarray) -> List:
+    """The list made from the prices; of few cells the better of two, the other from prices a little lower."""
+    made = List(cells, columns, price)
+    made.make()
+    if len(cells.gross) > FEW_CELLS or not price.any():
+        return made
+    other = List(cells, columns, np.rint(price * LOWER).astype(np.int64))
+    other.make()
+    return other if min(other.left) >= min(0, *made.left) and other.value() > made.value() else made
 
 
 def _most(cells: OpenCells, columns: Columns, limits: Sequence[Limit], place: int, left: int, last: bool) -> Short:

@@ -91,7 +91,9 @@ def read_inputs(
     """
     snapshot = engine.snapshot(at)
     if snapshot is None:
-        raise EngineError("no feature snapshot at or before the plan's instant; nbo features build --as-of T")
+        raise EngineError(
+            "no feature snapshot of this version at or before the plan's instant; nbo features build --as-of T"
+        )
     hours = _sending_hours([engine.campaign(name) for name in campaigns or ()])
     with ledger.read() as connection:
         terms = engine.terms(at, paused(connection), campaigns)
@@ -168,11 +170,11 @@ def decide_all(inputs: Inputs, limits: Sequence[Limit], progress: Progress | Non
     terms = inputs.terms
     with spilling() as spill:
         market = _market(inputs, limits, spill, progress)
-        price, all_bound = seat_prices(market, limits, terms)
+        price = seat_prices(market, limits, terms)
         priced = priced_terms(terms, cell_prices(price, limits, terms))
         wishes = [arbitrate(customers, scores, suppress(customers, terms), priced) for customers, scores in spill]
         drawn = np.concatenate([np.where(wish.explored, wish.cell, -1) for wish in wishes])
-        cleared = clear(market, limits, terms, drawn, all_bound)
+        cleared = clear(market, limits, terms, drawn)
         decided: list[pa.RecordBatch] = []
         worth: list[np.ndarray] = []
         start = 0

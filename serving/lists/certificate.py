@@ -2,6 +2,8 @@
 
     bound = sum over choosers of max(0, best of gross - price of its limits) + sum over limits of price x room
 
+Whatever prices are told, they prove it (weak duality).
+
 The open cells stand beside it in cells.parquet: one row per customer who has any.
 """
 
@@ -36,21 +38,18 @@ class LimitUse(BaseModel):
 class Certificate(BaseModel):
     """How good the list is. bound_minor: no list over all open cells that keeps every limit is worth more.
 
-    gap_share: the part of the bound the list misses. Explorers compete with the cell they drew alone;
-    without_exploring_minor is the bound had they not. cells: the attributes of cell 0, 1, ... of cells.parquet.
-    prices_minor, used and seats: per channel with seats, the price in whole minor units.
+    gap_share: the part of the bound the list misses. Explorers compete with the cell they drew alone: drawn_bound_minor
+    is the bound of such lists, and what lies between the two bounds the most that exploring can have cost.
+    cells: the attributes of cell 0, 1, ... of cells.parquet.
     """
 
     value_minor: int
     bound_minor: int
     gap_share: float
-    without_exploring_minor: int
+    drawn_bound_minor: int
     scale: int = SCALE
     limits: list[LimitUse]
     cells: list[dict[str, str | int]]
-    prices_minor: dict[str, int]
-    used: dict[str, int]
-    seats: dict[str, int]
 
     def short(self) -> list[str]:
         """The minimums no list can keep, one line each."""
@@ -61,21 +60,11 @@ class Certificate(BaseModel):
 def make_certificate(terms: Terms, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
     """The certificate of the list as issued. decisions: DECISIONS in the run's order; worth: (n,)."""
     won = np.asarray(pc.is_valid(decisions.column("offer_id")))
-    value, bound = int(worth[won].sum()), max(cleared.allocation.bound_minor, 0)
-    used = _used(terms, cleared, won)
-    limits = _limit_uses(cleared, used)
-    channels = decisions.column("channel").filter(pa.array(won))
-    contacts = {row["values"]: row["counts"] for row in pc.value_counts(channels).to_pylist()}
-    seats = {
-        limit.where["channel"]: limit
-        for limit in limits
-        if set(limit.where) == {"channel"} and limit.unit == CONTACT and limit.at_most is not None
-    }
+    value, bound = int(worth[won].sum()), cleared.all_bound_minor
     return Certificate(
-        value_minor=value, bound_minor=bound, gap_share=round((bound - value) / bound, 6) if bound else 0.0,
-        without_exploring_minor=max(cleared.all_bound_minor, 0), limits=limits, cells=kinds_of(terms),
-        prices_minor={name: round(seats[name].price_milli / SCALE) for name in sorted(seats)},
-        used=dict(sorted(contacts.items())), seats={name: seats[name].at_most or 0 for name in sorted(seats)})  # fmt: skip
+        value_minor=value, bound_minor=bound, gap_share=round((bound - value) / max(abs(bound), 1), 6),
+        drawn_bound_minor=cleared.allocation.bound_minor, limits=_limit_uses(cleared, _used(terms, cleared, won)),
+        cells=kinds_of(terms))  # fmt: skip
 
 
 def cells_table(cleared: Cleared, customer_ids: pa.ChunkedArray) -> pa.Table:

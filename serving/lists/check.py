@@ -2,7 +2,7 @@
 
 It imports nothing that made the list. Prices p >= 0 of limits prove the bound (weak duality): no list is worth
 more than the sum over choosers of max(0, max over open cells of gross - p x use), plus the sum of p x at_most,
-less the sum of p x at_least.
+less the sum of p x at_least. The bound of the draws gives who drew a cell that cell alone.
 """
 
 import json
@@ -52,17 +52,17 @@ def check_list(folder: Path) -> ListCheck:
                 if much != limit["used"] or (much - room) * sign > 0 or limit["price_milli"] < 0:
                     wrong.append(f"limit `{limit['name']}`: {much:,} used, {limit['used']:,} told, held to {room:,} at {limit['price_milli']:,}")  # fmt: skip
         paid += price[code] * units
-    surplus, best = np.where(offered, gross * told["scale"] - paid, 0), np.zeros(chooser.max(initial=0) + 1, np.int64)
-    np.maximum.at(best, chooser[owner], surplus)
-    bound, value = max((sum(best.tolist()) + rest) // told["scale"], 0), int(gross[hit].sum())
-    for name, found in (("bound_minor", bound), ("value_minor", value)):
-        wrong += [f"{name} is {found:,}, {told[name]:,} is told"] if found != told[name] else []
-    return ListCheck(value_minor=value, bound_minor=bound, used=used, wrong=wrong + ["worth more than the bound"] * (value > bound))  # fmt: skip
+    value, surplus, bounds = int(gross[hit].sum()), gross * told["scale"] - paid, list[int]()
+    for open_ in (np.ones(len(cell), bool), offered):
+        best = np.zeros(chooser.max(initial=0) + 1, np.int64)
+        np.maximum.at(best, chooser[owner[open_]], surplus[open_])
+        bounds.append((sum(best.tolist()) + rest) // told["scale"])
+    facts = zip(("value_minor", "bound_minor", "drawn_bound_minor", "gap_share"), (value, *bounds, round((bounds[0] - value) / max(abs(bounds[0]), 1), 6)), strict=True)  # fmt: skip
+    wrong += [f"{name} is {found:,}, {told[name]:,} is told" for name, found in facts if found != told[name]]
+    return ListCheck(value_minor=value, bound_minor=bounds[0], used=used, wrong=wrong + ["worth more than the bound"] * (value > min(bounds)))  # fmt: skip
 
 
-def _listed(
-    folder: Path, told: dict[str, Any], market: pa.Table, owner: np.ndarray, cell: np.ndarray
-) -> tuple[np.ndarray, int]:
+def _listed(folder: Path, told: dict[str, Any], market: pa.Table, owner: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, int]:  # fmt: skip
     offers = pq.read_table(folder / "offers.parquet", columns=["customer_id", "offer_id", "channel"]).to_pylist()
     who, which = ({key: n for n, key in enumerate(keys)} for keys in (market["customer_id"].to_pylist(), [(k["offer"], k["channel"]) for k in told["cells"]]))  # fmt: skip
     pairs = [(who.get(row["customer_id"], -1), which.get((row["offer_id"], row["channel"]), -1)) for row in offers]

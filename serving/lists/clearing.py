@@ -112,7 +112,7 @@ class Cleared:
     """What the clearing house decided. drawn: (n,) the cell an explorer competes with, -1 for others.
 
     cell: (n,) what each customer gets, -1 for nothing. bid_milli: (n,) thousandths, what it costs in seats.
-    all_bound_minor: the bound had nobody explored.
+    all_bound_minor: no list over all open cells, nobody exploring, is worth more.
     """
 
     market: Market
@@ -127,14 +127,9 @@ class Cleared:
 Bounding = Callable[[OpenCells, Columns, np.ndarray], int]  # what `dual.bound` says, wherever it is added up
 
 
-def seat_prices(
-    market: Market, limits: Sequence[Limit], terms: Terms, bounding: Bounding = bound
-) -> tuple[np.ndarray, int]:
-    """Prices of the limits over all open cells, thousandths, and the bound they prove."""
-    columns = cell_columns(market, limits, terms)
-    cells, _ = _offered(market, limits, terms, None)
-    price = find_prices(cells, columns)
-    return price, bounding(cells, columns, price)
+def seat_prices(market: Market, limits: Sequence[Limit], terms: Terms) -> np.ndarray:
+    """Prices of the limits over all open cells, thousandths."""
+    return find_prices(_offered(market, limits, terms, None)[0], cell_columns(market, limits, terms))
 
 
 def cell_prices(price: np.ndarray, limits: Sequence[Limit], terms: Terms) -> tuple[int, ...]:
@@ -152,7 +147,9 @@ def cell_prices(price: np.ndarray, limits: Sequence[Limit], terms: Terms) -> tup
     return tuple(np.maximum(np.rint(paid / SCALE), 0).astype(np.int64).tolist())
 
 
-def clear(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarray, all_bound: int) -> Cleared:
+def clear(
+    market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarray, bounding: Bounding = bound
+) -> Cleared:
     """Allocate. drawn: (n,) the only cell an explorer may get, -1 for everybody else."""
     columns = cell_columns(market, limits, terms)
     cells, of = _offered(market, limits, terms, drawn)
@@ -162,6 +159,8 @@ def clear(market: Market, limits: Sequence[Limit], terms: Terms, drawn: np.ndarr
     cell, bid = np.full(n, -1, np.int64), np.zeros(n, np.int64)
     cell[rows] = market.cell[got]
     bid[rows] = columns.prices(found.price)[market.people[rows] * terms.catalogue.n_cells + market.cell[got]]
+    held = replace(columns, room=found.room)
+    all_bound = bounding(_offered(market, limits, terms, None)[0], held, found.price)  # under the prices that are told
     return Cleared(market, tuple(limits), found, drawn, cell, bid, all_bound)
 
 

@@ -31,7 +31,7 @@ FINE = 5e-7  # the smooth value may differ from the true by so much of it
 COLDEST = 0.02  # minor units
 SILENT = -1
 NOISE = 4.0
-ENOUGH = 1e-2
+ENOUGH, FAR = 1e-2, 64.0  # of the entropy part; boxes behind a wall that are reckoned with
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,13 @@ class Search:
         low, high = np.maximum(begun - box, 0.0), np.minimum(begun + box, self.ceiling)
         for _ in range(STEPS):
             step, gain = self._newton(active, price, warmth, smooth, low, high)
-            if gain <= ENOUGH * warmth * smooth.entropy + 1e-12 * abs(smooth.value):
-                at_wall = ((price <= low) & (low > 0) & (smooth.slope > 0)) | (
-                    (price >= high) & (high < self.ceiling) & (smooth.slope < 0)
+            if gain <= (enough := ENOUGH * warmth * smooth.entropy + 1e-12 * abs(smooth.value)):
+                there, edge = price + step, 0.1 * box  # a small box promises little, too: more may lie behind its wall
+                at_wall = ((there <= low + edge) & (low > 0) & (smooth.slope > 0)) | (
+                    (there >= high - edge) & (high < self.ceiling) & (smooth.slope < 0)
                 )
-                return price, not at_wall.any(), smooth
+                behind = FAR * float((np.abs(smooth.slope) * box)[at_wall].sum())
+                return (price, True, smooth) if behind <= enough else (there, False, smooth)
             price, smooth, better = self._along(active, price, warmth, smooth, step, away)
             if not better:
                 return price, True, smooth

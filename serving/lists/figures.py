@@ -72,13 +72,14 @@ def make_report(plan: Plan, issued: Certificate) -> Report:
     found = forgone(plan.inputs, plan.cleared, plan.worth)
     titles = {part.id: part.title for part in engine.policy.parts}
     cost = {channel.id: channel.cost_minor for channel in catalogue.channels}
+    listed = pc.value_counts(plan.decisions.column("channel").filter(pc.is_valid(plan.decisions.column("offer_id"))))
     return Report(
         run=plan.run, campaigns={name: engine.campaign(name).title for name in plan.campaigns}, as_of=plan.inputs.at,
         currency=catalogue.base_currency, zone=str(engine.home.settings.zone), degraded=plan.inputs.degraded, problems=plan.inputs.problems, lost=len(plan.lost),
         funnel=counted, silent=_silent(plan, counted, found), rules=list(found.rules),
         titles={rule: titles[rule] for one in found.rules for rule in one.rules if rule in titles}, measured=found.measured,
         groups={name: groups(plan, read(plan), plan.worth, found.beyond) for name, read in BY.items()}, hours=hours(plan),
-        certificate=issued, cost_minor=sum(cost[name] * used for name, used in issued.used.items()),
+        certificate=issued, cost_minor=sum(cost[one["values"]] * one["counts"] for one in listed.to_pylist()),
         greedy=greedy(plan.cleared, plan.inputs.terms), everyone=everyone(plan.cleared, plan.inputs.terms),
         channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=engine.assumptions)  # fmt: skip
 

@@ -9,7 +9,7 @@ from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, enter, entries
 from serving.ledger.seal import seal_of_row
 from serving.ledger.verify import Finding
-from serving.lists.files import read_manifest
+from serving.lists.files import ListError, read_manifest
 
 
 def enter_manifest(ledger: Ledger, folder: Path, principal: str) -> bool:
@@ -30,10 +30,15 @@ def enter_manifest(ledger: Ledger, folder: Path, principal: str) -> bool:
 
 
 def check_list(connection: Connection, lists: Path, run: str) -> tuple[list[Finding], int | None]:
-    """What is wrong with a run's files, and the seal that covers its manifest (null: the tail)."""
+    """What is wrong with a run's files, and the seal that covers its manifest (null: the tail).
+
+    ListError where there is no list of that name, and never was.
+    """
     folder = lists / run
     found = entries(connection, Entered.LIST, run)
     if not found:
+        if not folder.is_dir():
+            raise ListError(f"there is no list `{run}` in `{lists}`; its folder's name is what nbo plan printed")
         return [Finding("list", run, "its manifest was never entered into the ledger")], None
     seal = seal_of_row(connection, "journal", str(found[-1].entry_id))
     if not (folder / "manifest.json").is_file():
@@ -42,7 +47,12 @@ def check_list(connection: Connection, lists: Path, run: str) -> tuple[list[Find
         return [Finding("list", run, "manifest.json is not the one that was entered")], seal
     wrong = [name for name, digest in read_manifest(folder).files.items()
              if not (folder / name).is_file() or _sha256(folder / name) != digest]  # fmt: skip
-    return [Finding("list", run, f"{name} is not what was written") for name in wrong], seal
+    own = {*read_manifest(folder).files, "manifest.json", "recalls.csv"}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
+    return [
+        *(Finding("list", run, f"{name} is not what was written") for name in wrong),
+        *(Finding("list", run, f"{name} is no file of the list") for name in strange),
+    ], seal
 
 
 def _sha256(path: Path) -> str:

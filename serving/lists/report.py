@@ -13,7 +13,7 @@ from serving.lists.figures import Report
 from serving.lists.forgone import RuleCost
 from serving.lists.limits import CONTACT
 from serving.lists.money import money
-from serving.lists.words import DIMENSIONS, GROUPS, LAYER_NAMES, LAYERS, REASONS, UNKNOWN, Pair
+from serving.lists.words import DIMENSIONS, GROUPS, LAYER_NAMES, LAYERS, REASONS, UNKNOWN, Pair, limit_words
 
 TONES = "abcde"
 TOP, FLOOR, LEFT, RIGHT = 12.0, 192.0, 52.0, 752.0  # of the chart of hours
@@ -47,7 +47,7 @@ def _layers(report: Report) -> list[tuple[Pair, int, float, int]]:
 
 def _proof(report: Report) -> dict[str, Any]:
     issued, listed = report.certificate, []
-    ours = (sum(issued.used.values()), issued.value_minor, report.cost_minor)
+    ours = (report.funnel.chosen, issued.value_minor, report.cost_minor)
     made: list[tuple[Pair, tuple[int, int, int], tuple[str, ...], str]] = [(("this list", "本名单"), ours, (), "a")]
     for label, rival in (
         (("greedy by value", "按价值贪心"), report.greedy),
@@ -55,18 +55,27 @@ def _proof(report: Report) -> dict[str, Any]:
     ):
         made.append((label, (rival.contacts, rival.value_minor, rival.cost_minor), rival.broken, "c"))
     top = max(issued.bound_minor, *(one[1] for _, one, _, _ in made), 1)
-    rivals = [(label, one, _share(one[1], top), broken[:4], tone) for label, one, broken, tone in made]
+    rivals = [
+        (label, one, _share(one[1], top), [*map(limit_words, broken[:4])], tone) for label, one, broken, tone in made
+    ]
     by_price = sorted(issued.limits, key=lambda limit: (-limit.price_milli, limit.name))
     for limit in by_price[:LIMITS_TOLD]:
         room = limit.at_most if limit.at_most is not None else limit.at_least or 0
         used, of = (f"{n:,}" if limit.unit == CONTACT else money(n, report.currency) for n in (limit.used, room))
         price = money(limit.price_milli / SCALE, report.currency) if limit.price_milli else ""
         listed.append(
-            (limit.name, used, of if limit.at_most is not None else f"≥ {of}", _share(limit.used, room), price)
+            (
+                limit_words(limit.name),
+                used,
+                of if limit.at_most is not None else f"≥ {of}",
+                _share(limit.used, room),
+                price,
+            )
         )
     seats = [row for row, limit in zip(listed, by_price, strict=False) if limit.price_milli and limit.unit == CONTACT]
     return {"rivals": rivals, "limits": listed, "more_limits": max(len(by_price) - LIMITS_TOLD, 0),
-            "dearest": (seats[0][0].removesuffix("s"), seats[0][4]) if seats else None}  # fmt: skip
+            "dearest": ((seats[0][0][0].replace("seats", "seat"), seats[0][0][1]), seats[0][4]) if seats else None,
+            "exploring": issued.bound_minor - issued.drawn_bound_minor}  # fmt: skip
 
 
 def _closings(report: Report) -> dict[str, Any]:

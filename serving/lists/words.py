@@ -83,3 +83,19 @@ GROUPS: dict[str, dict[str, Pair]] = {  # in the order they are shown
     "language": {"en": ("English", "英语"), "zh": ("Chinese", "中文")},
 }  # fmt: skip
 UNKNOWN: Pair = ("not known", "未知")
+_LIMITS: dict[str, Pair] = {
+    "seats": ("seats", "名额"), "seats of the day": ("seats of the day", "当日名额"),
+    "seats of the sending hours": ("seats of the sending hours", "发送时段名额"),
+    "seats of branch": ("seats of branch", "名额，网点"), "seats of manager": ("seats of manager", "名额，客户经理"),
+    "inventory": ("inventory", "库存"), "minimum": ("minimum", "最低量"), "budget": ("budget", "预算"),
+}  # fmt: skip
+
+
+def limit_words(name: str) -> Pair:
+    """A limit's name as people read it: what it is of, and the kind of limit."""
+    of, _, kind = name.partition(" ")
+    for whole, (en, zh) in _LIMITS.items():
+        if kind == whole or (kind.startswith(f"{whole} ") and whole in ("seats of branch", "seats of manager")):
+            whose = kind[len(whole) :]
+            return f"{of} {en}{whose}", f"{of} {zh}{whose}"
+    return name, name

@@ -41,7 +41,7 @@ def prices(office: Office, now: int | None = None) -> dict[str, int]:
 
 def test_the_shadow_prices_of_the_run_are_what_the_service_asks(bank: Path, clock: Clock) -> None:
     answer = make_list(Home.open(tight(bank)), ["all_year"], NOW)
-    told = answer.certificate.prices_minor
+    told = {limit.where["channel"]: round(limit.price_milli / 1_000) for limit in answer.certificate.limits}
     office = office_at(bank, clock)
     found = prices(office)
     assert found and all(price == told[name.split("|")[1]] for name, price in found.items())

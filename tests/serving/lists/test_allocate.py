@@ -57,7 +57,8 @@ def exactly(cells: OpenCells, columns: Columns, gross: np.ndarray | None = None,
         [LinearConstraint(uses, -np.inf, columns.room)] if columns.n_limits else []
     )
     worth = cells.gross if gross is None else gross
-    found = milp(-worth.astype(float), constraints=rules, bounds=Bounds(0, 1), integrality=np.full(m, int(whole)))
+    found = milp(-worth.astype(float), constraints=rules, bounds=Bounds(0, 1), integrality=np.full(m, int(whole)),
+                 options={"mip_rel_gap": 0})  # fmt: skip
     return None if found.x is None else round(float(worth @ (np.rint(found.x) if whole else found.x)))
 
 
@@ -95,6 +96,26 @@ def test_the_list_is_near_the_best_where_there_are_some_hundreds(seed: int) -> N
         "the prices are the best there are"
     )
     assert found.value_minor >= 0.999 * best
+
+
+@pytest.mark.parametrize("budget", [0, 1, 5, 100, 2_000, 10_000])
+def test_p16_a_budget_over_channels_of_very_unlike_costs_is_priced(budget: int) -> None:
+    """A text costs 1 and a visit 1,500: a price moves in steps so small that each promises little, and must still be found."""
+    rng, n = np.random.default_rng(3), 600
+    kinds: list[dict[str, str | int]] = [{"channel": name, COST: cost} for name, cost in
+             (("sms", 1), ("email", 2), ("app", 10), ("call", 600), ("branch", 1_500))]  # fmt: skip
+    gross = np.rint(np.exp(rng.normal(7, 1.2, (n, len(kinds))))).astype(np.int64).ravel()
+    cells = OpenCells(np.arange(n + 1) * len(kinds), np.tile(np.arange(len(kinds), dtype=np.int32), n), gross)
+    limits = [Limit(name="budget", unit="cost_minor", at_most=budget)]
+    columns = make_columns(limits, kinds, [{}])
+    found, best, relaxed = (
+        allocate(cells, columns, limits),
+        exactly(cells, columns),
+        exactly(cells, columns, whole=False),
+    )
+    assert best is not None and relaxed is not None and found.value_minor <= best <= found.bound_minor
+    assert kept(cells, columns, found) and found.bound_minor <= relaxed * 1.00001 + 2
+    assert found.value_minor >= 0.998 * best
 
 
 def only_the_chosen(cells: OpenCells, columns: Columns, price: np.ndarray) -> int:

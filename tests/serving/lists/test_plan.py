@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
     listed = pq.read_table(folder / "offers.parquet").to_pylist()
     used = Counter(row["channel"] for row in listed)
     issued = json.loads((folder / "certificate.json").read_text())
-    assert dict(used) == issued["used"] and issued["seats"] == SEATS
+    assert {limit["where"]["channel"]: (used[limit["where"]["channel"]], limit["at_most"]) for limit in issued["limits"]} == {
+        channel: (limit["used"], SEATS[channel]) for limit in issued["limits"] for channel in limit["where"].values()}  # fmt: skip
     assert all(used[channel] <= seats for channel, seats in SEATS.items()) and used["sms"] == 20
     # An independent look at the same cells: the list's worth, and the dual at the printed prices.
     office = office_at(tight, clock)
@@ -70,7 +71,7 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
     value, dual = 0, sum(milli[channel] * seats for channel, seats in SEATS.items())
     channels = [c.id for c in office.engine.catalogue.channels]
     chosen = {row["customer_id"]: row for row in listed}
-    best: dict[int, int] = {}
+    best, drawn_best = defaultdict[int, int](int), defaultdict[int, int](int)
     seen, open_cells = 0, 0
     for customers in chunks(plan.inputs):
         open_ = suppress(customers, plan.inputs.terms).open
@@ -78,8 +79,11 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
         for place, customer in enumerate(customers.column("customer_id").to_pylist()):
             drawn, chooser = plan.cleared.drawn[seen], int(plan.cleared.market.chooser[seen])
             for cell, worth in enumerate(values.gross[place].tolist()):
-                if open_[place, cell] and values.known[place, cell] and drawn in (-1, cell):
-                    best[chooser] = max(best.get(chooser, 0), worth * 1_000 - milli[channels[cell % 5]])
+                if open_[place, cell] and values.known[place, cell]:
+                    surplus = worth * 1_000 - milli[channels[cell % 5]]
+                    best[chooser] = max(best[chooser], surplus)
+                    if drawn in (-1, cell):
+                        drawn_best[chooser] = max(drawn_best[chooser], surplus)
                     open_cells += 1
             if customer in chosen:
                 cell = office.engine.catalogue.cell(chosen[customer]["offer_id"], chosen[customer]["channel"])
@@ -87,9 +91,11 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
                 assert open_[place, cell]
             seen += 1
     office.close()
-    dual = (dual + sum(best.values())) // 1_000
+    assert (np.asarray(plan.cleared.drawn) >= 0).any(), "somebody explores"
+    dual, drawn_dual = ((dual + sum(found.values())) // 1_000 for found in (best, drawn_best))
     assert open_cells > 1_000 and issued["value_minor"] == value and issued["bound_minor"] == dual >= value
-    assert issued["gap_share"] == round((dual - value) / dual, 6) < 0.001
+    assert issued["drawn_bound_minor"] == drawn_dual and dual > drawn_dual >= value, "exploring costs something"
+    assert issued["gap_share"] == round((dual - value) / dual, 6) and (drawn_dual - value) / drawn_dual < 0.001
     assert check_list(folder).wrong == []
 
 
@@ -119,6 +125,7 @@ def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(tight: P
     )
     forgeries = {
         "value": certified(value_minor=told["value_minor"] + 1), "bound": certified(bound_minor=told["bound_minor"] - 1),
+        "draws": certified(bound_minor=told["drawn_bound_minor"]), "gap": certified(gap_share=told["gap_share"] / 2),
         "prices": certified(limits=dear), "below": certified(limits=below), "room": certified(limits=wider), "used": certified(limits=fewer),
         "twice": lambda folder: pq.write_table(twice, folder / "offers.parquet"),
         "shorter": lambda folder: pq.write_table(offers.slice(1), folder / "offers.parquet"),
