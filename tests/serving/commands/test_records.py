@@ -185,7 +185,16 @@ def test_a_batch_run_is_one_sealed_manifest(bank: Path, clock: Clock) -> None:
         found = verified(bank, "--list", plan.run).findings
         assert [(f.what, f.which) for f in found] == [("list", plan.run)] and name in found[0].problem
         (folder / name).write_bytes(before)
-    assert "never entered" in verified(bank, "--list", "nothing").findings[0].problem
+    told = verified(bank, "--list", plan.run).list_recomputed
+    assert told is not None and (told.value_minor, told.limits) == (
+        plan.certificate.value_minor,
+        len(plan.certificate.limits),
+    )
+    (folder / "offers-fax.csv").write_text("customer_id\n")
+    assert "offers-fax.csv is no file of the list" in verified(bank, "--list", plan.run).findings[0].problem
+    (bank / "lists" / "forged").mkdir()
+    assert "never entered" in verified(bank, "--list", "forged").findings[0].problem
+    assert "there is no list `nothing`" in str(run(bank, "verify", "--list", "nothing").exception)
 
 
 @pytest.mark.parametrize("column", ["gross_minor", "cell"])
