@@ -90,8 +90,10 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
     """
     operator = operator or _operator()
     engine = draft_engine(home) if dry_run else open_engine(home)
-    check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
+    written = not dry_run and (folder / "manifest.json").is_file()
+    if not written:  # else a campaign that has left the set since would keep its last run from ever being ended
+        check_campaigns(engine, campaigns, at)
     if dry_run:
         with (
             _showing(progress) as show,
@@ -99,7 +101,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
             _driver(home, on) as deciding,
         ):
             made = make_plan(engine, ledger, campaigns, at, show, deciding)
-    elif (folder / "manifest.json").is_file():
+    elif written:
         with open_ledger(home) as ledger:  # a run cut short after its files stood
             enter_manifest(ledger, folder, operator)
             _publish(ledger, folder.name, at, folder)

@@ -62,6 +62,11 @@ class Retries:
         rest_seconds = min(LOOK_SECONDS * 2 ** self._failures[run], WAIT_MINUTES_MAX * 60)
         self._rests_until[run] = time.monotonic() + rest_seconds
 
+    def ended(self, run: Run | None = None) -> None:
+        """Forget what it failed of."""
+        self._failures.pop(run, None)
+        self._rests_until.pop(run, None)
+
     def resting(self) -> set[Run | None]:
         """What is not to be tried yet."""
         return {run for run, until in self._rests_until.items() if time.monotonic() < until}
@@ -147,10 +152,12 @@ def _due(home: Home, retries: Retries) -> ScheduleAnswer:
                     answer.failed.append(str(found))
                     retries.failed(found.run)
                     continue
+                retries.ended(found)
                 answer.runs += [
                     ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
                     for name in found.campaigns
                 ]
+            retries.ended()
     except (ValueError, OSError) as error:
         answer.failed.append(" ".join(str(error).split()))
         retries.failed()

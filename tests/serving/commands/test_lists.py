@@ -74,6 +74,13 @@ def test_a_list_whose_sending_hours_are_over_is_not_reserved(bank: Path) -> None
     assert plan(bank, "dollars", "--as-of", "2026-06-01T02:00:00Z").exit_code == 0  # written, it is read back
 
 
+def test_a_written_run_is_read_back_though_its_campaign_has_left_the_set(bank: Path) -> None:
+    made = make_list(Home.open(bank), ["dollars"], NOW)
+    (bank / "campaigns" / "dollars.yaml").unlink()
+    adopt(bank)
+    assert make_list(Home.open(bank), ["dollars"], NOW) == made
+
+
 def test_an_empty_list_says_that_nobody_was_left(bank: Path) -> None:
     path = bank / "campaigns" / "dollars.yaml"
     path.write_text("audience: age_years > 200\n" + path.read_text("utf-8"), "utf-8")

@@ -22,3 +22,8 @@ def test_what_failed_rests_twice_as_long_each_time_up_to_a_quarter_of_an_hour(mo
     retries.failed(other)
     retries.failed()
     assert retries.resting() == {other, None}
+    retries.ended()
+    assert retries.resting() == {other}
+    retries.failed()
+    now[0] += 40
+    assert retries.resting() == set()  # and no longer: what was before is forgotten
