@@ -144,8 +144,12 @@ class Campaign(Frozen):
             raise ValueError(f"treatment `{twice}` stands twice; remove one")
         return self
 
-    def check_treatments(self, day: date) -> None:
-        """CampaignError where a wording is not approved yet, or no longer, that day."""
+    def check_day(self, day: date) -> None:
+        """CampaignError where the campaign does not run that day, or with a wording that is not approved then."""
+        if not self.in_force(day):
+            raise CampaignError(
+                f"campaign `{self.id}` runs from {self.window.from_} to {self.window.to}, not on {day}; mend its window"
+            )
         for treatment in self.treatments:
             if day > treatment.expires_on:
                 raise CampaignError(

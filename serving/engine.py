@@ -22,7 +22,7 @@ from rules.liveset import CATALOGUE_FILE, files_in, revision_of
 from rules.policy import ContactPolicy, load_policy
 from rules.terms import Exploration, Holdout, Terms
 from rules.worth import Scored
-from serving.campaign import Campaign, CampaignError, load_campaigns
+from serving.campaign import Campaign, CampaignError, load_campaign, load_campaigns
 from serving.ledger.keyring import Keyring
 from serving.ledger.vault import Vault
 from serving.live_models import Items, LiveModels, no_scores, none_scored
@@ -125,12 +125,27 @@ class Engine:
                      holidays=self.holidays)  # fmt: skip
 
     def campaign(self, name: str) -> Campaign:
-        """The campaign of that id; CampaignError with the ids there are."""
+        """The campaign of that id; CampaignError with the ids there are, or that it is a draft."""
         if name not in self.campaigns:
+            if (draft := self._draft(name)) is not None:
+                raise CampaignError(
+                    f"campaign `{name}` is a draft: `{draft}` is not in force; hand it in with nbo rules propose"
+                )
             raise CampaignError(
                 f"no campaign `{name}` in `{self.home.campaigns}`; there are: {', '.join(self.campaigns) or 'none'}"
             )
         return self.campaigns[name]
+
+    def _draft(self, name: str) -> Path | None:
+        """The home's file of a campaign that is not in this set; null where there is none."""
+        for path in sorted(self.home.campaigns.glob("*.yaml")):
+            try:
+                found = load_campaign(path).id
+            except CampaignError:
+                found = path.stem
+            if found == name:
+                return path
+        return None
 
     def snapshot(self, at: datetime) -> Snapshot | None:
         """The newest snapshot at or before an instant; None if there is none, or it cannot be read."""

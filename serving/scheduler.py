@@ -5,14 +5,15 @@ What was begun, done and passed over stands in the ledger's journal before and a
     watched -> (begun -> done | given_up) ...       skipped: missed, and the rule says not to catch up
 
 A run that was begun is taken up again under its own instant: a list's name and its contacts' ids follow from
-that, so the same list comes out and nothing is reserved twice, wherever the process was killed. One scheduler
-works at a time; a second one stands by.
+that, so the same list comes out and nothing is reserved twice, wherever the process was killed. One that cannot
+be made stays begun until its day is over, and keeps no other from being made. One scheduler works at a time; a
+second one stands by.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,12 +23,14 @@ from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import Connection, make_url
 
 from features.home import Home
-from serving.changes.approved import live_campaigns
+from serving.campaign import Campaign
+from serving.changes.approved import live_campaigns, live_catalogue
 from serving.engine import holidays_of
 from serving.ledger.book import Action, Ledger, Touches, close
 from serving.ledger.journal import Entered, enter
 from serving.ledger.schema import contacts, journal
 from serving.lists.plan import run_name
+from serving.lists.shared import runs_of
 from serving.schedule import ON_TIME, due_now
 
 SCHEDULER = "scheduler"
@@ -47,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One run: campaigns that fell due at the same instant, made as of `at`."""
+    """One run: campaigns that fell due at the same instant and share a run, made as of `at`."""
 
     at: datetime
     due: datetime
@@ -59,15 +62,44 @@ class Run:
         return run_name(self.campaigns, self.at)
 
 
-def run_due(home: Home, ledger: Ledger, make_list: MakeList) -> Run | None:
+class RunError(ValueError):
+    """A run that was begun and cannot be made now; one line, which names its campaigns. It stays begun."""
+
+    def __init__(self, run: Run, error: Exception) -> None:
+        what = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+        why = f"{what}{' '.join(str(error).split())}"
+        super().__init__(f"{', '.join(run.campaigns)}: not made as of {_text(run.at)}, due {_text(run.due)}: {why}")
+        self.run = run
+
+
+def look(home: Home, ledger: Ledger, make_list: MakeList, resting: Collection[Run] = ()) -> Generator[Run | RunError]:
+    """Make everything that is due now: each run made, and why each of the others waits. resting: runs not to be tried."""
+    tried = set(resting)
+    while True:
+        try:
+            found = run_due(home, ledger, make_list, tried)
+        except RunError as error:
+            tried.add(error.run)
+            yield error
+        else:
+            if found is None:
+                return
+            yield found
+
+
+def run_due(home: Home, ledger: Ledger, make_list: MakeList, but: Collection[Run] = ()) -> Run | None:
     """Make the list that is next to be made now; null where none is due, or nothing was put into force yet.
 
-    Called again, it goes on with what was begun. Errors of the list are the caller's: the run stays begun.
+    Called again, it goes on with what was begun; `but`: what was begun and is left alone. RunError where the list
+    cannot be made.
     """
-    found = ledger.write(lambda connection: _begin(home, connection, ledger.now_micros()), touches=HELD).result()
+    found = ledger.write(lambda connection: _begin(home, connection, ledger.now_micros(), but), touches=HELD).result()
     if found is None:
         return None
-    make_list(home, list(found.campaigns), found.at)
+    try:
+        make_list(home, list(found.campaigns), found.at)
+    except Exception as error:  # whatever is wrong with one list, the others are to be made
+        raise RunError(found, error) from error
     ledger.write(
         lambda connection: _end(connection, found, "done", found.due, ledger.now_micros()), touches=HELD
     ).result()
@@ -116,42 +148,61 @@ def _alone_at_server(home: Home) -> Generator[bool]:
         engine.dispose()
 
 
-def _begin(home: Home, connection: Connection, micros_now: int) -> Run | None:
+def _begin(home: Home, connection: Connection, micros_now: int, but: Collection[Run]) -> Run | None:
     """The run to make now, entered as begun; in one transaction with what is passed over."""
     now = home.now().replace(microsecond=0)
-    if (open_ := _opened(home, connection, now, micros_now)) is not None:
+    if (open_ := _opened(home, connection, now, micros_now, but)) is not None:
         return open_
-    stood, closed, waiting = standings(connection), holidays_of(home), dict[datetime, list[str]]()
+    waiting = _waiting(home, connection, now, micros_now)
+    for due in sorted(waiting):
+        for names in _shared(home, connection, waiting[due], now, micros_now):
+            run = Run(now, due, names)
+            if (home.lists / run.name).exists():  # one a second: the next look takes the next second
+                continue
+            for name in run.campaigns:
+                _enter(connection, name, "begun", micros_now, after=run.due, due=run.due, at=now, run=run.name,
+                       campaigns=run.campaigns)  # fmt: skip
+            return run
+    return None
+
+
+def _waiting(home: Home, connection: Connection, now: datetime, micros_now: int) -> dict[datetime, list[Campaign]]:
+    """The campaigns to be run now, by when they fell due; enters what is passed over. What is begun waits for its end."""
+    stood, closed, waiting = standings(connection), holidays_of(home), dict[datetime, list[Campaign]]()
     for name, campaign in live_campaigns(connection, micros_now).runnable.items():
         if name not in stood:  # what fell due long before anybody looked was not missed
             stood[name] = Standing(now - ON_TIME)
             _enter(connection, name, "watched", micros_now, after=stood[name].after)
+        if stood[name].open is not None:
+            continue
         due = due_now(campaign, stood[name].after, now, closed, home.settings.zone)
         if due.skipped:
             skipped = [_text(instant) for instant in due.skipped]
             _enter(connection, name, "skipped", micros_now, after=due.skipped[-1], skipped=skipped)
         if due.run:
-            waiting.setdefault(due.run[0], []).append(name)
-    if not waiting:
-        return None
-    run = Run(now, min(waiting), tuple(sorted(waiting[min(waiting)])))
-    if (home.lists / run.name).exists():  # one a second: the next look takes the next second
-        return None
-    for name in run.campaigns:
-        _enter(connection, name, "begun", micros_now, after=run.due, due=run.due, at=now, run=run.name,
-               campaigns=run.campaigns)  # fmt: skip
-    return run
+            waiting.setdefault(due.run[0], []).append(campaign)
+    return waiting
 
 
-def _opened(home: Home, connection: Connection, now: datetime, micros_now: int) -> Run | None:
+def _shared(
+    home: Home, connection: Connection, due: list[Campaign], now: datetime, micros_now: int
+) -> list[tuple[str, ...]]:
+    """The runs of campaigns due at one instant. Without one of these runs the others are the same: begun one by one, they stay so."""
+    if len(due) == 1:  # most often, and the catalogue takes a while to read
+        return [(due[0].id,)]
+    return runs_of(due, live_catalogue(connection, micros_now), now.astimezone(home.settings.tz).date())
+
+
+def _opened(home: Home, connection: Connection, now: datetime, micros_now: int, but: Collection[Run]) -> Run | None:
     """What was begun and has to be ended; what was begun on a day that is over is given up, and was missed."""
     zone = home.settings.tz
     for run in sorted({one.open for one in standings(connection).values() if one.open is not None}):
         today = run.at.astimezone(zone).date() == now.astimezone(zone).date()
-        if today or (home.lists / run.name / "manifest.json").is_file():
+        if not today and not (home.lists / run.name / "manifest.json").is_file():
+            _take_back(connection, run.name, micros_now)
+            _end(connection, run, "given_up", run.due - SECOND, micros_now)
+        elif run not in but:
             return run
-        _take_back(connection, run.name, micros_now)
-        _end(connection, run, "given_up", run.due - SECOND, micros_now)
     return None
 
 

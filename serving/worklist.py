@@ -111,7 +111,10 @@ def move_tasks(engine: Engine, connection: Connection, request: MoveTasksRequest
 
 def _of_manager(engine: Engine, connection: Connection, manager: str | None, channel: str, at: datetime,
                 today: bool = True) -> list[tuple[ContactRow, str | None]]:  # fmt: skip
-    """(contact, whose it was before it was moved) of each open task; today's, or all."""
+    """(contact, whose it was before it was moved) of each open task; today's, or all. Unprocessable: no such channel."""
+    if channel not in engine.catalogue.channel_index:
+        known = ", ".join(engine.catalogue.channel_index)
+        raise Unprocessable(f"the catalogue has no such channel; `channel` is one of: {known}")
     zone = engine.home.settings.tz
     midnight = datetime.combine(at.astimezone(zone).date() + timedelta(days=1), time(), zone)
     query = (select(*COLUMNS).where(contacts.c.channel == channel, contacts.c.state.in_(OPEN), contacts.c.direction == "outbound",

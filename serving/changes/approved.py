@@ -1,9 +1,12 @@
 """Which campaigns of the set in force a second person approved, to the byte: those may run by themselves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
+from rules.catalogue import Catalogue, load_catalogue
+from rules.liveset import CATALOGUE_FILE
 from rules.review import Act, State, Step, state_of
 from serving.campaign import Campaign, load_campaign
 from serving.changes.live import laid_out
@@ -44,6 +47,24 @@ def live_campaigns(connection: Connection, now: int) -> LiveCampaigns:
             else:
                 found.refused[campaign.id] = _why(campaign, name, known=name in approved)
     return found
+
+
+def live_catalogue(connection: Connection, now: int) -> Catalogue:
+    """The catalogue that the ledger has in force at an instant; LedgerError before the first set."""
+    files = changes.files_of(connection, changes.revision_in_force(connection, now) or "")
+    with laid_out({CATALOGUE_FILE: files[CATALOGUE_FILE]}) as folder:
+        return load_catalogue(folder / CATALOGUE_FILE)
+
+
+def unapproved(connection: Connection, now: int, campaigns: Iterable[str]) -> tuple[str, ...]:
+    """Which of these campaigns are in force, or will be with the first list, though nobody approved them; a line each."""
+    approver = live_campaigns(connection, now).approver
+    return tuple(
+        f"campaign `{name}` as it is in force was approved by nobody: this run was started by hand, the scheduler"
+        " would not make it; nbo rules list, then nbo rules approve"
+        for name in campaigns
+        if name not in approver
+    )
 
 
 def approved_digests(connection: Connection) -> dict[str, dict[str, str]]:

@@ -84,6 +84,7 @@ def check(before: Engine, base: Files, made: Files, ledger: Ledger) -> CheckRepo
                 except RulesError as error:  # cases or invariants that do not load, or no prover: nothing passes
                     found.problems.append(Line.alike(plain(str(error), there, here)))
         found.text += [_file_line(name, base, made) for name in sorted(names)]
+        found.notes += _expired(before, after)
         found.impact += _impact(before, after, ledger)
     return found.report()
 
@@ -186,6 +187,17 @@ def _changed(before: Engine, after: Engine) -> list[Line]:
         *changed_text(before.terms(at), after.terms(at)),
         *changed_items(("campaign", "活动"), before.campaigns, after.campaigns),
     ]
+
+
+def _expired(before: Engine, after: Engine) -> list[Line]:
+    """The wordings of new and changed campaigns that have expired by now: such a campaign cannot run."""
+    day = before.day(before.home.now())
+    return [
+        Line(en=f"campaign `{one.id}`: treatment `{treatment.id}` expired on {treatment.expires_on}; no run can be made until it is renewed",
+             zh=f"活动 `{one.id}`：话术 `{treatment.id}` 已于 {treatment.expires_on} 过期；续批之前无法生成名单")
+        for one in after.campaigns.values() if one != before.campaigns.get(one.id)
+        for treatment in one.treatments if treatment.expires_on < day
+    ]  # fmt: skip
 
 
 def _impact(before: Engine, after: Engine, ledger: Ledger) -> list[Line]:

@@ -4,6 +4,7 @@ import getpass
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from features.home import Home
 from features.settings import Engines
 from features.terminal import AsJson, tell
 from serving.bids import PRICES, held_for_run, publish
+from serving.changes.approved import unapproved
 from serving.changes.live import boot, drafts
 from serving.engine import Engine
 from serving.history import ensure_seeded
@@ -30,6 +32,7 @@ from serving.lists.certificate import Certificate, LimitUse
 from serving.lists.files import certificate, read_manifest, write_list
 from serving.lists.funnel import Funnel, funnel
 from serving.lists.manifest import enter_manifest
+from serving.lists.overdue import check_sendable
 from serving.lists.plan import Plan, Progress, check_campaigns, make_plan, reserve_plan, run_name
 from serving.lists.volume import volume
 from serving.office import open_engine, open_ledger, reading_ledger
@@ -71,22 +74,26 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
     """Make the offer list of one or more campaigns, reserve its contacts, write it to lists/."""
     home = Home.open(context.obj)
     at = parse_instant(as_of, home) if as_of else home.now()
-    answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm, on=engine)
+    answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm, on=engine, sendable=True)
     text = "\n".join(plan_lines(answer))
     tell(answer, as_json, text)
 
 
 def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False,
-              operator: str | None = None, progress: Progress | None = None, on: Engines | None = None) -> PlanAnswer:  # fmt: skip
+              operator: str | None = None, progress: Progress | None = None, on: Engines | None = None,
+              sendable: bool = False) -> PlanAnswer:  # fmt: skip
     """Plan, reserve and write one run; a run that is written already is read back.
 
     operator: who has it made, null for the user of this machine. progress: null for bars on stderr. on: where
     it is computed, null for what bank.yaml says. VolumeError where it has far more contacts than usual and nobody confirms.
+    sendable: OverdueError where nothing of it could be sent any more.
     """
     operator = operator or _operator()
     engine = draft_engine(home) if dry_run else open_engine(home)
-    check_campaigns(engine, campaigns, at)
     folder = home.lists / run_name(campaigns, at)
+    written = not dry_run and (folder / "manifest.json").is_file()
+    if not written:  # else a campaign that has left the set since would keep its last run from ever being ended
+        check_campaigns(engine, campaigns, at)
     if dry_run:
         with (
             _showing(progress) as show,
@@ -94,7 +101,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
             _driver(home, on) as deciding,
         ):
             made = make_plan(engine, ledger, campaigns, at, show, deciding)
-    elif (folder / "manifest.json").is_file():
+    elif written:
         with open_ledger(home) as ledger:  # a run cut short after its files stood
             enter_manifest(ledger, folder, operator)
             _publish(ledger, folder.name, at, folder)
@@ -110,16 +117,23 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
         ):
             ensure_seeded(home, ledger, engine, _seeding(show))
             made = make_plan(engine, ledger, campaigns, at, show, deciding)
+            if sendable:
+                check_sendable(made, ledger.now_micros())
             _check_volume(home, ledger, made, confirm, operator)
             boot(engine, ledger, operator)
-            made = reserve_plan(made, ledger, show)
+            made = reserve_plan(replace(made, notes=(*made.notes, *_unapproved(made, ledger))), ledger, show)
             folder = write_list(made, home.lists)
             enter_manifest(ledger, folder, operator)
             _publish(ledger, made.run, at, folder)
     counted = funnel(made.decisions)
     return PlanAnswer(run=made.run, as_of=at, path=None if dry_run else str(folder), dry_run=dry_run, contacts=counted.chosen, lost=len(made.lost),
-                      funnel=counted, certificate=certificate(made), assumptions=engine.assumptions, degraded=made.inputs.degraded,
+                      funnel=counted, certificate=certificate(made), assumptions=made.assumptions, degraded=made.inputs.degraded,
                       problems=made.inputs.problems)  # fmt: skip
+
+
+def _unapproved(made: Plan, ledger: Ledger) -> tuple[str, ...]:
+    with ledger.read() as connection:
+        return unapproved(connection, ledger.now_micros(), made.campaigns)
 
 
 @contextmanager
@@ -199,9 +213,13 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
         for slug, count in answer.funnel.decisive.items()
     ]
     issued = answer.certificate
-    lines.append(
-        f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
-    )
+    if not answer.funnel.chosen:
+        last = next(layer for layer, count in answer.funnel.after.items() if not count)
+        lines.append(f"the list is empty: nobody was left after {last}")
+    if answer.funnel.chosen or issued.bound_minor:
+        lines.append(
+            f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
+        )
     if (exploring := issued.bound_minor - issued.drawn_bound_minor) > 0:
         lines.append(f"  of the gap, exploring costs at most {exploring / 100:,.2f}")
     lines += [limit_line(limit) for limit in sorted(issued.limits, key=lambda one: -one.price_milli)[:LIMITS_TOLD]]

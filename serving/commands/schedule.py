@@ -21,7 +21,7 @@ from serving.ledger.book import Ledger
 from serving.ledger.changes import revision_in_force
 from serving.office import open_ledger, reading_ledger
 from serving.schedule import next_dues
-from serving.scheduler import alone, run_due
+from serving.scheduler import Run, RunError, alone, look
 
 app = typer.Typer(help="Run campaigns when they fall due.", no_args_is_help=True)
 LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15
@@ -40,13 +40,36 @@ class ScheduleAnswer(BaseModel):
     """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at.
 
     refused: why a campaign does not run, a line each. standby: another scheduler is at work, nothing was done.
-    failed: why a run that was begun waits, null: none does.
+    failed: why a run that was begun waits, a line each.
     """
 
     runs: list[ScheduledRun]
     refused: list[str] = []
     standby: bool = False
-    failed: str | None = None
+    failed: list[str] = []
+
+
+class Retries:
+    """When what failed is tried again: after twice as long each time, up to a quarter of an hour. Null: the look itself."""
+
+    def __init__(self) -> None:
+        self._failures = dict[Run | None, int]()
+        self._rests_until = dict[Run | None, float]()
+
+    def failed(self, run: Run | None = None) -> None:
+        """Take down that it failed in this moment."""
+        self._failures[run] = self._failures.get(run, 0) + 1
+        rest_seconds = min(LOOK_SECONDS * 2 ** self._failures[run], WAIT_MINUTES_MAX * 60)
+        self._rests_until[run] = time.monotonic() + rest_seconds
+
+    def ended(self, run: Run | None = None) -> None:
+        """Forget what it failed of."""
+        self._failures.pop(run, None)
+        self._rests_until.pop(run, None)
+
+    def resting(self) -> set[Run | None]:
+        """What is not to be tried yet."""
+        return {run for run, until in self._rests_until.items() if time.monotonic() < until}
 
 
 @app.command("run")
@@ -54,15 +77,15 @@ def run(context: typer.Context,
         once: Annotated[bool, typer.Option("--once", help="Make what is due now, then end: for cron and Airflow.")] = False,
         as_json: AsJson = False) -> int:  # fmt: skip
     """Make each list when it falls due, until stopped; catches up or skips what was missed, as the campaign says."""
-    home, held = Home.open(context.obj), False
+    home, held, retries = Home.open(context.obj), False, Retries()
     while True:
         with alone(home) as first:
             if first or once:
-                answer = _due(home) if first else ScheduleAnswer(runs=[], standby=True)
+                answer = _due(home, retries) if first else ScheduleAnswer(runs=[], standby=True)
                 _say(answer, as_json)
                 if once:
                     return 1 if answer.failed else 0
-                _watch(home, as_json, bool(answer.failed), answer.refused)
+                _watch(home, as_json, retries, answer.refused)
         if not held:
             print("another scheduler is at work; standing by", file=sys.stderr, flush=True)
         held = True
@@ -103,35 +126,42 @@ def _refused(held: LiveCampaigns) -> list[str]:
     return [line for name, line in held.refused.items() if held.campaigns[name].schedule]
 
 
-def _watch(home: Home, as_json: bool, failed: bool, refused: list[str]) -> None:
-    """Look again and again; what failed waits twice as long each time, up to a quarter of an hour."""
-    failures = int(failed)
+def _watch(home: Home, as_json: bool, retries: Retries, refused: list[str]) -> None:
+    """Look again and again; what failed rests meanwhile, and holds up nothing else."""
     while True:
-        time.sleep(min(LOOK_SECONDS * 2**failures, WAIT_MINUTES_MAX * 60) if failures else LOOK_SECONDS)
-        answer = _due(home)
-        failures = failures + 1 if answer.failed else 0
+        time.sleep(LOOK_SECONDS)
+        if None in retries.resting():
+            continue
+        answer = _due(home, retries)
         if answer.runs or answer.failed or answer.refused != refused:
             _say(answer, as_json)
         refused = answer.refused
 
 
-def _due(home: Home) -> ScheduleAnswer:
-    """Make everything that is due; an error ends the look, not the scheduler: the run stays begun."""
-    made, refused = list[ScheduledRun](), list[str]()
+def _due(home: Home, retries: Retries) -> ScheduleAnswer:
+    """Make everything that is due but what rests; a run that fails stays begun, and the others are made."""
+    answer = ScheduleAnswer(runs=[])
     try:
         home = Home.open(home.path)  # a simulated clock may have been moved
         with open_ledger(home) as ledger:
             _put_into_force(home, ledger)
             with ledger.read() as connection:
-                refused = _refused(live_campaigns(connection, ledger.now_micros()))
-            while (found := run_due(home, ledger, make_list)) is not None:
-                made += [
+                answer.refused += _refused(live_campaigns(connection, ledger.now_micros()))
+            for found in look(home, ledger, make_list, {run for run in retries.resting() if run is not None}):
+                if isinstance(found, RunError):
+                    answer.failed.append(str(found))
+                    retries.failed(found.run)
+                    continue
+                retries.ended(found)
+                answer.runs += [
                     ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
                     for name in found.campaigns
                 ]
+            retries.ended()
     except (ValueError, OSError) as error:
-        return ScheduleAnswer(runs=made, refused=refused, failed=" ".join(str(error).split()))
-    return ScheduleAnswer(runs=made, refused=refused)
+        answer.failed.append(" ".join(str(error).split()))
+        retries.failed()
+    return answer
 
 
 def _put_into_force(home: Home, ledger: Ledger) -> None:
@@ -151,8 +181,8 @@ def _say(answer: ScheduleAnswer, as_json: bool) -> None:
         sys.stdout.writelines(f"{line}\n" for line in lines or ([] if answer.failed else ["nothing is due"]))
     sys.stdout.flush()
     _say_refused(answer.refused)
-    if answer.failed:
-        print(f"error: {answer.failed}", file=sys.stderr, flush=True)
+    for line in answer.failed:
+        print(f"error: {line}", file=sys.stderr, flush=True)
 
 
 def _say_refused(lines: list[str]) -> None:

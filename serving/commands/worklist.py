@@ -1,6 +1,8 @@
 """`nbo worklist show | move`: a manager's tasks of today, and giving them to a colleague."""
 
 import getpass
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 import typer
@@ -30,7 +32,7 @@ def show(context: typer.Context, manager: Annotated[str | None, typer.Argument()
     home = Home.open(context.obj)
     engine = open_engine(home)
     query = _asked(WorklistQuery, manager=manager, channel=channel, limit=limit)
-    with reading_ledger(home, engine) as ledger, ledger.read() as connection:
+    with reading_ledger(home, engine) as ledger, ledger.read() as connection, _in_one_line():
         answer = worklist(engine, connection, query, ledger.now_micros())
     lines = [
         f"{answer.manager or 'nobody'}: {answer.open:,} open",
@@ -45,13 +47,19 @@ def move(context: typer.Context, to_manager: str, from_manager: Annotated[str | 
     home = Home.open(context.obj)
     engine = open_engine(home)
     request = _asked(MoveTasksRequest, from_manager=from_manager, to_manager=to_manager, channel=channel)
-    with open_ledger(home) as ledger:
+    with open_ledger(home) as ledger, _in_one_line():
         work = lambda connection: move_tasks(engine, connection, request, f"operator {getpass.getuser()}", ledger.now_micros())  # fmt: skip
-        try:
-            answer = ledger.write(work, touches=Touches(names=("worklist",))).result()
-        except DoorError as error:
-            raise WorklistError(error.message) from None
+        answer = ledger.write(work, touches=Touches(names=("worklist",))).result()
     tell(answer, as_json, f"{answer.moved:,} tasks moved")
+
+
+@contextmanager
+def _in_one_line() -> Generator[None]:
+    """What the worklist refuses, as the command says it."""
+    try:
+        yield
+    except DoorError as error:
+        raise WorklistError(error.message) from None
 
 
 def _asked(model: type[M], **said: object) -> M:

@@ -94,7 +94,7 @@ def read_inputs(
         raise EngineError(
             "no feature snapshot of this version at or before the plan's instant; nbo features build --as-of T"
         )
-    hours = _sending_hours([engine.campaign(name) for name in campaigns or ()])
+    hours = sending_hours([engine.campaign(name) for name in campaigns or ()])
     with ledger.read() as connection:
         terms = engine.terms(at, paused(connection), campaigns)
         asked = (terms, *also)
@@ -118,7 +118,7 @@ def read_inputs(
     return Inputs(engine, terms, at, features, tables, hours, engine.problems(at), held, since)
 
 
-def _sending_hours(campaigns: Sequence[Campaign]) -> tuple[str, str]:
+def sending_hours(campaigns: Sequence[Campaign]) -> tuple[str, str]:
     """The hours that all of them may send in; 10:00 to 19:00 where nobody says."""
     after = max((one.send.after for one in campaigns), default="10:00")
     before = min((one.send.before for one in campaigns), default="19:00")

@@ -81,7 +81,7 @@ def make_report(plan: Plan, issued: Certificate) -> Report:
         groups={name: groups(plan, read(plan), plan.worth, found.beyond) for name, read in BY.items()}, hours=hours(plan),
         certificate=issued, cost_minor=sum(cost[one["values"]] * one["counts"] for one in listed.to_pylist()),
         greedy=greedy(plan.cleared, plan.inputs.terms), everyone=everyone(plan.cleared, plan.inputs.terms),
-        channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=engine.assumptions)  # fmt: skip
+        channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=plan.assumptions)  # fmt: skip
 
 
 def _silent(plan: Plan, counted: Funnel, found: Forgone) -> list[Silence]:

@@ -81,7 +81,7 @@ def write_list(plan: Plan, folder: Path) -> Path:
     (beside / "report.html").write_text(report_page(report), encoding="utf-8")
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     manifest = Manifest(
-        run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=engine.assumptions,
+        run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=plan.assumptions,
         degraded=plan.inputs.degraded, problems=plan.inputs.problems, funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
         guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
     (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))

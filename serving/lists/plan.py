@@ -15,7 +15,6 @@ from sqlalchemy.engine import Connection
 
 from rules.reasons import ReasonCode
 from rules.types import DECISIONS
-from serving.campaign import CampaignError
 from serving.engine import Engine
 from serving.ledger.book import (
     COUNTING,
@@ -38,7 +37,7 @@ from serving.ledger.switches import paused
 from serving.lists.batch import DecideAll, Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
 from serving.lists.pacing import paced
-from serving.lists.shared import levers, limits_of, rates
+from serving.lists.shared import levers, limits_of, rates, sharing
 
 CHUNK = 50  # contacts of a transaction: the service's decisions wait for it
 Progress = Callable[[str, int, int], object]  # stage, done, in all
@@ -49,7 +48,8 @@ Row = dict[str, object]
 class Plan:
     """One run, before or after reservation. worth: (n,) what each decision is worth before seat prices.
 
-    lost: customer ids left out because another door wrote about them, or a switch was turned, meanwhile.
+    lost: customer ids left out because another door wrote about them, or a switch was turned, meanwhile. notes: what is
+    to be known of how the run came about, one line each.
     """
 
     run: str
@@ -59,6 +59,12 @@ class Plan:
     cleared: Cleared
     worth: np.ndarray
     lost: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the data and the models take for granted, and the run's own notes."""
+        return (*self.inputs.engine.assumptions, *self.notes)
 
 
 def run_name(campaigns: Sequence[str], at: datetime) -> str:
@@ -70,14 +76,8 @@ def run_name(campaigns: Sequence[str], at: datetime) -> str:
 
 def check_campaigns(engine: Engine, campaigns: Sequence[str], at: datetime) -> None:
     """CampaignError where a campaign is unknown or does not run that day."""
-    day = engine.day(at)
     for name in campaigns:
-        window = engine.campaign(name).window
-        if not engine.campaign(name).in_force(day):
-            raise CampaignError(
-                f"campaign `{name}` runs from {window.from_} to {window.to}, not on {day}; mend its window"
-            )
-        engine.campaign(name).check_treatments(day)
+        engine.campaign(name).check_day(engine.day(at))
 
 
 def make_plan(
@@ -88,11 +88,13 @@ def make_plan(
     check_campaigns(engine, campaigns, at)
     run, names = run_name(campaigns, at), tuple(sorted(set(campaigns)))
     inputs = read_inputs(engine, ledger, at, names, run)
-    inputs = replace(inputs, terms=levers(inputs.terms, [engine.campaign(name) for name in names]))
+    chosen = [engine.campaign(name) for name in names]
+    inputs = replace(inputs, terms=levers(inputs.terms, chosen))
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
     decided = deciding(inputs, limits_of(inputs, names), told)
-    decisions, late = paced(decided.decisions, rates([engine.campaign(name) for name in names]))
-    return Plan(run, names, inputs, silenced(decisions, late, ReasonCode.NO_CAPACITY), decided.cleared, decided.worth)
+    decisions, late = paced(decided.decisions, rates(chosen))
+    decisions = silenced(decisions, late, ReasonCode.NO_CAPACITY)
+    return Plan(run, names, inputs, decisions, decided.cleared, decided.worth, notes=sharing(chosen))
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:

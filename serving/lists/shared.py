@@ -1,20 +1,24 @@
 """What the campaigns of a run limit, together: seats, day, branch, manager, inventory, volumes and budget as Limits.
 
 They share one clearing house, so what they name adds up. A budget binds the campaigns that share cells: which
-of them a contact belongs to is the customer's matter; of those each has to name one, or none.
+of them a contact belongs to is the customer's matter; of those each has to name one, or none. Holdout, exploration and
+sending hours are one for all of a run: `runs_of` says whom that would change nothing for, `sharing` what it changes.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from itertools import product
 
 import pyarrow.compute as pc
 
+from rules.catalogue import Catalogue
 from rules.terms import Exploration, Holdout, Terms
 from serving.campaign import Campaign, CampaignError
+from serving.engine import EXPLORATION, HOLDOUT_SHARE
 from serving.ledger.book import State, micros
-from serving.lists.batch import Inputs, window
+from serving.lists.batch import Inputs, sending_hours, window
 from serving.lists.clearing import pools_of
 from serving.lists.limits import COST, Limit
 
@@ -79,6 +83,70 @@ def levers(terms: Terms, chosen: Sequence[Campaign]) -> Terms:
         holdout=Holdout(held, terms.holdout.season),
         exploration=Exploration(explored, terms.exploration.max_loss_minor),
     )
+
+
+def runs_of(due: Iterable[Campaign], catalogue: Catalogue, day: date) -> list[tuple[str, ...]]:
+    """The runs in which to make these campaigns, in their order: ids, by id; each campaign in the first that it may join.
+
+    Campaigns share a run that changes nothing of what their files say: the same sending hours, holdout and
+    exploration; where they share offers and channels, each names a budget or none does. One that cannot be made
+    that day is alone, for the others of its run could not be made either.
+    """
+    runs: list[list[Campaign]] = []
+    cells = {one.id: _cells(one, catalogue, day) for one in due}
+    for one in sorted(due, key=lambda campaign: campaign.id):
+        joined = next((run for run in runs if all(_may_share(one, other, cells) for other in run)), None)
+        if joined is None:
+            runs.append([one])
+        else:
+            joined.append(one)
+    return [tuple(one.id for one in run) for run in runs]
+
+
+def sharing(chosen: Sequence[Campaign]) -> tuple[str, ...]:
+    """What one campaign of a run changes for another, a line each: the holdout, the exploration, the sending hours."""
+    names = [f"`{one.id}`" for one in sorted(chosen, key=lambda campaign: campaign.id)]
+    all_ = "both" if len(names) == 2 else "all"
+    these = f"campaigns {', '.join(names[:-1])} and {names[-1]} share this run:"
+    lines: list[str] = []
+    if len({_held(one) for one in chosen}) > 1:
+        lines.append(f"{these} the larger holdout, {max(map(_held, chosen)) * 100:.4g} %, holds for {all_}")
+    if len({_explored(one) for one in chosen}) > 1:
+        named = min(one.exploration_share for one in chosen if one.exploration_share is not None)
+        lines.append(f"{these} the exploration of {named * 100:.4g} % holds for {all_}")
+    if len({(one.send.after, one.send.before) for one in chosen}) > 1:
+        after, before = sending_hours(chosen)
+        lines.append(f"{these} their common sending hours, {after} to {before}, hold for {all_}")
+    return tuple(lines)
+
+
+Cells = frozenset[tuple[str, str]]
+
+
+def _may_share(one: Campaign, other: Campaign, cells: dict[str, Cells | None]) -> bool:
+    mine, theirs = cells[one.id], cells[other.id]
+    if mine is None or theirs is None:
+        return False
+    alike = (one.send, _held(one), _explored(one)) == (other.send, _held(other), _explored(other))
+    return alike and (not mine & theirs or (one.budget_minor is None) == (other.budget_minor is None))
+
+
+def _cells(campaign: Campaign, catalogue: Catalogue, day: date) -> Cells | None:
+    """What it offers, (offer, channel); null where it cannot be made that day."""
+    try:
+        campaign.check_day(day)
+        audience = campaign.audience_of(catalogue)
+    except CampaignError:
+        return None
+    return frozenset(product(audience.offers, audience.channels))
+
+
+def _held(campaign: Campaign) -> float:
+    return max(HOLDOUT_SHARE, campaign.holdout_share)
+
+
+def _explored(campaign: Campaign) -> float:
+    return EXPLORATION.share if campaign.exploration_share is None else campaign.exploration_share
 
 
 def _of(name: str, where: dict[str, str], at_most: int) -> Limit:

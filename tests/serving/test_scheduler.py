@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from serving.ledger import changes
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, entries
 from serving.office import open_ledger
-from serving.scheduler import Run, alone, run_due
+from serving.scheduler import Run, RunError, alone, run_due
 from tests.home import NOW, adopt, copied
 from tests.postgres import database, move_home
 
@@ -214,7 +214,7 @@ def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: 
     look(home.path, ledger, maker)
     Home.open(home.path).move_clock(NOW + HOUR)
     for wait in range(2):
-        with pytest.raises(OSError, match="disk"):
+        with pytest.raises(RunError, match="disk"):
             look(home.path, ledger, maker, timedelta(minutes=wait))
     assert look(home.path, ledger, maker, timedelta(minutes=5)) == [NOW + HOUR]
     assert maker.made == [(CAMPAIGNS, NOW + HOUR)]  # not the instant of the third try
@@ -224,11 +224,109 @@ def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: 
 def test_what_was_begun_on_a_day_that_is_over_is_given_up_and_counts_as_missed(home: Home, ledger: Ledger) -> None:
     maker = Maker(failing=1)
     look(home.path, ledger, maker)
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(RunError, match="disk"):
         look(home.path, ledger, maker, HOUR)
     tomorrow = look(home.path, ledger, maker, timedelta(days=1))
     assert tomorrow == [NOW + HOUR + timedelta(days=1)]
     assert states(ledger) == ["watched", "begun", "given_up", "skipped", "begun", "done"]
+
+
+class Picky(Maker):
+    """Makes no list of these campaigns."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__()
+        self.refused = refused
+
+    def __call__(self, home: Home, campaigns: list[str], at: datetime) -> None:
+        if set(campaigns) & set(self.refused):
+            raise ValueError("the list has 900 contacts,\nusual are 100")
+        super().__call__(home, campaigns, at)
+
+
+def apart(bank: Path) -> Path:
+    """Two campaigns on one schedule that share no run: a third of one's customers is held out."""
+    file = bank / "campaigns" / "all_year.yaml"
+    file.write_text("holdout_share: 0.3\n" + file.read_text("utf-8"), "utf-8")
+    return scheduled(bank).path
+
+
+def test_a_run_that_cannot_be_made_keeps_no_other_from_being_made(bank: Path) -> None:
+    """Today and tomorrow; it is tried at each look, and told once a look."""
+    path, maker = apart(bank), Picky("all_year")
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        for hours in (1, 1, 24):
+            home = Home.open(path)
+            home = home.move_clock(home.now() + hours * HOUR)
+            waits, made = list(scheduler.look(home, ledger, maker))
+            assert isinstance(waits, RunError) and isinstance(made, Run) and made.campaigns == ("dollars",)
+            day = "2026-06-01" if hours == 1 else "2026-06-02"
+            assert str(waits).startswith("all_year: not made as of ") and f", due {day}T" in str(waits)
+            assert str(waits).endswith("Z: the list has 900 contacts, usual are 100")
+        assert list(scheduler.look(home, ledger, maker, [waits.run])) == []  # left alone: it rests
+        assert states(ledger) == ["watched", "begun", "given_up", "skipped", "begun"]
+        assert states(ledger, "dollars") == ["watched", *["begun", "done"] * 2, "skipped", "begun", "done"]
+        [made] = scheduler.look(home, ledger, Maker())
+        assert isinstance(made, Run) and made == waits.run
+
+
+def test_a_fault_of_any_kind_in_one_list_is_told_and_the_others_are_made(bank: Path) -> None:
+    path = apart(bank)
+
+    def faulty(home: Home, campaigns: list[str], at: datetime) -> None:
+        if "all_year" in campaigns:
+            raise KeyError("branch")
+
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, Maker())
+        waits, made = scheduler.look(Home.open(path).move_clock(NOW + HOUR), ledger, faulty)
+    assert str(waits).endswith("Z: KeyError: 'branch'") and isinstance(made, Run)
+
+
+def test_once_makes_all_it_can_and_says_no_for_what_waits(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = apart(bank)
+    monkeypatch.setattr(room, "make_list", Picky("all_year"))
+    once(path)
+    Home.open(path).move_clock(Home.open(path).now() + HOUR)
+    words = ["--home", str(path), "schedule", "run", "--once", "--json"]
+    answer = CliRunner().invoke(nbo.app, words, standalone_mode=False)
+    told = json.loads(answer.stdout)
+    assert answer.return_value == 1 and [one["campaign"] for one in told["runs"]] == ["dollars"]
+    [line] = told["failed"]
+    assert line.startswith("all_year: not made") and answer.stderr.splitlines() == [f"error: {line}"]
+
+
+def test_campaigns_due_at_one_instant_that_share_no_run_are_made_one_by_one_through_a_crash(bank: Path) -> None:
+    path, maker = apart(bank), Maker()
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        home = Home.open(path).move_clock(NOW + HOUR)
+        first = run_due(home, ledger, maker)  # and here the process dies
+        home = home.move_clock(NOW + HOUR + timedelta(minutes=1))
+        assert first and list(scheduler.look(home, ledger, maker)) == [
+            replace(first, at=home.now(), campaigns=("dollars",))
+        ]
+        assert list(scheduler.look(home, ledger, maker)) == []
+        assert states(ledger) == states(ledger, "dollars") == ["watched", "begun", "done"]
+    assert maker.made == [(("all_year",), NOW + HOUR), (("dollars",), home.now())]
+
+
+def test_one_whose_wording_has_expired_is_alone_and_the_others_of_its_instant_are_made(bank: Path) -> None:
+    file = bank / "campaigns" / "dollars.yaml"
+    wording = (
+        "{id: wealth_usd_sms_1, legal_footer: R., approved_by: lin, approved_on: 2026-01-01, expires_on: 2026-05-31}"
+    )
+    file.write_text(f"treatments: [{wording}]\n" + file.read_text("utf-8"), "utf-8")
+    path, maker = scheduled(bank).path, Maker()
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        look(path, ledger, maker, HOUR)
+    assert [names for names, _ in maker.made] == [("all_year",), ("dollars",)]
 
 
 def test_only_one_scheduler_is_at_work(home: Home) -> None:
@@ -363,14 +461,14 @@ def test_p02_mutant_a_fresh_instant_after_the_kill_would_make_another_list(
 ) -> None:
     whole = scheduler._opened
 
-    def fresh(home: Home, connection: Connection, now: datetime, micros_now: int) -> Run | None:
-        run = whole(home, connection, now, micros_now)
+    def fresh(home: Home, connection: Connection, now: datetime, micros_now: int, but: Collection[Run]) -> Run | None:
+        run = whole(home, connection, now, micros_now, but)
         return run and replace(run, at=now)
 
     monkeypatch.setattr(scheduler, "_opened", fresh)
     maker = Maker(failing=1)
     look(home.path, ledger, maker)
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(RunError, match="disk"):
         look(home.path, ledger, maker, HOUR)
     run = run_due(Home.open(home.path).move_clock(NOW + 2 * HOUR), ledger, maker)
     assert run and run.at != NOW + HOUR + timedelta(minutes=20)  # what test_a_failure_... and the kills would catch

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import nbo
 from features.home import Home
 from serving.commands.lists import make_list
+from serving.commands.worklist import WorklistError
 from serving.http.errors import Forbidden, Unprocessable
 from serving.http.messages import (
     ClaimRequest,
@@ -28,6 +29,7 @@ from serving.http.messages import (
 )
 from serving.ledger.keys import Principal, Role
 from serving.office import Office
+from serving.worklist import managers_of
 from tests.home import NOW, Clock, answer, call, office_at, rows, said
 
 SMS, CALL = Principal("sms-gateway", Role.CHANNEL), Principal("call-centre", Role.CHANNEL)
@@ -158,3 +160,14 @@ def test_tomorrows_tasks_are_not_todays(planned: Office, clock: Clock) -> None:
     clock.forward(days=1)
     assert ask(planned, manager).tasks == ()
     assert clock.now - NOW == timedelta(days=1, minutes=5)
+
+
+def test_a_channel_that_the_catalogue_lacks_is_refused_in_one_line(planned: Office) -> None:
+    line = "the catalogue has no such channel; `channel` is one of: sms, email, app, call, branch"
+    with pytest.raises(Unprocessable) as refused:
+        ask(planned, None, Principal("fax", Role.ADMIN), channel="fax")
+    assert refused.value.message == line
+    manager, home = next(filter(None, managers_of(planned.engine, NOW))), str(planned.engine.home.path)
+    for words in (["show"], ["move", manager]):
+        told = CliRunner().invoke(nbo.app, ["--home", home, "worklist", *words, "--channel", "fax"])
+        assert isinstance(told.exception, WorklistError) and str(told.exception) == line  # nbo.main: exit 2

@@ -363,3 +363,16 @@ def test_drafts_do_not_hold_and_can_be_thrown_away(bank: Path, clock: Clock) -> 
     assert run("rules", "restore").stdout.strip() == "policies/retail.yaml"
     assert path.read_bytes() == text
     assert run("rules", "restore").stdout.strip() == "nothing differs"
+
+
+@pytest.mark.parametrize("review", [Command], indirect=True)
+@pytest.mark.checked
+def test_a_wording_that_has_expired_is_told_to_whoever_judges_the_campaign(review: Review, bank: Path) -> None:
+    wording = (
+        "{id: wealth_usd_sms_1, legal_footer: R., approved_by: lin, approved_on: 2026-01-01, expires_on: 2026-05-31}"
+    )
+    made = review.propose("mia", edited(bank, "campaigns/dollars.yaml", "owner:", f"treatments: [{wording}]\nowner:"))
+    assert made.report is not None and made.report.passed
+    assert [line.en for line in made.report.notes if "expired" in line.en] == [
+        "campaign `dollars`: treatment `wealth_usd_sms_1` expired on 2026-05-31; no run can be made until it is renewed"
+    ]

@@ -1,5 +1,6 @@
 """What campaigns limit binds the list, by an independent count, and the certificate stays true."""
 
+import random
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 from features.home import Home
 from features.settings import write_settings
 from rules.catalogue import load_catalogue
-from serving.campaign import CampaignError
+from serving.campaign import Campaign, CampaignError
 from serving.commands.lists import make_list
+from serving.engine import EXPLORATION, HOLDOUT_SHARE
 from serving.lists.check import check_list
+from serving.lists.files import read_manifest
 from serving.lists.plan import make_plan
+from serving.lists.shared import runs_of, sharing
+from tests.bank import POLICIES
 from tests.home import NOW, Clock, adopt, office_at
 
 BOTH = ["all_year", "dollars"]
@@ -63,6 +68,68 @@ def test_campaigns_that_share_cells_share_a_budget_or_are_refused(bank: Path, cl
     folder, rows = listed(bank, BOTH)
     assert 400 < sum(row["factors"]["cost_minor"] for row in rows) <= 800
     assert "all_year+dollars budget" in (folder / "certificate.json").read_text()
+
+
+def named(name: str, **more: Any) -> Campaign:
+    """A campaign of gold cards by SMS."""
+    said = {"id": name, "title": {"en": name, "zh": name}, "owner": "o", "offers": ["card_gold"], "channels": ["sms"],
+            "window": {"from": "2026-01-01", "to": "2026-12-31"}}  # fmt: skip
+    return Campaign.model_validate(said | more)
+
+
+EXPIRED = {"id": "card_gold_sms_1", "legal_footer": "x", "approved_by": "lin", "approved_on": "2026-01-01", "expires_on": "2026-05-31"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("second", "together"), [
+    ({}, True),
+    ({"seats": {"sms": 3}, "audience": "age_years > 30"}, True),
+    ({"holdout_share": HOLDOUT_SHARE / 2, "exploration_share": EXPLORATION.share}, True),  # what the bank has anyway
+    ({"send": {"after": "15:00", "before": "18:00"}}, False),
+    ({"send": {"after": "10:00", "before": "18:00"}}, False),  # the run would narrow the other's
+    ({"holdout_share": 0.5}, False),
+    ({"exploration_share": 0.0}, False),
+    ({"budget_minor": 500}, False),
+    ({"budget_minor": 500, "channels": ["email"]}, True),
+    ({"window": {"from": "2026-01-01", "to": "2026-05-31"}}, False),
+    ({"offers": ["card_none"]}, False),
+    ({"treatments": [EXPIRED]}, False),
+])  # fmt: skip
+def test_campaigns_share_a_run_that_changes_nothing_for_either(second: dict[str, Any], together: bool) -> None:
+    catalogue = load_catalogue(POLICIES / "retail.catalogue.yaml")
+    found = runs_of([named("b", **second), named("a")], catalogue, NOW.date())
+    assert found == ([("a", "b")] if together else [("a",), ("b",)])
+
+
+def test_runs_are_the_same_however_the_campaigns_come_and_whichever_run_is_made_already() -> None:
+    catalogue, rng = load_catalogue(POLICIES / "retail.catalogue.yaml"), random.Random(3)
+    kinds: list[dict[str, Any]] = [{}, {"holdout_share": 0.5}, {"budget_minor": 9}, {"channels": ["email"]},
+                                   {"send": {"after": "15:00", "before": "18:00"}}]  # fmt: skip
+    for _ in range(50):
+        due = [named(f"c{n}", **rng.choice(kinds)) for n in range(8)]
+        runs = runs_of(due, catalogue, NOW.date())
+        assert sorted(name for run in runs for name in run) == [one.id for one in due]
+        assert runs_of(rng.sample(due, len(due)), catalogue, NOW.date()) == runs
+        for run in runs:
+            rest = [one for one in due if one.id not in run]
+            assert runs_of(rest, catalogue, NOW.date()) == [other for other in runs if other != run]
+
+
+def test_what_one_campaign_of_a_run_changes_for_another_is_said(bank: Path) -> None:
+    for name, more in (("dollars", "holdout_share: 0.5\nexploration_share: 0.01\n"), ("all_year", "")):
+        edited(bank, name, more)
+    path = bank / "campaigns" / "dollars.yaml"
+    path.write_text(path.read_text("utf-8").replace('after: "10:00"', 'after: "11:00"'), "utf-8")
+    folder, _ = listed(bank, BOTH)
+    lines = [
+        "campaigns `all_year` and `dollars` share this run: the larger holdout, 50 %, holds for both",
+        "campaigns `all_year` and `dollars` share this run: the exploration of 1 % holds for both",
+        "campaigns `all_year` and `dollars` share this run: their common sending hours, 11:00 to 19:00, hold for both",
+    ]
+    assert set(lines) <= set(read_manifest(folder).assumptions)
+    assert all(line in (folder / "report.html").read_text("utf-8") for line in lines)
+    assert sharing([named("a")]) == sharing([named("a"), named("b")]) == ()
+    [three] = sharing([named("c"), named("a", holdout_share=0.1), named("b")])
+    assert three == "campaigns `a`, `b` and `c` share this run: the larger holdout, 10 %, holds for all"
 
 
 def test_seats_of_a_day_are_shared_by_its_runs(bank: Path) -> None:
