@@ -173,7 +173,11 @@ class RecallsQuery(Message):
 
 
 class Recall(Message):
-    """A contact that must not be sent any more."""
+    """A contact that must not be sent any more.
+
+    Where it is claimed and has not gone out, cancel it with reason `not_sent`; it counts until then. Where it has
+    gone out meanwhile, report it sent all the same: that is recorded, and the recall stays.
+    """
 
     contact_id: Id
     """The contact."""
