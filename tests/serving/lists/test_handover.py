@@ -124,7 +124,9 @@ def test_p12_a_recall_file_names_what_is_claimed_and_not_yet_sent(bank: Path, cl
     assert [(row["contact_id"], row["reason"]) for row in read(folder / "recalls.csv")] == [(gone["contact_id"], "opted_out")]  # fmt: skip
 
 
-def test_p12_mutant_a_recall_file_without_the_opt_out_is_caught(bank: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_p12_mutant_a_recall_file_without_the_opt_out_is_caught(
+    bank: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.ledger.lifecycle._close_all", lambda *_: 0)  # the opt-out takes nothing back
     folder = made(bank)
     office = office_at(bank, clock)
