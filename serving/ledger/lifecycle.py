@@ -235,7 +235,10 @@ def recall_claimed(connection: Connection, scope: str, now: int, reason: str) ->
     since = contacts.c.claimed_at >= now - DAY_MICROS
     of = {"all": contacts.c.claimed_at.is_not(None), "channel": contacts.c.channel == name, "family": contacts.c.family == name,
           "offer": contacts.c.offer_id == name, "campaign": contacts.c.campaign_id == name}[kind]  # fmt: skip
-    return recall_all(connection, and_(since, of, RECALLABLE_CLAIMED), now, reason)
+    ids = select(contacts.c.contact_id).where(since, of, RECALLABLE_CLAIMED)
+    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
+        ids = ids.with_for_update(skip_locked=True)
+    return recall_all(connection, contacts.c.contact_id.in_(ids), now, reason)
 
 
 def recall_all(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
