@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +18,7 @@ from rules.column import read_columns
 from rules.document import Document, read_document
 from rules.errors import PolicyError
 from rules.policy import ContactPolicy, load_policy
-from rules.terms import Audience
+from rules.terms import Audience, Wording
 
 SHIPPED = Path(__file__).parent / "policies"
 COLUMNS = SHIPPED / "retail.columns.yaml"
@@ -101,7 +102,17 @@ def _audience(path: Path, catalogue: Catalogue) -> Audience:
     if not isinstance(said.get("id"), str) or not cells:
         raise PolicyError("is no campaign with offers of this catalogue; mend it", file=str(path))
     channels = tuple(names("channels")) or tuple(catalogue.channel_index)
-    return Audience(str(said["id"]), cells, channels, str(said.get("audience", "TRUE")))
+    return Audience(
+        str(said["id"]), cells, channels, str(said.get("audience", "TRUE")), _wordings(said.get("treatments"))
+    )
+
+
+def _wordings(said: Any) -> tuple[Wording, ...] | None:
+    """What a campaign file says of its wordings, whenever they expire; None: nothing."""
+    named = [one for one in said if isinstance(one, dict) and "id" in one] if isinstance(said, list) else []
+    return (
+        tuple(Wording(str(one["id"]), (str(one["language"]),) if one.get("language") else ()) for one in named) or None
+    )
 
 
 def snapshot_columns(path: Path) -> pa.Schema:

@@ -24,7 +24,7 @@ from rules.tree import FALSE, PLACEHOLDERS, TRUE, All, CellField, Column, Node, 
 
 DIRECTIONS = ("outbound", "inbound")
 CLOCK_COLUMNS = frozenset({"local_minute", "local_weekday", "is_holiday"})  # what time alone changes
-AudienceSpec = tuple[str, Sequence[str], Sequence[str], str]  # campaign_id, offers, channels, when
+AudienceSpec = tuple[str, Sequence[tuple[str, str]], str]  # campaign_id, (offer, channel) of its cells, when
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Closing:
 
 @dataclass(frozen=True)
 class Audience:
-    """The cells a campaign covers (bit set) and who belongs to it."""
+    """Cells a campaign covers (bit set) and who belongs to it there; a campaign that says several things has several."""
 
     campaign_id: str
     cells: int
@@ -193,15 +193,14 @@ def paused_cells(catalogue: Catalogue, paused: frozenset[str]) -> int:
 
 
 def _audience(catalogue: Catalogue, language: Language, spec: AudienceSpec) -> Audience:
-    campaign, offers, channels, when = spec
+    campaign, covered, when = spec
     cells = 0
-    for offer in offers:
-        for channel in channels:
-            if offer not in catalogue.offer_index or channel not in catalogue.channel_index:
-                raise SchemaError(
-                    f"campaign `{campaign}`: no cell `{offer}` x `{channel}` in the catalogue; mend the campaign"
-                )
-            cells |= 1 << catalogue.cell(offer, channel)
+    for offer, channel in covered:
+        if offer not in catalogue.offer_index or channel not in catalogue.channel_index:
+            raise SchemaError(
+                f"campaign `{campaign}`: no cell `{offer}` x `{channel}` in the catalogue; mend the campaign"
+            )
+        cells |= 1 << catalogue.cell(offer, channel)
     node = _parse(language, when, campaign)
     for part in walk(node):
         if isinstance(part, CellField) or (

@@ -140,11 +140,12 @@ def _nobody(terms: Terms, grid: Grid, found: Shadows) -> None:
                 and not reached(governing(program, direction, cell))
             ):
                 found.closed.append(name)
-    for audience in program.audiences:
-        places = [cell for cell in range(program.n_cells) if audience.cells >> cell & 1]
-        with _Undecided(found, audience.campaign_id):
-            if not any(reached(governing(program, "outbound", cell), audience.when) for cell in places):
-                found.idle_campaigns.append(audience.campaign_id)
+    for campaign in dict.fromkeys(audience.campaign_id for audience in terms.audiences or ()):
+        places = [(cell, part.when) for part in program.audiences if part.campaign_id == campaign
+                  for cell in range(program.n_cells) if part.cells >> cell & 1]  # fmt: skip
+        with _Undecided(found, campaign):
+            if not any(reached(governing(program, "outbound", cell), when) for cell, when in places):
+                found.idle_campaigns.append(campaign)
 
 
 def _cells(terms: Terms) -> Iterator[Cell]:

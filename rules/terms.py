@@ -12,17 +12,46 @@ import pyarrow as pa
 from rules.catalogue import Catalogue
 from rules.closures import Plain, Reader
 from rules.policy import ContactPolicy, with_state
-from rules.program import Program, compile_program
+from rules.program import AudienceSpec, Program, compile_program
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A treatment that a campaign may use. languages: of the customers it speaks to; () all, known or not."""
+
+    treatment: str
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Audience:
-    """A campaign in force: its cells, and the condition (rule language) of who belongs to it."""
+    """A campaign in force: its cells, and the condition (rule language) of who belongs to it.
+
+    wordings: what it may say; a cell whose wording is not among them is none of its cells. None: whatever the catalogue has.
+    """
 
     campaign_id: str
     offers: tuple[str, ...]
     channels: tuple[str, ...]
     when: str = "TRUE"
+    wordings: tuple[Wording, ...] | None = None
+
+    def cells(self, catalogue: Catalogue) -> dict[tuple[str, str], tuple[str, ...]]:
+        """(offer, channel) -> languages of the customers it speaks to there, () all; of every cell it has."""
+        every = [(offer, channel) for offer in self.offers for channel in self.channels]
+        if self.wordings is None:
+            return dict.fromkeys(every, ())
+        named = {wording.treatment: wording.languages for wording in self.wordings}
+        said = {cell: catalogue.treatment(*cell) for cell in every}
+        return {cell: named[wording] for cell, wording in said.items() if wording in named}
+
+    def parts(self, catalogue: Catalogue, when: str) -> list[AudienceSpec]:
+        """Its cells by the condition that holds for them. when: who belongs to it, caps considered; a language comes on top."""
+        alike: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for cell, languages in self.cells(catalogue).items():
+            alike.setdefault(languages, []).append(cell)
+        return [(self.campaign_id, cells, f"({when}) AND language IN ({', '.join(map(repr, languages))})" if languages else when)
+                for languages, cells in alike.items()]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +121,7 @@ class Terms:
         content = {"catalogue": self.catalogue.revision, "policy": self.policy.revision, "day": str(self.day),
                    "columns": [(f.name, str(f.type)) for f in self.state_schema],
                    "audiences": None if self.audiences is None else [
-                       (a.campaign_id, a.offers, a.channels, a.when) for a in self.audiences],
+                       (a.campaign_id, a.offers, a.channels, a.when, *_said(a)) for a in self.audiences],
                    "prices": self.prices, "exploration": (self.exploration.share, self.exploration.max_loss_minor),
                    "holdout": (self.holdout.share, self.holdout.season), "paused": sorted(self.paused),
                    "holidays": sorted(map(str, self.holidays))}  # fmt: skip
@@ -107,8 +136,8 @@ class Terms:
     def program(self) -> Program:
         """The compiled rules; ConditionError where one does not hold against columns and catalogue."""
         return compile_program(self.catalogue, self.policy.lowered(self.catalogue, self.day), self.vocabulary,
-                               [(a.campaign_id, a.offers, a.channels, self.policy.narrowed(a.campaign_id, a.when, self.day))
-                                for a in self.audiences]
+                               [part for a in self.audiences
+                                for part in a.parts(self.catalogue, self.policy.narrowed(a.campaign_id, a.when, self.day))]
                                if self.audiences is not None else None, self.paused)  # fmt: skip
 
     @cached_property
@@ -135,3 +164,8 @@ class Terms:
         """
         zone = {"time_zone"} & set(self.vocabulary.names) if self.program.clock else set[str]()
         return pa.schema([self.vocabulary.field(name) for name in sorted({*self.program.columns, *zone})])
+
+
+def _said(audience: Audience) -> list[list[tuple[str, tuple[str, ...]]]]:
+    """Its wordings, where it names some: without, terms keep the revision they have in the records."""
+    return [] if audience.wordings is None else [[(one.treatment, one.languages) for one in audience.wordings]]

@@ -141,8 +141,10 @@ class Worker:
             if not live or self.left.get(one.channel, 0) <= 0:
                 self._low.set()
                 for campaign in one.campaigns:
-                    offers = self.engine.campaign(campaign).audience_of(catalogue).offers
-                    gone.update(catalogue.cell(offer, one.channel) for offer in offers)
+                    covered = (
+                        self.engine.campaign(campaign).audience_of(catalogue, self.engine.day(at)).cells(catalogue)
+                    )
+                    gone.update(catalogue.cell(offer, channel) for offer, channel in covered if channel == one.channel)
         return sorted(gone)
 
     def is_gone(self, channel: str, campaign: str | None) -> bool:

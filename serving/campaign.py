@@ -11,7 +11,7 @@ from features.settings import zones
 from rules.catalogue import Catalogue, Frozen, Name, Words
 from rules.document import did_you_mean, read_document
 from rules.errors import PolicyError
-from rules.terms import Audience
+from rules.terms import Audience, Wording
 
 Counts = dict[Name, Annotated[int, Field(ge=0, le=10**9)]]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -77,10 +77,13 @@ class Schedule(Frozen):
 
 
 class CampaignTreatment(Frozen):
-    """A wording this campaign may use: its id in the catalogue, who approved it, until when, and what the law adds below."""
+    """A wording this campaign may use: its id in the catalogue, who approved it, until when, and what the law adds below.
+
+    language: the one that was approved, for the customers who speak it; null: both, each customer in his own.
+    """
 
     id: Name
-    language: Literal["en", "zh"] | None = None  # null: both
+    language: Literal["en", "zh"] | None = None
     legal_footer: Annotated[str, Field(min_length=1, max_length=1000)]
     approved_by: Annotated[str, Field(min_length=1, max_length=80)]
     approved_on: date
@@ -144,12 +147,23 @@ class Campaign(Frozen):
             raise ValueError(f"treatment `{twice}` stands twice; remove one")
         return self
 
+    def treatment(self, name: str | None, day: date | None = None) -> CampaignTreatment | None:
+        """The wording of that id; null where it is not named, or not approved that day, if one is given."""
+        found = next((one for one in self.treatments if one.id == name), None)
+        return found if found is None or day is None or found.approved_on <= day <= found.expires_on else None
+
+    def allows(self, name: str | None, day: date) -> bool:
+        """Whether the wording may be sent that day: a campaign that names none may send what the catalogue has."""
+        return not self.treatments or self.treatment(name, day) is not None
+
     def check_day(self, day: date) -> None:
-        """CampaignError where the campaign does not run that day, or with a wording that is not approved then."""
+        """CampaignError where the campaign does not run that day, or names wordings of which none is approved then."""
         if not self.in_force(day):
             raise CampaignError(
                 f"campaign `{self.id}` runs from {self.window.from_} to {self.window.to}, not on {day}; mend its window"
             )
+        if not self.treatments or any(self.treatment(one.id, day) for one in self.treatments):
+            return
         for treatment in self.treatments:
             if day > treatment.expires_on:
                 raise CampaignError(
@@ -164,8 +178,8 @@ class Campaign(Frozen):
         """Whether the campaign runs that day."""
         return self.window.from_ <= day <= self.window.to
 
-    def audience_of(self, catalogue: Catalogue) -> Audience:
-        """Its cells and condition; CampaignError where it names what the catalogue lacks."""
+    def audience_of(self, catalogue: Catalogue, day: date | None = None) -> Audience:
+        """Its cells and condition, under the wordings approved that day, or all; CampaignError: it names what the catalogue lacks."""
         families = [family.id for family in catalogue.families]
         treatments = {treatment.id: treatment for treatment in catalogue.treatments}
         named = (("offer", self.offers, catalogue.offer_index), ("offer", self.inventory, catalogue.offer_index),
@@ -185,7 +199,18 @@ class Campaign(Frozen):
                 raise CampaignError(
                     f"campaign `{self.id}` counts or words `{name}`, which it does not offer; mend one of the two"
                 )
-        return Audience(self.id, offers, self.channels or tuple(catalogue.channel_index), self.audience)
+        wordings = tuple(
+            Wording(t.id, (t.language,) if t.language else ())
+            for t in self.treatments
+            if day is None or self.treatment(t.id, day)
+        )
+        return Audience(
+            self.id,
+            offers,
+            self.channels or tuple(catalogue.channel_index),
+            self.audience,
+            wordings if self.treatments else None,
+        )
 
 
 def load_campaign(path: Path) -> Campaign:

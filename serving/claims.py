@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from rules.reasons import Layer, ReasonCode
 from rules.why import why_closed
+from serving.campaign import CampaignTreatment
 from serving.engine import Engine
 from serving.http.door import StoredAnswer
 from serving.http.errors import Conflict, NotFound, Unprocessable
@@ -63,9 +64,11 @@ def claim_contact(
         body = {"error": {"code": "claim_refused", "message": message}}
         return StoredAnswer(json.dumps(body).encode(), Conflict.status)
     row = claim(connection, contact_id, now)
+    said = _wording(engine, row)
     return ClaimResponse(
         contact_id=contact_id, state=ContactState.CLAIMED, customer_id=row.customer_id, offer_id=row.offer_id, channel=row.channel,
-        treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(now + CLAIM_AHEAD_MICROS))  # fmt: skip
+        treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(now + CLAIM_AHEAD_MICROS),
+        language=said and (said.language or _language(engine, connection, row.customer_id, now)), legal_footer=said and said.legal_footer)  # fmt: skip
 
 
 def confirm_sent(
@@ -132,6 +135,20 @@ def _after(cursor: str | None) -> tuple[int, str]:
     return (int(at), contact_id)
 
 
+def _wording(engine: Engine, row: ContactRow) -> CampaignTreatment | None:
+    """The wording as the contact's campaign names it; null: it names none."""
+    campaign = engine.campaigns.get(row.campaign_id or "")
+    return campaign.treatment(row.treatment) if campaign else None
+
+
+def _language(engine: Engine, connection: Connection, customer: str, now: int) -> str | None:
+    """The customer's own language; null: not known."""
+    if "language" not in engine.store.one_row.texts or engine.snapshot(instant(now)) is None:
+        return None
+    found = engine.store.latest_rows([customer], instant(now), connection).get(customer)
+    return None if found is None else found.texts[engine.store.one_row.texts.index("language")]
+
+
 def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int) -> list[str]:
     """Slugs of what would refuse a claim of the contact at this moment; empty: nothing. Reads only."""
     at = instant(now)
@@ -141,6 +158,11 @@ def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int)
         return [ReasonCode.PAUSED.slug]
     if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
+    campaign = engine.campaigns.get(row.campaign_id or "")
+    if campaign is not None and not campaign.allows(row.treatment, engine.day(at)):
+        return [
+            ReasonCode.NOT_IN_CAMPAIGN.slug
+        ]  # its approval has expired, or the campaign no longer names the wording
     terms = engine.terms(at, stopped)
     known = None if engine.staleness(at) else online_rows(engine, terms, connection, [Asked(row.customer_id)], at)
     if known is None:  # nobody can say that he still may be contacted

@@ -120,7 +120,7 @@ class Engine:
             else [self.campaign(n) for n in names]
         )
         season = f"{day.year}H{1 if day.month <= 6 else 2}"
-        return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue) for c in chosen),
+        return Terms(self.catalogue, self.policy, self.store.schema, day, tuple(c.audience_of(self.catalogue, day) for c in chosen),
                      exploration=EXPLORATION, holdout=Holdout(HOLDOUT_SHARE, season), paused=paused, secret=self.home.secret(),
                      holidays=self.holidays)  # fmt: skip
 

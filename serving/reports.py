@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from features.tables import MARKETING_CHANNELS
+from rules.reasons import ReasonCode
 from serving.bids import Worker
 from serving.causing import caused_by_event
 from serving.claims import contact_of, instant
@@ -33,6 +34,7 @@ from serving.http.messages import (
 from serving.ledger import consents, events, outcomes, switches
 from serving.ledger.book import ContactRow, State, micros, unit_of
 from serving.ledger.keys import Principal
+from serving.ledger.lifecycle import RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_claimed
 from serving.ledger.lifecycle import enter_external as enter_external_row
 from serving.ledger.schema import contacts
 
@@ -72,15 +74,15 @@ def enter_event(
 
 
 def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> Message:
-    """The consent, stored; a refusal takes back what is reserved."""
+    """The consent, stored; a refusal takes back what is reserved, and asks for what is claimed and not yet sent."""
     at = _past(micros(request.at), now, "at")
     said = (request.customer_id, request.purpose.value, request.channel.value, request.state.value, request.source, request.wording, at)  # fmt: skip
     row = consents.ConsentRow(
         consent_id=request.consent_id or consents.consent_id(*said), customer_id=said[0], purpose=said[1], channel=said[2],
         state=said[3], source=said[4], wording=said[5], at=at, received_at=now)  # fmt: skip
-    before = _reserved(connection, request.customer_id)
+    before = _recallable(connection, request.customer_id)
     new = consents.record(connection, row)
-    recalled = before - _reserved(connection, request.customer_id)
+    recalled = before - _recallable(connection, request.customer_id)
     return ConsentResponse(consent_id=row.consent_id, new=new, recalled=recalled)
 
 
@@ -109,6 +111,7 @@ def turn_switch(
     if request.action is SwitchAction.PAUSE:
         _check_scope(engine, request.scope)
         switches.pause(connection, request.scope, principal.name, request.note or "", now)
+        recall_claimed(connection, request.scope, now, ReasonCode.PAUSED.slug)
         state = SwitchState.PAUSED
     else:
         resumed = switches.resume(connection, request.scope, principal.name, request.note or "", now)
@@ -142,6 +145,6 @@ def paused_switches(connection: Connection) -> list[Switch]:
     return found
 
 
-def _reserved(connection: Connection, customer_id: str) -> int:
-    mine = (contacts.c.customer_id == customer_id) & (contacts.c.state == State.RESERVED)
+def _recallable(connection: Connection, customer_id: str) -> int:
+    mine = (contacts.c.customer_id == customer_id) & (RECALLABLE_RESERVED | RECALLABLE_CLAIMED)
     return connection.execute(select(func.count()).where(mine)).scalar_one()

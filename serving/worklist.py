@@ -199,11 +199,8 @@ def _script(engine: Engine, contact: ContactRow) -> Said | None:
 
 def _footer(engine: Engine, contact: ContactRow) -> str | None:
     campaign = engine.campaigns.get(contact.campaign_id or "")
-    return (
-        next((one.legal_footer for one in campaign.treatments if one.id == contact.treatment), None)
-        if campaign
-        else None
-    )
+    said = campaign.treatment(contact.treatment) if campaign else None
+    return said and said.legal_footer
 
 
 def _last(connection: Connection, task: ContactRow, now: int) -> tuple[Touch, ...]:

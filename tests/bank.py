@@ -12,12 +12,19 @@ import rules
 from rules.catalogue import Catalogue, load_catalogue
 from rules.column import read_columns
 from rules.policy import ContactPolicy, load_policy
-from rules.terms import Terms
+from rules.terms import Audience, Terms, Wording
 from rules.types import CUSTOMERS, scores_schema
 
 POLICIES = Path(rules.__file__).parent / "policies"
 TEXTS = {"kind": "person", "language": "zh", "time_zone": "Asia/Shanghai"}
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)  # 12:00 in Shanghai
+
+# Campaigns that name wordings: of one language, of both, the same cell in another one, none at all, and none of them.
+WORDED = (Audience("dollars", ("deposit_usd_6m", "wealth_usd_income"), ("sms", "call"), "balance_usd_minor > 100",
+                   (Wording("wealth_usd_sms_1", ("en",)), Wording("deposit_usd_sms_1"))),
+          Audience("cards", ("card_gold", "wealth_usd_income"), ("sms", "app"), "age_years < 60 OR staff", (Wording("wealth_usd_sms_1", ("zh",)),)),
+          Audience("mute", ("card_gold", "wealth_usd_income"), ("sms", "app"), "TRUE", ()),
+          Audience("all_year", ("deposit_cny_12m", "retention_bonus"), ("app", "branch")))  # fmt: skip
 
 
 @cache

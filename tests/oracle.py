@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from rules.language import Language
 from rules.reasons import RANK, UNKNOWN, ReasonCode
-from rules.terms import Terms
+from rules.terms import Audience, Terms, Wording
 from rules.tree import (
     All,
     Arithmetic,
@@ -135,15 +135,37 @@ def closing(row: Row, cell: int, terms: Terms) -> set[ReasonCode]:
     ):
         reasons.add(ReasonCode.HOLDOUT)
     if terms.audiences is not None and row["direction"] == "outbound":
-        covering = [a for a in terms.audiences if offer.id in a.offers and channel.id in a.channels]
+        covering = [a for a in terms.audiences if _covers(a, offer.id, channel.id, terms)]
         running = [a for a in covering if f"campaign:{a.campaign_id}" not in terms.paused]
         if not running:
             reasons.add(ReasonCode.PAUSED if covering else ReasonCode.NOT_IN_CAMPAIGN)
         else:
-            belongs = [evaluate(audiences[a.campaign_id], row, facts) for a in running]
+            belongs = [_belongs(a, audiences[a.campaign_id], row, facts, terms) for a in running]
             if True not in belongs:
                 reasons.add(ReasonCode.CAMPAIGN_UNKNOWN if None in belongs else ReasonCode.NOT_IN_AUDIENCE)
     return reasons
+
+
+def _covers(audience: Audience, offer: str, channel: str, terms: Terms) -> bool:
+    """Whether the cell is one of the campaign's: offer and channel, and its wording where it names wordings."""
+    if offer not in audience.offers or channel not in audience.channels:
+        return False
+    return audience.wordings is None or _wording(audience, offer, channel, terms) is not None
+
+
+def _wording(audience: Audience, offer: str, channel: str, terms: Terms) -> Wording | None:
+    said = [t.id for t in terms.catalogue.treatments if (t.offer, t.channel) == (offer, channel)]
+    return next((one for one in audience.wordings or () if said and one.treatment == said[0]), None)
+
+
+def _belongs(audience: Audience, when: Node, row: Row, facts: Row, terms: Terms) -> Any:
+    """Whether the customer belongs to it at this cell: by its condition, and by his language where the wording has one."""
+    truth = evaluate(when, row, facts)
+    wording = _wording(audience, facts["offer.id"], facts["channel.id"], terms)
+    if truth is False or wording is None or not wording.languages:
+        return truth
+    speaks = None if row["language"] is None else row["language"] in wording.languages
+    return False if speaks is False else None if None in (truth, speaks) else True
 
 
 _READINGS: dict[int, Any] = {}
@@ -231,8 +253,8 @@ def _campaign(row: Row, cell: int, terms: Terms) -> str | None:
     )
     facts, _, audiences = _read(id(terms), terms)
     for audience in terms.audiences or ():
-        if offer.id in audience.offers and channel.id in audience.channels and f"campaign:{audience.campaign_id}" not in terms.paused \
-                and evaluate(audiences[audience.campaign_id], row, facts[cell]) is True:  # fmt: skip
+        if _covers(audience, offer.id, channel.id, terms) and f"campaign:{audience.campaign_id}" not in terms.paused \
+                and _belongs(audience, audiences[audience.campaign_id], row, facts[cell], terms) is True:  # fmt: skip
             return audience.campaign_id
     return None
 

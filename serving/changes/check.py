@@ -190,11 +190,11 @@ def _changed(before: Engine, after: Engine) -> list[Line]:
 
 
 def _expired(before: Engine, after: Engine) -> list[Line]:
-    """The wordings of new and changed campaigns that have expired by now: such a campaign cannot run."""
+    """The wordings of new and changed campaigns that have expired by now: their cells are closed."""
     day = before.day(before.home.now())
     return [
-        Line(en=f"campaign `{one.id}`: treatment `{treatment.id}` expired on {treatment.expires_on}; no run can be made until it is renewed",
-             zh=f"活动 `{one.id}`：话术 `{treatment.id}` 已于 {treatment.expires_on} 过期；续批之前无法生成名单")
+        Line(en=f"campaign `{one.id}`: treatment `{treatment.id}` expired on {treatment.expires_on}; what it words stays closed until it is renewed",
+             zh=f"活动 `{one.id}`：话术 `{treatment.id}` 已于 {treatment.expires_on} 过期；续批之前其组合保持关闭")
         for one in after.campaigns.values() if one != before.campaigns.get(one.id)
         for treatment in one.treatments if treatment.expires_on < day
     ]  # fmt: skip

@@ -23,7 +23,7 @@ from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
 
 switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
-recall_app = typer.Typer(help="Take back what is reserved but not yet claimed.", no_args_is_help=True)
+recall_app = typer.Typer(help="Take back what is reserved, or claimed and not yet sent.", no_args_is_help=True)
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
 SWITCHES = Touches(names=("switches",))  # as the door holds them
 MAY_RESUME = (Role.MARKETING, Role.COMPLIANCE, Role.ADMIN)
@@ -34,7 +34,7 @@ class OperateError(ValueError):
 
 
 class RecallAnswer(BaseModel):
-    """`nbo recall --json`: how many reserved contacts were taken back; lists find them in /v1/recalls."""
+    """`nbo recall --json`: how many contacts were taken back, reserved or claimed; lists find them in /v1/recalls."""
 
     recalled: int
 
@@ -61,7 +61,7 @@ def resume(context: typer.Context, scope: str, note: Note = "", as_json: AsJson 
 
 @recall_app.command("customer")
 def recall_customer(context: typer.Context, customer: str, as_json: AsJson = False) -> None:
-    """Take back everything reserved for one customer."""
+    """Take back everything reserved or claimed for one customer."""
     touches = Touches(customers=(customer,))
     work: Callable[[Ledger], int] = lambda ledger: ledger.write(
         lambda connection: recall(connection, ledger.now_micros(), customer_id=customer), touches=touches
@@ -71,7 +71,7 @@ def recall_customer(context: typer.Context, customer: str, as_json: AsJson = Fal
 
 @recall_app.command("campaign")
 def recall_campaign(context: typer.Context, campaign: str, as_json: AsJson = False) -> None:
-    """Take back everything reserved by one campaign."""
+    """Take back everything reserved or claimed by one campaign."""
     _recall(context, lambda ledger: recall_all(ledger, campaign), as_json)
 
 

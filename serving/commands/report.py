@@ -7,6 +7,7 @@ import typer
 from features.home import Home
 from features.terminal import AsJson, tell
 from serving.lists.aftermath import CampaignReport, CampaignRow, campaign_report
+from serving.lists.grievances import Grievance
 from serving.lists.money import money
 from serving.office import open_engine, reading_ledger
 
@@ -41,14 +42,22 @@ def report_lines(told: CampaignReport, currency: str) -> list[str]:
         rows = sorted((row for row in told.rows if row.by == by), key=lambda row: (-row.issued, row.group or "~"))
         lines += [f"by {by}", *(f"  {row.group or 'not known'}: {_line(row, currency)}" for row in rows[:GROUPS_TOLD])]
         lines += [f"  and {len(rows) - GROUPS_TOLD:,} more: --json"] if len(rows) > GROUPS_TOLD else []
-    lines += [f"{g.kind} on {g.at:%F}: contact {g.contact_id}, {g.offer_id} by {g.channel}, list {g.source or 'none'}, audience `{g.audience}`"
-              for g in told.grievances]  # fmt: skip
-    return [*lines, *(f"not known: {line}" for line in told.why)]
+    lines += [_grievance(one) for one in told.grievances]
+    return [*lines, *(text for line in told.why for text in (f"not known: {line.en}", f"未知：{line.zh}"))]
+
+
+def _grievance(one: Grievance) -> str:
+    policy = one.policy[:12] if one.policy else "not recorded"
+    audience = f"`{one.audience}`" if one.audience else "not recorded"
+    return (f"{one.kind} on {one.at:%F}: contact {one.contact_id}, {one.offer_id} by {one.channel}, list {one.source or 'none'}, "
+            f"policy {policy}, audience {audience}")  # fmt: skip
 
 
 def _line(row: CampaignRow, currency: str) -> str:
     text = (f"{row.issued:,} issued, {row.sent:,} sent, {row.reached:,} reached, {row.answered:,} answered, {row.accepted:,} accepted, "
             f"{row.complained:,} complained, {row.opted_out:,} opted out, cost {money(row.cost_minor, currency)}")  # fmt: skip
+    if row.unripe:
+        text += f"; {row.unripe:,} units not ripe yet / {row.unripe:,} 个单位尚未成熟"
     if row.incremental_minor is None:
         return text
     low, high = (money(side or 0, currency) for side in (row.incremental_low_minor, row.incremental_high_minor))

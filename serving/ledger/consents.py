@@ -1,7 +1,7 @@
 """Consents as they are said: each grant, denial and withdrawal with its source and wording.
 
 A later word overrides an earlier one by `at`, not by arrival. A withdrawal or denial also recalls,
-in the same transaction, what is reserved but not yet claimed for the customer on that channel.
+in the same transaction, what is reserved, or claimed and not yet sent, for the customer on that channel.
 """
 
 import hashlib

@@ -5,7 +5,8 @@
        |  +-- expire, cancel, recall, not_sent --> closed
 
 reserved, claimed and sent count for caps over [send_after, send_before]; closed does not. `TRANSITIONS` is the whole
-truth; serving/ledger/lifecycle.py only looks up there.
+truth; serving/ledger/lifecycle.py only looks up there. A recall closes what is reserved; what is claimed may have gone
+out, so it stays claimed and bears the recall (closed_at, close_reason, recall_reason), whatever becomes of it.
 """
 
 from enum import StrEnum
@@ -86,7 +87,7 @@ class ContactRow(NamedTuple):
     sent_at: int | None = None
     closed_at: int | None = None
     close_reason: str | None = None
-    recall_reason: str | None = None  # a slug of rules.reasons, or who took it back
+    recall_reason: str | None = None  # a slug of rules.reasons, or who took it back; also of one recalled on its way
     p_chosen: float | None = None
     decision_id: str | None = None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, ContactRow, LifecycleError, State
@@ -19,6 +19,10 @@ from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Entry, Statement, arrow, arrow_schema, enter_all, is_listed
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
+DAY_MICROS = 86_400_000_000
+_OUTBOUND = and_(contacts.c.purpose == "marketing", contacts.c.direction == "outbound")
+RECALLABLE_RESERVED = and_(contacts.c.state == State.RESERVED, _OUTBOUND)
+RECALLABLE_CLAIMED = and_(contacts.c.state == State.CLAIMED, contacts.c.close_reason.is_(None), _OUTBOUND)
 
 _INSERT = Statement(insert(contacts))
 _INSERT_NEW = Statement(insert(contacts), "ON CONFLICT DO NOTHING")
@@ -167,13 +171,15 @@ def sent(connection: Connection, contact_id: str, at: int) -> ContactRow:
 def close(connection: Connection, contact_id: str, action: Action, now: int, reason: str | None = None) -> ContactRow:
     """Close a contact that will not be sent (EXPIRE, CANCEL, RECALL, NOT_SENT); it counts no more.
 
-    reason: why it is recalled. A closed one stays as it is, first reason and all; LifecycleError
-    where it was sent.
+    reason: why it is recalled. A closed one stays as it is, first reason and all, and one that was recalled on its
+    way keeps its recall; LifecycleError where it was sent.
     """
     row = _movable(connection, contact_id, action)
     if row.state == State.CLOSED:
         return row
-    closed = row._replace(state=State.CLOSED, closed_at=now, close_reason=str(action), recall_reason=reason)
+    closed = row._replace(state=State.CLOSED)
+    if row.close_reason is None:
+        closed = closed._replace(closed_at=now, close_reason=str(action), recall_reason=reason)
     return _move(connection, row, closed)
 
 
@@ -205,23 +211,39 @@ def recall(
     connection: Connection, now: int, *, customer_id: str | None = None,
     campaign_id: str | None = None, channel: str | None = None, reason: str = "operator",
 ) -> int:  # fmt: skip
-    """Recall what is reserved for a customer or a campaign, on one channel or all; how many.
+    """Recall what is reserved or claimed for a customer or a campaign, on one channel or all; how many.
 
-    reason: why, for those who hold a list: a slug of rules.reasons, or `operator`. Only outbound marketing is recalled. What is claimed is on its way already.
+    reason: why, for those who hold a list: a slug of rules.reasons, or `operator`. Only outbound marketing is recalled,
+    each contact once. What is claimed may be on its way: it stays claimed, and counts, until it is sent or cancelled.
     """
     if (customer_id is None) == (campaign_id is None):
         raise ValueError("recall either a customer or a campaign; name exactly one of them")
     chosen = contacts.c.customer_id == customer_id
     if campaign_id is not None:
         chosen = contacts.c.campaign_id == campaign_id
-    open_marketing = and_(
-        contacts.c.state == State.RESERVED,
-        contacts.c.purpose == "marketing",
-        contacts.c.direction == "outbound",
-    )
     if channel is not None:
-        open_marketing = and_(open_marketing, contacts.c.channel == channel)
-    return _close_all(connection, and_(chosen, open_marketing), Action.RECALL, now, reason)
+        chosen = and_(chosen, contacts.c.channel == channel)
+    return recall_all(connection, and_(chosen, or_(RECALLABLE_RESERVED, RECALLABLE_CLAIMED)), now, reason)
+
+
+def recall_claimed(connection: Connection, scope: str, now: int, reason: str) -> int:
+    """Recall what was claimed within the last day under a switch's scope (`all`, `channel:sms` ...); how many.
+
+    What is reserved under it is not touched: its claim will be refused while the switch holds.
+    """
+    kind, _, name = scope.partition(":")
+    since = contacts.c.claimed_at >= now - DAY_MICROS
+    of = {"all": contacts.c.claimed_at.is_not(None), "channel": contacts.c.channel == name, "family": contacts.c.family == name,
+          "offer": contacts.c.offer_id == name, "campaign": contacts.c.campaign_id == name}[kind]  # fmt: skip
+    ids = select(contacts.c.contact_id).where(since, of, RECALLABLE_CLAIMED)
+    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
+        ids = ids.with_for_update(skip_locked=True)
+    return recall_all(connection, contacts.c.contact_id.in_(ids), now, reason)
+
+
+def recall_all(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
+    """Recall those contacts, of RECALLABLE_RESERVED or RECALLABLE_CLAIMED; how many."""
+    return _close_all(connection, which, Action.RECALL, now, reason)
 
 
 def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
@@ -241,7 +263,7 @@ def due(connection: Connection, channel: str, now: int, after: str = "", limit: 
 
 def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: int = 100,
             ) -> list[ContactRow]:  # fmt: skip
-    """Recalled contacts in the order of (closed_at, contact_id), those beyond `after`."""
+    """Recalled contacts, closed or on their way, in the order of (closed_at, contact_id), those beyond `after`."""
     at, contact_id = after
     later = (contacts.c.closed_at > at) | ((contacts.c.closed_at == at) & (contacts.c.contact_id > contact_id))
     query = (
@@ -274,5 +296,6 @@ def _move(connection: Connection, was: ContactRow, row: ContactRow) -> ContactRo
 
 
 def _close_all(connection: Connection, which: Any, action: Action, now: int, reason: str | None = None) -> int:
-    values = {"state": State.CLOSED, "closed_at": now, "close_reason": str(action), "recall_reason": reason}
+    state = case((contacts.c.state == State.CLAIMED, str(State.CLAIMED)), else_=str(State.CLOSED))
+    values = {"state": state, "closed_at": now, "close_reason": str(action), "recall_reason": reason}
     return connection.execute(update(contacts).where(which).values(values)).rowcount

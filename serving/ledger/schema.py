@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double
 
-HEAD = "0006"  # the newest migration; a database at another revision is migrated or refused
+HEAD = "0007"  # the newest migration; a database at another revision is migrated or refused
 
 Whole = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables of SQLite know INTEGER only
 Share = Double[float]().with_variant(REAL, "sqlite")
@@ -86,7 +86,7 @@ contacts = _table(
     _whole("sent_at", nullable=True),
     _whole("closed_at", nullable=True),
     _word("close_reason"),
-    _word("recall_reason"),  # why it was recalled: a slug of rules.reasons, or who took it back
+    _word("recall_reason"),  # why it was recalled, also on its way: a slug of rules.reasons, or who took it back
     Column("p_chosen", Share),
     _word("decision_id"),
     _one_of("state", STATES),
@@ -103,6 +103,10 @@ contacts = _table(
     Index(
         "contacts_waiting", "send_before",
         sqlite_where=text("state = 'reserved'"), postgresql_where=text("state = 'reserved'"),
+    ),
+    Index(
+        "contacts_claimed", "claimed_at",
+        sqlite_where=text("state = 'claimed'"), postgresql_where=text("state = 'claimed'"),
     ),
     Index(
         "contacts_recalled", "closed_at", "contact_id",

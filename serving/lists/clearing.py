@@ -34,7 +34,7 @@ def pools_of(terms: Terms) -> dict[tuple[str, str], str]:
     """(offer, channel) -> `a+b`: the campaigns that share cells, directly or through others, share what they limit."""
     pools: list[tuple[set[str], set[tuple[str, str]]]] = []
     for audience in terms.audiences or ():
-        names, cells = {audience.campaign_id}, {(o, c) for o in audience.offers for c in audience.channels}
+        names, cells = {audience.campaign_id}, set(audience.cells(terms.catalogue))
         for other in [pool for pool in pools if pool[1] & cells]:
             pools.remove(other)
             names, cells = names | other[0], cells | other[1]

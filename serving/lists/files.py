@@ -22,6 +22,7 @@ from serving.lists.funnel import Funnel, funnel
 from serving.lists.handover import OFFER_COLUMNS, by_channel, inert_csv, with_seeds
 from serving.lists.plan import Plan, contact_id_of
 from serving.lists.report import report_page
+from serving.lists.wordings import with_wordings
 
 
 class ListError(ValueError):
@@ -116,6 +117,7 @@ def _tables(plan: Plan) -> tuple[pa.Table, pa.Table, pa.Table]:
     ids = [contact_id_of(plan.run, row) for row in offered.select(["customer_id", "offer_id", "channel"]).to_pylist()]
     offers = offered.append_column("contact_id", pa.array(ids, pa.string()))
     offers = offers.select([*OFFER_COLUMNS, "unit_id", "as_of", "explored", "factors", "n_open", "terms"])
+    offers = with_wordings(offers, [plan.inputs.engine.campaign(name) for name in plan.campaigns], plan.inputs.features)
     silent = rows.filter(pc.is_null(rows.column("offer_id")))
     held = pc.equal(silent.column("reason"), int(ReasonCode.HOLDOUT))
     named = silent.select(["customer_id", "unit_id", "as_of", "reason", "reasons"])

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
-from itertools import product
 
 import pyarrow.compute as pc
 
@@ -135,10 +134,9 @@ def _cells(campaign: Campaign, catalogue: Catalogue, day: date) -> Cells | None:
     """What it offers, (offer, channel); null where it cannot be made that day."""
     try:
         campaign.check_day(day)
-        audience = campaign.audience_of(catalogue)
+        return frozenset(campaign.audience_of(catalogue, day).cells(catalogue))
     except CampaignError:
         return None
-    return frozenset(product(audience.offers, audience.channels))
 
 
 def _held(campaign: Campaign) -> float:

@@ -69,10 +69,11 @@ def several_terms() -> dict[str, Terms]:
         "priced": bank.terms(prices=tuple(range(0, 300 * n_cells, 300)), exploration=Exploration(0.9, 50_000)),
         "campaigns": bank.terms(audiences=campaigns, paused=frozenset({"channel:push", "campaign:rich"})),
         "levers": bank.terms(catalogue=levers),
+        "worded": bank.terms(audiences=bank.WORDED),
     }
 
 
-@pytest.mark.parametrize("name", ["plain", "explored", "priced", "campaigns", "levers"])
+@pytest.mark.parametrize("name", ["plain", "explored", "priced", "campaigns", "levers", "worded"])
 def test_p15_one_customer_alone_is_decided_as_in_a_batch(name: str) -> None:
     """Column for column, with floats equal bit for bit."""
     terms = several_terms()[name]

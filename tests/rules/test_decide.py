@@ -16,13 +16,13 @@ CAMPAIGNS = (Audience("dollars", ("deposit_usd_6m", "wealth_usd_income"), ("sms"
 
 def variants() -> dict[str, Terms]:
     prices = tuple(range(0, 50 * 400, 400))
-    return {"plain": bank.terms(), "campaigns": bank.terms(audiences=CAMPAIGNS),
+    return {"plain": bank.terms(), "campaigns": bank.terms(audiences=CAMPAIGNS), "worded": bank.terms(audiences=bank.WORDED),
             "paused": bank.terms(audiences=CAMPAIGNS, paused=frozenset({"channel:sms", "campaign:all_year", "offer:card_gold"})),
             "exploring": bank.terms(exploration=Exploration(0.3, 5000), holdout=Holdout(0.1, "2026H1")),
             "priced": bank.terms(prices=prices, exploration=Exploration(0.2, 100_000))}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["plain", "campaigns", "paused", "exploring", "priced"])
+@pytest.mark.parametrize("name", ["plain", "campaigns", "worded", "paused", "exploring", "priced"])
 def test_p15_every_decision_equals_the_oracles(name: str) -> None:
     terms = variants()[name]
     rows, scores = bank.population(terms, 160, seed=7), bank.scores(terms, 160, seed=8)

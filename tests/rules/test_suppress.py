@@ -50,9 +50,10 @@ def both_ways(batch: pa.RecordBatch, terms: Terms, monkeypatch: pytest.MonkeyPat
     return found
 
 
-@pytest.mark.parametrize("name", ["plain", "campaigns", "paused", "holdout", "wide"])
+@pytest.mark.parametrize("name", ["plain", "campaigns", "worded", "paused", "holdout", "wide"])
 def test_p15_every_cell_and_reason_equals_the_oracles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     terms = {"plain": bank.terms, "campaigns": lambda: bank.terms(audiences=CAMPAIGNS), "wide": lambda: wide(4),
+             "worded": lambda: bank.terms(audiences=bank.WORDED),
              "paused": lambda: bank.terms(audiences=CAMPAIGNS, paused=frozenset({"channel:sms", "campaign:all_year"})),
              "holdout": lambda: bank.terms(holdout=Holdout(0.3, "2026H1"))}[name]()  # fmt: skip
     rows = bank.population(terms, 24 if name == "wide" else 90, seed=11)  # both directions, some asked channels

@@ -26,11 +26,13 @@ from serving.http.messages import (
     OutcomeResponse,
     RecallsQuery,
     SentRequest,
+    SwitchAction,
+    SwitchRequest,
 )
 from serving.ledger.keys import Principal, Role
 from serving.lists.plan import make_plan
 from serving.office import Office
-from tests.home import BOSS, HERO, Clock, answer, ask, call, move, said
+from tests.home import BOSS, HERO, Clock, answer, ask, call, move, rows, said
 
 SMS, EMAIL = Principal("sms-gateway", Role.CHANNEL), Principal("email-1", Role.CHANNEL)
 
@@ -166,8 +168,51 @@ def test_p12_what_is_on_its_way_stays_counted_whatever_comes_after(office: Offic
     claim(office, contact).result(30)
     office.consent(said(clock.now), call()).result(30)
     assert isinstance(refused(claim(office, contact)), Conflict)
-    assert recalled(office) == []
+    assert not ask(office, channels=("branch",)).choices
     assert answer(ContactResponse, sent(office, contact)).state is ContactState.SENT
+
+
+def test_p12_an_opt_out_between_claim_and_send_asks_for_the_contact_once(office: Office, clock: Clock) -> None:
+    """Mutant: recalling what is reserved only leaves the feed empty, and whoever could still stop sends."""
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    clock.forward(seconds=10)
+    first = answer(ConsentResponse, office.consent(said(clock.now), call()))
+    at = clock.now
+    assert first.recalled == 1 and recalled(office) == [contact]
+    clock.forward(seconds=10)
+    again = answer(ConsentResponse, office.consent(said(clock.now, channel="sms"), call()))
+    page = office.recalls(RecallsQuery(), call())
+    assert again.recalled == 0
+    assert [(one.contact_id, one.reason, one.recalled_at) for one in page.recalls] == [(contact, "opted_out", at)]
+    assert office.recalls(RecallsQuery(cursor=page.cursor), call()).recalls == ()
+    standing = "SELECT state FROM contacts WHERE contact_id = ?"
+    assert rows(office, standing, contact) == [("claimed",)]  # it counts until it is sent or given back
+    assert answer(ContactResponse, sent(office, contact)).state is ContactState.SENT
+    assert recalled(office) == [contact] and rows(office, standing, contact) == [("sent",)]
+
+
+def test_p12_a_caller_who_still_can_stop_gives_the_recalled_contact_back(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    office.consent(said(clock.now), call()).result(30)
+    assert answer(ContactResponse, cancel(office, contact, "not_sent")).state is ContactState.CLOSED
+    assert recalled(office) == [contact]
+    assert isinstance(refused(sent(office, contact)), Conflict)
+
+
+def test_p12_a_pause_asks_for_what_is_claimed_under_it_and_nothing_else(office: Office, clock: Clock) -> None:
+    """Mutant: a pause that asks for every claimed contact, or for none."""
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    pause = lambda scope: office.switch(SwitchRequest(scope=scope, action=SwitchAction.PAUSE), call()).result(30)
+    pause("channel:email")
+    assert recalled(office) == []
+    pause("channel:sms")
+    pause("all")
+    assert [(one.contact_id, one.reason) for one in office.recalls(RecallsQuery(), call()).recalls] == [
+        (contact, "paused")
+    ]
 
 
 def test_a_refused_claim_answers_the_same_bytes_again(office: Office, clock: Clock) -> None:

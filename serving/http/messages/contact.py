@@ -111,6 +111,10 @@ class ClaimResponse(Message):
     claim_expires_at: Instant
     """Send by then, and report it sent. What has not gone out by then must not go out any more: cancel
     it with reason `not_sent`, which frees its cap, and ask for a new decision. A contact is claimed once."""
+    language: str | None = None
+    """Of the wording, for this customer; null: the campaign names no wordings, or both are approved and his is not known."""
+    legal_footer: str | None = None
+    """What has to be said too; null: the campaign names nothing."""
 
 
 class SentRequest(Message):
@@ -173,7 +177,11 @@ class RecallsQuery(Message):
 
 
 class Recall(Message):
-    """A contact that must not be sent any more."""
+    """A contact that must not be sent any more.
+
+    Where it is claimed and has not gone out, cancel it with reason `not_sent`; it counts until then. Where it has
+    gone out meanwhile, report it sent all the same: that is recorded, and the recall stays.
+    """
 
     contact_id: Id
     """The contact."""

@@ -175,4 +175,4 @@ class ConsentResponse(Message):
     new: bool
     """False: it had been reported before."""
     recalled: Annotated[int, Field(ge=0)]
-    """Contacts taken back because of it."""
+    """Contacts taken back because of it: reserved ones, and claimed ones not yet sent; all stand in /v1/recalls."""

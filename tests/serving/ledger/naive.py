@@ -100,7 +100,7 @@ class Naive:
         if c.state == "sent":
             return "refused"
         if c.state != "closed":
-            c.state, c.why = "closed", action
+            c.state, c.why = "closed", c.why or action
         return "done"
 
     def expire(self) -> int:
@@ -125,7 +125,7 @@ class Naive:
         return "new"
 
     def say(self, customer: str, channel: str, state: str, at: int) -> bool:
-        """Whether it is new; a refusal that is his last word takes back what is reserved."""
+        """Whether it is new; a refusal that is his last word takes back what is reserved, and marks what is claimed."""
         word = (customer, channel, state, at)
         if word in self.words:
             return False
@@ -133,8 +133,8 @@ class Naive:
         later = any(w[0] == customer and w[3] > at and w[1] in (channel, "all") for w in self.words)
         if state != "granted" and not later:
             for c in self.contacts.values():
-                if c.customer == customer and c.state == "reserved" and channel in ("all", c.channel):
-                    c.state, c.why = "closed", "recalled"
+                if c.customer == customer and c.state in ("reserved", "claimed") and channel in ("all", c.channel):
+                    c.state, c.why = "closed" if c.state == "reserved" else "claimed", "recalled"
         return True
 
     def event(self, name: str, booking: str, customer: str, amount: int) -> str:

@@ -66,7 +66,7 @@ def test_commands_and_jobs_do_not_wait_for_workers(url: str, tmp_path: Path, nam
             running.result(SECONDS)
 
 
-def test_a_recalled_campaign_goes_some_at_a_time_and_spares_what_is_claimed(
+def test_a_recalled_campaign_goes_some_at_a_time_and_leaves_claimed_what_is_claimed(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one that another worker holds in this moment: it is asked again when that one is done."""
@@ -82,8 +82,8 @@ def test_a_recalled_campaign_goes_some_at_a_time_and_spares_what_is_claimed(
             running = pool.submit(
                 recall_campaign, ledger, "spring", "operator", lambda _: (waited.set(), worker.rollback())
             )
-            assert running.result(SECONDS) == 9 and waited.is_set()
+            assert running.result(SECONDS) == 10 and waited.is_set()
         with ledger.read() as connection:
             states = {name: find(connection, name) for name in ("3", "5", "other")}
         assert {name: row and (row.state, row.recall_reason) for name, row in states.items()} == {
-            "3": (State.CLAIMED, None), "5": (State.CLOSED, "operator"), "other": (State.RESERVED, None)}  # fmt: skip
+            "3": (State.CLAIMED, "operator"), "5": (State.CLOSED, "operator"), "other": (State.RESERVED, None)}  # fmt: skip

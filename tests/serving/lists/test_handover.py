@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
 import nbo
 from features.home import Home
 from serving.commands.lists import make_list
+from serving.http.messages import ClaimRequest
 from serving.lists.check import check_list
 from serving.lists.files import read_manifest
 from tests.home import NOW, Clock, call, office_at, rows, said
@@ -109,7 +111,22 @@ def test_p12_a_list_that_was_handed_over_gets_a_recall_file(bank: Path, clock: C
     assert "no list `nowhere`" in str(ask("nowhere").exception)
 
 
-def test_p12_mutant_a_recall_file_without_the_opt_out_is_caught(bank: Path, clock: Clock, monkeypatch) -> None:
+def test_p12_a_recall_file_names_what_is_claimed_and_not_yet_sent(bank: Path, clock: Clock) -> None:
+    """Mutant: recalling what is reserved only."""
+    folder = made(bank)
+    office = office_at(bank, clock)
+    gone = read(folder / "offers-app.csv")[0]
+    clock.forward(minutes=3)
+    office.claim(gone["contact_id"], ClaimRequest(), call("claim")).result()
+    office.consent(said(clock.now, customer=gone["customer_id"]), call("POST /v1/consents")).result()
+    office.close()
+    assert CliRunner().invoke(nbo.app, ["--home", str(bank), "recall", "list", folder.name]).exit_code == 0
+    assert [(row["contact_id"], row["reason"]) for row in read(folder / "recalls.csv")] == [(gone["contact_id"], "opted_out")]  # fmt: skip
+
+
+def test_p12_mutant_a_recall_file_without_the_opt_out_is_caught(
+    bank: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.ledger.lifecycle._close_all", lambda *_: 0)  # the opt-out takes nothing back
     folder = made(bank)
     office = office_at(bank, clock)
