@@ -374,5 +374,5 @@ def test_a_wording_that_has_expired_is_told_to_whoever_judges_the_campaign(revie
     made = review.propose("mia", edited(bank, "campaigns/dollars.yaml", "owner:", f"treatments: [{wording}]\nowner:"))
     assert made.report is not None and made.report.passed
     assert [line.en for line in made.report.notes if "expired" in line.en] == [
-        "campaign `dollars`: treatment `wealth_usd_sms_1` expired on 2026-05-31; no run can be made until it is renewed"
+        "campaign `dollars`: treatment `wealth_usd_sms_1` expired on 2026-05-31; what it words stays closed until it is renewed"
     ]
