@@ -225,7 +225,7 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
     lines += [limit_line(limit) for limit in sorted(issued.limits, key=lambda one: -one.price_milli)[:LIMITS_TOLD]]
     if len(issued.limits) > LIMITS_TOLD:
         lines.append(f"  and {len(issued.limits) - LIMITS_TOLD:,} limits more: certificate.json")
-    lines += issued.short()
+    lines += [line.en for line in issued.short()]
     return [*lines, *(f"assumption: {line}" for line in answer.assumptions)]
 
 

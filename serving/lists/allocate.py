@@ -19,12 +19,16 @@ LOWER = 0.99  # of the prices, for a second list of few: one chooser's cost may 
 
 @dataclass(frozen=True)
 class Short:
-    """A minimum that no list can keep together with the other limits. possible: no list gives more."""
+    """A minimum that no list can keep together with the other limits. possible: no list gives more.
+
+    held_by: the limits that keep it from being more; empty: there are no more customers to whom it may be offered.
+    """
 
     limit: str
     asked: int
     possible: int
     kept: int
+    held_by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line for people."""
@@ -89,9 +93,21 @@ def _most(cells: OpenCells, columns: Columns, limits: Sequence[Limit], place: in
     worth = replace(cells, gross=counted[cells.column] * 1_000)  # so that prices may lie between counts
     price = find_prices(worth, only)
     possible = bound(worth, only, price) // 1_000
-    chosen = List(worth, only, price).make()
+    found = List(worth, only, price)
+    chosen = found.make()
     kept = given if last else min(asked, int(counted[cells.column[chosen[chosen >= 0]]].sum()))
-    return Short(limits[place].name, asked, min(possible, max(possible, kept)), max(kept, 0))
+    held_by = tuple(limits[n].name for n in _in_the_way(found, worth, price))
+    return Short(limits[place].name, asked, possible, max(kept, 0), held_by)
+
+
+def _in_the_way(found: List, worth: OpenCells, price: np.ndarray) -> list[int]:
+    """The limits that keep those from a cell of worth who got none: the priced ones, where none has a price the full ones."""
+    owner = np.repeat(np.arange(worth.n_choosers), np.diff(worth.start))
+    wanted = np.unique(worth.column[(worth.gross > 0) & (found.cell[owner] < 0)])
+    uses = np.unique(found.columns.limit[wanted][found.columns.units[wanted] > 0])
+    uses = uses[uses < len(price)]
+    full = uses[np.array(found.left)[uses] < 1] if len(uses) else uses
+    return (uses[price[uses] > 0] if (price[uses] > 0).any() else full).tolist()
 
 
 __all__ = ["SCALE", "Allocation", "Short", "allocate"]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from rules.line import Line
 from rules.terms import Terms
 from serving.lists.allocate import SCALE, Short
 from serving.lists.clearing import Cleared, kinds_of
@@ -21,7 +22,8 @@ from serving.lists.limits import CONTACT, COST, Limit
 class LimitUse(BaseModel):
     """One limit of the run. price_milli: what one more unit is worth, thousandths of a minor unit.
 
-    at_least: what the list was held to; asked: the minimum as it was written, where that is not possible.
+    at_least: what the list was held to; asked: the minimum as it was written, where that is not possible; held_by: the
+    limits that keep it from being more, none where no more customers may be offered it.
     """
 
     name: str
@@ -31,6 +33,7 @@ class LimitUse(BaseModel):
     at_least: int | None = None
     asked: int | None = None
     possible: int | None = None
+    held_by: tuple[str, ...] = ()
     used: int
     price_milli: int
 
@@ -51,10 +54,20 @@ class Certificate(BaseModel):
     limits: list[LimitUse]
     cells: list[dict[str, str | int]]
 
-    def short(self) -> list[str]:
-        """The minimums no list can keep, one line each."""
-        return [f"minimum `{limit.name}` asks for {limit.asked:,}: at most {limit.possible:,} are possible; held to {limit.at_least:,}"
-                for limit in self.limits if limit.asked is not None]  # fmt: skip
+    def short(self) -> list[Line]:
+        """The minimums no list can keep, one line each, and what keeps them from being more."""
+        return [_short(limit) for limit in self.limits if limit.asked is not None]
+
+
+def _short(limit: LimitUse) -> Line:
+    names = ", ".join(f"`{name}`" for name in limit.held_by)
+    why, wherefore = (
+        (f"held back by {names}", f"受限于 {names}")
+        if names
+        else ("nobody else may be offered it", "没有其他可营销客户")
+    )
+    return Line(en=f"minimum `{limit.name}` asks for {limit.asked:,}: at most {limit.possible:,} are possible ({why}); held to {limit.at_least:,}",
+                zh=f"最低量 `{limit.name}` 要求 {limit.asked:,}：最多可达 {limit.possible:,}（{wherefore}）；按 {limit.at_least:,} 执行")  # fmt: skip
 
 
 def make_certificate(terms: Terms, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
@@ -111,6 +124,6 @@ def _limit_uses(cleared: Cleared, used: list[int]) -> list[LimitUse]:
 
 
 def _limit_use(limit: Limit, room: int, price: int, used: int, short: Short | None) -> LimitUse:
-    asked, possible = (None, None) if short is None else (short.asked, short.possible)
+    asked, possible, held_by = (None, None, ()) if short is None else (short.asked, short.possible, short.held_by)
     return LimitUse(name=limit.name, where=limit.where, unit=limit.unit, at_most=limit.at_most,
-                    at_least=-room if limit.minimum else None, asked=asked, possible=possible, used=used, price_milli=price)  # fmt: skip
+                    at_least=-room if limit.minimum else None, asked=asked, possible=possible, held_by=held_by, used=used, price_milli=price)  # fmt: skip

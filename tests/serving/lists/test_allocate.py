@@ -209,6 +209,11 @@ def test_a_minimum_is_kept_or_explained(n: int, seed: int) -> None:
     free = make_columns(limits[:-1], KINDS, PEOPLE)
     most = exactly(cells, free, counted)
     assert most is not None and short.kept <= most <= short.possible and short.kept < short.asked == limits[-1].at_least
+    everyone = int(np.maximum.reduceat(counted, cells.start[:-1]).sum())  # who has the cell at all
+    assert everyone > short.kept if short.held_by else everyone == most, (
+        "what holds it back is named, and nothing else is"
+    )
+    assert set(short.held_by) <= {limit.name for limit in limits[:-1]}
     assert str(short).startswith(
         f"limit `volume` asks for at least {short.asked}; at most {short.possible} are possible"
     )
@@ -222,7 +227,9 @@ def test_a_minimum_nobody_can_keep_says_how_many_are_possible() -> None:
         Limit(name="funds", where={"offer": "fund"}, at_least=5),
     ]
     found = allocate(cells, make_columns(limits, KINDS, PEOPLE), limits)
-    assert [(s.limit, s.asked, s.possible, s.kept) for s in found.short] == [("funds", 5, 2, 2)]
+    assert [(s.limit, s.asked, s.possible, s.kept, s.held_by) for s in found.short] == [("funds", 5, 2, 2, ("call",))]
+    alone = allocate(cells, make_columns(limits[1:], KINDS, PEOPLE), limits[1:])
+    assert [(s.possible, s.held_by) for s in alone.short] == [(3, ())], "nobody else has the cell"
     assert found.cell.tolist() == [-1, 1, 2, 3] and found.value_minor == found.bound_minor == 57
 
 
