@@ -14,13 +14,14 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError
 
 from features.home import Home
 from serving.campaign import Campaign
@@ -143,7 +144,13 @@ def _alone_at_server(home: Home) -> Generator[bool]:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            yield bool(connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar())
+            first = bool(connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar())
+            try:
+                yield first
+            finally:
+                if first:  # a busy server may notice only later that the connection is gone
+                    with suppress(DBAPIError):
+                        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
     finally:
         engine.dispose()
 
