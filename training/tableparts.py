@@ -92,7 +92,8 @@ class Parts:
         plan = plan_columns(frame[fit], left_out)
         rows = frame if test is None else test
         start = 0 if test is None else len(frame)
-        data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit])
+        units = None if axis.group is None else axis.group[fit]
+        data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit], units)
         tested = plain_dataset(plan.features, plan.matrix(rows[held - start], "the test table"), label.codes[held])
         notes = [f"`{name}` left out: {why}" for name, why in plan.dropped.items()]
         notes += [f"`{name}` has {len(seen)} values: the {MOST_VALUES} most frequent, and how often each occurs, are learned from"
