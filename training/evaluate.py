@@ -14,6 +14,9 @@ import numpy.typing as npt
 from training.encode import Matrix
 
 Metrics = dict[str, float | None]
+# Of either class: with fewer positives the resamples of an AUC are too narrow. Without any signal the 95 % interval
+# lay above 0.5 in 25, 8 and 7 % of draws with 2, 3 and 5 positives, 2.5 % are promised.
+LEAST_TO_RANK = 20
 _ECE_BINS = 10
 _RESAMPLES = 200
 _DECIMALS = 6
