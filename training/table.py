@@ -108,10 +108,11 @@ def _propensity(parts: Parts, asked: Question, progress: Progress, began: float)
         "metrics": _measured(parts, p[served], asked.seed, ranking),
         "candidates": {name: {"auc": _short(auc(parts.test.label, each))} for name, each in p.items()},
     })  # fmt: skip
-    share = np.arange(1, len(ranking.order) + 1) / len(ranking.order)
-    found = np.cumsum(ranking.label[ranking.order]) / max(1.0, float(ranking.label.sum()))
+    share = np.arange(1, len(ranking.label) + 1) / len(ranking.label)
     predictions = parts.predictions(asked, lambda matrix: {"score": scorers[served].predict(matrix)}, {"score": held})
-    return TableResult(report, predictions, pd.DataFrame({"share": share, "found": found}), parts.plan, scorers[served])
+    return TableResult(
+        report, predictions, pd.DataFrame({"share": share, "found": ranking.found(share)}), parts.plan, scorers[served]
+    )
 
 
 def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> TableResult:
