@@ -79,13 +79,13 @@ class Parts:
         label = _binary(both, asked.label, "label", len(frame))
         treatment = None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame))
         axis = _axis(both, asked, label, treatment)
-        n = np.arange(len(frame))
+        places = np.arange(len(frame))
         alarms: list[Alarm] = []
         if test is None:
             fit, held = test_part(axis, asked.seed)
         else:
             held = np.arange(len(frame), len(both))
-            fit = without_groups(axis, n, held)
+            fit = without_groups(axis, places, held)
             alarms += _overlap(frame, test, asked) + _disorder(axis, fit, held)
         _enough(label.codes[fit], asked.label)
         left_out = [name for name in (*asked.named, *asked.drop) if name in frame.columns]
@@ -96,10 +96,12 @@ class Parts:
         data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit], units)
         tested = plain_dataset(plan.features, plan.matrix(rows[held - start], "the test table"), label.codes[held])
         notes = [f"`{name}` left out: {why}" for name, why in plan.dropped.items()]
-        notes += [f"`{name}` has {len(seen)} values: the {MOST_VALUES} most frequent, and how often each occurs, are learned from"
-                  for name, seen in plan.counts.items()]  # fmt: skip
+        notes += [
+            f"`{name}` has {n} values: the {MOST_VALUES} most frequent are learned from"
+            for name, n in plan.many.items()
+        ]
         notes += [f"label `{asked.label}`: `{label.positive}` counts as positive, being the rarer"] * label.guessed
-        lost = len(n) - len(fit) - (len(held) if test is None else 0)
+        lost = len(places) - len(fit) - (len(held) if test is None else 0)
         notes += [f"{lost} rows left out: their group is in the test part"] if lost else []
         return cls(
             frame=rows, plan=plan, data=data, label=label, folds=folds(axis.rows(fit), asked.seed), test=tested,
