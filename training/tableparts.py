@@ -39,6 +39,7 @@ class Question:
     value: float | None = None
     cost: float | None = None
     now: datetime | None = None
+    treated: str | None = None  # the treatment's value that means contacted; None: known from the values
 
     @property
     def named(self) -> list[str]:
@@ -55,6 +56,7 @@ class Parts:
     plan: Plan
     data: Dataset  # fitting part
     label: Binary
+    treatment: Binary | None
     treated: Matrix | None  # of the fitting part
     folds: list[Fold]
     test: Dataset
@@ -77,7 +79,9 @@ class Parts:
         both = frame if test is None else pl.concat([frame.select(asked.named), test.select(asked.named)],
                                                     how="vertical_relaxed")  # fmt: skip
         label = _binary(both, asked.label, "label", len(frame))
-        treatment = None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame))
+        treatment = (
+            None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame), asked.treated)
+        )
         axis = _axis(both, asked, label, treatment)
         places = np.arange(len(frame))
         alarms: list[Alarm] = []
@@ -101,11 +105,13 @@ class Parts:
             for name, n in plan.many.items()
         ]
         notes += [f"label `{asked.label}`: `{label.positive}` counts as positive, being the rarer"] * label.guessed
+        if both.schema[asked.label].is_numeric() and float(label.positive) != 1:
+            notes.append(f"label `{asked.label}`: `{label.positive}` counts as positive, being the larger number")
         lost = len(places) - len(fit) - (len(held) if test is None else 0)
         notes += [f"{lost} rows left out: their group is in the test part"] if lost else []
         return cls(
             frame=rows, plan=plan, data=data, label=label, folds=folds(axis.rows(fit), asked.seed), test=tested,
-            treated=None if treatment is None else treatment.codes[fit],
+            treatment=treatment, treated=None if treatment is None else treatment.codes[fit],
             test_treated=None if treatment is None else treatment.codes[held],
             test_units=np.arange(len(held)) if axis.group is None else axis.group[held],
             fit_places=fit if test is None else None, test_places=held - start,
@@ -140,7 +146,8 @@ class Parts:
     def report(self, asked: Question, served: str, alarms: list[Alarm], seconds: float) -> TableReport:
         """What there is to say without any figure."""
         return TableReport(
-            label=asked.label, positive=self.label.positive, treatment=asked.treatment, split=self.split,
+            label=asked.label, positive=self.label.positive, treatment=asked.treatment,
+            treated=None if self.treatment is None else self.treatment.positive, split=self.split,
             rows=len(self.data.label), positives=int(self.data.label.sum()), test_rows=len(self.test.label),
             test_positives=int(self.test.label.sum()), served=served, features=list(self.plan.sources),
             dropped=self.plan.dropped, alarms=alarms, notes=self.notes, seed=asked.seed, trials=asked.trials,
@@ -152,6 +159,8 @@ def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> N
     twice = next((name for name in asked.named if asked.named.count(name) > 1 and name != asked.id), None)
     if twice is not None:
         raise DatasetError(f"column `{twice}` is given two parts; label, treatment, time and group differ")
+    if asked.treated is not None and asked.treatment is None:
+        raise DatasetError("--treated names a value of a treatment; give its column with --treatment COL")
     if (asked.value is None) != (asked.cost is None):
         raise DatasetError("a break-even needs both --value of an outcome and --cost of a contact")
     if asked.value is not None and (asked.value <= 0 or (asked.cost or 0) < 0):
@@ -167,10 +176,10 @@ def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> N
     need_columns(frame, asked.drop, "the table")
 
 
-def _binary(both: pl.DataFrame, name: str, what: str, n: int) -> Binary:
+def _binary(both: pl.DataFrame, name: str, what: str, n: int, positive: str | None = None) -> Binary:
     """Two values, the same way round in both tables, and both of them in the first."""
-    binary(both[name].head(n), what, guess=what == "label")
-    return binary(both[name], what, guess=what == "label")
+    binary(both[name].head(n), what, guess=what == "label", positive=positive)
+    return binary(both[name], what, guess=what == "label", positive=positive)
 
 
 def _axis(both: pl.DataFrame, asked: Question, label: Binary, treatment: Binary | None) -> Axis:
