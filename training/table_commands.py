@@ -47,8 +47,9 @@ def train_table_command(
                      seed=seed, value=value, cost=cost, treated=treated)  # fmt: skip
     if predictions is not None and not predictions.parent.is_dir():
         raise DatasetError(f"no folder `{predictions.parent}`; name a file in a folder that exists")
-    frame = read_table(file)
-    tested = None if test is None else read_table(test)
+    text = [] if id is None else [id]
+    frame = read_table(file, text)
+    tested = None if test is None else read_table(test, text)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("reading", total=None)

@@ -19,6 +19,8 @@ from training.splits import Axis, Fold, Rows, folds, test_part, without_groups
 from training.tablefile import need_columns
 from training.tablereport import SEED, TableReport
 
+_PREDICTED = ("part", "p_organic", "score")  # columns of the predictions
+
 
 @dataclass(frozen=True)
 class Question:
@@ -93,6 +95,10 @@ class Parts:
             alarms += _overlap(frame, test, asked) + _disorder(axis, fit, held)
         _enough(label.codes[fit], asked.label)
         left_out = [name for name in (*asked.named, *asked.drop) if name in frame.columns]
+        parts = folds(axis.rows(fit), asked.seed)
+        arms = np.zeros(len(fit)) if treatment is None else treatment.codes[fit]
+        if axis.kind != "random":  # which spreads the classes evenly
+            _both_in_each(parts, label.codes[fit], arms, asked)
         plan = plan_columns(frame[fit], left_out)
         rows = frame if test is None else test
         start = 0 if test is None else len(frame)
@@ -110,7 +116,7 @@ class Parts:
         lost = len(places) - len(fit) - (len(held) if test is None else 0)
         notes += [f"{lost} rows left out: their group is in the test part"] if lost else []
         return cls(
-            frame=rows, plan=plan, data=data, label=label, folds=folds(axis.rows(fit), asked.seed), test=tested,
+            frame=rows, plan=plan, data=data, label=label, folds=parts, test=tested,
             treatment=treatment, treated=None if treatment is None else treatment.codes[fit],
             test_treated=None if treatment is None else treatment.codes[held],
             test_units=np.arange(len(held)) if axis.group is None else axis.group[held],
@@ -159,6 +165,8 @@ def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> N
     twice = next((name for name in asked.named if asked.named.count(name) > 1 and name != asked.id), None)
     if twice is not None:
         raise DatasetError(f"column `{twice}` is given two parts; label, treatment, time and group differ")
+    if asked.id in _PREDICTED:
+        raise DatasetError(f"id `{asked.id}` is the name of a column of the predictions; rename it")
     if asked.treated is not None and asked.treatment is None:
         raise DatasetError("--treated names a value of a treatment; give its column with --treatment COL")
     if (asked.value is None) != (asked.cost is None):
@@ -197,6 +205,20 @@ def _enough(label: Matrix, name: str) -> None:
         raise DatasetError(
             f"label `{name}` has {least} of the rarer class to learn from; {LEAST_OF_A_CLASS} are needed"
         )
+
+
+def _both_in_each(parts: list[Fold], label: Matrix, arms: Matrix, asked: Question) -> None:
+    """Refuse folds whose rows to fit on, of an arm, hold one class: nothing can be learned from them."""
+    for fold in parts:
+        for arm in np.unique(arms):
+            mine = label[fold.fit][arms[fold.fit] == arm]
+            if 0 < mine.sum() < len(mine):
+                continue
+            which = "the earliest" if asked.time is not None else "a fold's"
+            whose = "" if asked.treatment is None else f" of arm {arm:g} of `{asked.treatment}`"
+            remedy = "leave --time out, or give" if asked.time is not None else "give"
+            raise DatasetError(f"label `{asked.label}` lacks a class in {which} {len(mine)} rows{whose},"
+                               f" from which others are foretold; {remedy} more rows")  # fmt: skip
 
 
 def _overlap(frame: pl.DataFrame, test: pl.DataFrame, asked: Question) -> list[Alarm]:
