@@ -122,11 +122,13 @@ def crossfit(data: Dataset, folds: Sequence[Fold], seed: int, *, learned: Mask |
     return CrossFit(data, mine, fold, raw, by_name, tried[place], rounds, seed, smooth)
 
 
-def plain_dataset(features: tuple[Feature, ...], matrix: Matrix, label: Matrix) -> Dataset:
-    """Rows of a table as the trainers read them: every row its own owner, no campaign, no item."""
+def plain_dataset(features: tuple[Feature, ...], matrix: Matrix, label: Matrix,
+                  units: npt.NDArray[np.int64] | None = None) -> Dataset:  # fmt: skip
+    """Rows of a table as the trainers read them: no campaign, no item; units (n,) whose row it is, None: each its own."""
     blank = np.full(len(label), "", np.str_)
+    owners = (np.arange(len(label)) if units is None else units).astype(np.str_)
     slices = np.full(len(label), Slice.TRAIN, np.int8)
-    return Dataset(features=features, matrix=matrix, label=label, owners=blank, groups=blank, items=blank,
+    return Dataset(features=features, matrix=matrix, label=label, owners=owners, groups=blank, items=blank,
                    slices=slices, snapshot="")  # fmt: skip
 
 

@@ -34,12 +34,14 @@ _TOLERANCE, _MOST_Z, _LEAST_EXPECTED = 1e-6, 5.0, 20.0
 class DecisionLog:
     """A checked log. rows: one per decision and action, as above. complete: with every action.
 
-    unripe: decisions left out because their reward is not known yet.
+    unripe: decisions left out because their reward is not known yet. unlogged: rows without `p_log`, which no
+    built-in policy chooses.
     """
 
     rows: pl.DataFrame
     complete: bool
     unripe: int
+    unlogged: int = 0
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -94,7 +96,7 @@ def checked_log(rows: pl.DataFrame) -> DecisionLog:
     kept = rows.filter(pl.col("decision_id").is_in(ripe.implode()))
     if kept.is_empty():
         raise DatasetError("no decision has a ripe reward yet; wait until the answers are in")
-    return DecisionLog(kept, complete, len(picks) - len(ripe))
+    return DecisionLog(kept, complete, len(picks) - len(ripe), kept["p_log"].null_count())
 
 
 def beside(log: DecisionLog, policy: str) -> Sample:
@@ -153,9 +155,9 @@ def _with_policy(log: DecisionLog, policy: str) -> pl.DataFrame:
     if policy in log.rows.columns:
         rows = log.rows.with_columns(pl.col(policy).alias("p_policy"))
     else:
-        liked = pl.col("q" if policy == "expected" else "p_log")
+        liked = pl.when(pl.col("p_log").is_not_null()).then(pl.col("q" if policy == "expected" else "p_log"))
         most = liked == liked.max().over("decision_id")
-        favoured = (pl.col("p_log") > 0 if policy == "uniform" else most).cast(pl.Float64)
+        favoured = (pl.col("p_log") > 0 if policy == "uniform" else most).fill_null(value=False).cast(pl.Float64)
         rows = log.rows.with_columns((favoured / favoured.sum().over("decision_id")).alias("p_policy"))
     p = rows["p_policy"]
     if p.null_count() or not p.is_between(0, 1).all():

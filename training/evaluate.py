@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from training.encode import Matrix
+from training.ranked import Ranked
 
 Metrics = dict[str, float | None]
+# Of either class: with fewer positives the resamples of an AUC are too narrow. Without any signal the 95 % interval
+# lay above 0.5 in 25, 8 and 7 % of draws with 2, 3 and 5 positives, 2.5 % are promised.
+LEAST_TO_RANK = 20
 _ECE_BINS = 10
 _RESAMPLES = 200
 _DECIMALS = 6
@@ -80,7 +84,7 @@ def auc_interval(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArra
     value = auc(label, p, weight)
     if value is None:
         return Interval(None, None, None)
-    ranked = _Ranked(label, p)
+    ranked = _Drawn(label, p)
     drawn = [ranked.auc(w) for w in resampled(customers, seed, weight)]
     return Interval(value, *_middle(drawn))
 
@@ -91,7 +95,7 @@ def gain_interval(label: Matrix, p: Matrix, other: Matrix, customers: Sequence[s
     mine, theirs = auc(label, p, weight), auc(label, other, weight)
     if mine is None or theirs is None:
         return Interval(None, None, None)
-    ours, rival, drawn = _Ranked(label, p), _Ranked(label, other), list[float | None]()
+    ours, rival, drawn = _Drawn(label, p), _Drawn(label, other), list[float | None]()
     for w in resampled(customers, seed, weight):
         first, second = ours.auc(w), rival.auc(w)
         drawn.append(None if first is None or second is None else first - second)
@@ -112,7 +116,7 @@ def _intervals(label: Matrix, p: Matrix, customers: Sequence[str] | npt.NDArray[
                weight: Matrix) -> Metrics:  # fmt: skip
     inside = np.clip(p, 1e-6, 1 - 1e-6)
     losses = {"log_loss": -(label * np.log(inside) + (1 - label) * np.log1p(-inside)), "brier": (label - p) ** 2}
-    ranked, drawn = _Ranked(label, p), dict[str, list[float | None]]()
+    ranked, drawn = _Drawn(label, p), dict[str, list[float | None]]()
     for w in resampled(customers, seed, weight):
         found = ranked.figures(w) | {
             name: float((loss * w).sum() / w.sum()) if w.sum() else None for name, loss in losses.items()
@@ -155,9 +159,12 @@ def within_group_auc(label: Matrix, p: Matrix, groups: Sequence[str] | npt.NDArr
 
 
 def calibration_error(label: Matrix, p: Matrix, weight: Matrix | None = None) -> float:
-    """Expected calibration error: mean |rate - p| over ten bins of equal count, by rows."""
+    """Expected calibration error: mean |rate - p| over ten bins of equal weight, ties shared out among bins.
+
+    Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning (2015).
+    """
     w = np.ones(len(label)) if weight is None else weight
-    return float(sum(abs(b.rate - b.p) * b.weight for b in calibration_bins(label, p, w)) / w.sum())
+    return float(np.abs(Ranked.of(p).in_bins(_ECE_BINS, w, label - p)).sum() / w.sum())
 
 
 @dataclass(frozen=True)
@@ -170,51 +177,42 @@ class Bin:
 
 
 def calibration_bins(label: Matrix, p: Matrix, weight: Matrix) -> list[Bin]:
-    """At most ten bins of equal count, by rising score."""
-    order = np.argsort(p, kind="stable")
-    kept = [b for b in np.array_split(order, _ECE_BINS) if len(b) and weight[b].sum() > 0]
-    return [Bin(float(np.average(p[b], weights=weight[b])), float(np.average(label[b], weights=weight[b])),
-                float(weight[b].sum())) for b in kept]  # fmt: skip
+    """Ten bins of equal weight, by rising score; a tie at an edge is shared out, with its rate."""
+    ranked = Ranked.of(p)
+    share = float(weight.sum()) / _ECE_BINS
+    score, hits = (ranked.in_bins(_ECE_BINS, weight, of) / share for of in (p, label))
+    return [Bin(float(score[b]), float(hits[b]), share) for b in reversed(range(_ECE_BINS))]
 
 
 def lift(label: Matrix, p: Matrix, share: float, weight: Matrix | None = None) -> float | None:
-    """Rate among the best-scored `share` over the rate of all; ties by row order."""
+    """Rate among the best-scored `share` over the rate of all; of a tie at its edge in part."""
     if label.sum() == 0:
         return None
     w = np.ones(len(label)) if weight is None else weight
-    order = np.argsort(-p, kind="stable")
-    best = order[: max(1, int(np.searchsorted(np.cumsum(w[order]), w.sum() * share * (1 + 1e-12), side="right")))]
-    return float(np.average(label[best], weights=w[best]) / np.average(label, weights=w))
+    return float(Ranked.of(p).among(share, w, label)) / share / float(w @ label)
 
 
-class _Ranked:
-    """Rows sorted by score once, so that a weighted AUC is one pass."""
+class _Drawn:
+    """Labels and ranks of rows, so that the figures of a resample are one pass."""
 
     def __init__(self, label: Matrix, p: Matrix) -> None:
-        self._order = np.argsort(p, kind="stable")
-        ranked = p[self._order]
-        self._tie = np.cumsum(np.concatenate([[0], (np.diff(ranked) > 0).astype(np.int64)]))
-        self._label = label[self._order]
+        self._label, self._ranked = label, Ranked.of(p)
 
     def auc(self, weight: Matrix) -> float | None:
-        sorted_weight = weight[self._order]
-        positive = np.bincount(self._tie, sorted_weight * self._label)
-        negative = np.bincount(self._tie, sorted_weight * (1 - self._label))
+        positive, negative = (self._ranked.sums(weight * of) for of in (self._label, 1 - self._label))
         pairs = positive.sum() * negative.sum()
         if pairs == 0:
             return None
-        below = np.cumsum(negative) - negative
+        below = negative.sum() - np.cumsum(negative)
         return float((positive * (below + negative / 2)).sum() / pairs)
 
     def figures(self, weight: Matrix) -> dict[str, float | None]:
         """AUC, average precision and lift of the best tenth under these weights; None without positives."""
-        w = weight[self._order]
-        positive, both = np.bincount(self._tie, w * self._label)[::-1], np.bincount(self._tie, w)[::-1]
+        positive, both = self._ranked.sums(weight * self._label), self._ranked.sums(weight)
         hits, taken = np.cumsum(positive), np.cumsum(both)
         if hits[-1] == 0:
             return {"auc": None, "average_precision": None, "lift_10": None}
         precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
-        # The tie at the tenth's edge is taken in part, as if drawn from it.
-        at = np.interp(0.1 * taken[-1], np.concatenate([[0], taken]), np.concatenate([[0], hits]))
+        tenth = float(self._ranked.among(0.1, weight, self._label))
         return {"auc": self.auc(weight), "average_precision": float((precision * positive).sum() / hits[-1]),
-                "lift_10": float(at / hits[-1] / 0.1)}  # fmt: skip
+                "lift_10": tenth / float(hits[-1]) / 0.1}  # fmt: skip

@@ -1,9 +1,11 @@
 """The gate: may a model go live, by what stands in its manifest alone. No data, no registry."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from training.bundle import Manifest
 from training.errors import GateError
+from training.evaluate import LEAST_TO_RANK
 
 ECE_MOST = 0.10
 _GAIN = ("lightgbm_auc", "logistic_auc", "gain", "gain_low", "gain_high")  # of each part that LightGBM serves
@@ -11,49 +13,50 @@ ONE_CLASS = ("no positives", "only positives")  # how the note of a constant beg
 _DECLARED = frozenset({"reach", "harm"})  # may be a constant because the source says nothing, which is declared
 
 
-def gate(manifest: Manifest) -> str:
+def gate(manifest: Manifest, live_as_of: str | None = None) -> str:
     """The lines why a model may go live, joined by "; ".
 
-    On rows later than all it learned from: the AUC's 95 % interval must lie above 0.5; each part served
+    On rows later than all it learned from: the AUC's 95 % interval must lie above 0.5, with 20 rows of
+    either class to say so; each part served
     by LightGBM must surely beat the logistic baseline fitted beside it (the interval of the difference on
     the same rows lies above 0), and all parts together not lose to it; the scores must be calibrated (ECE
     at most 0.10); and no alarm be raised: a feature from the future, a segment scored off by a factor of
     two, an age band treated worse (training/alarms.py). A baseline that won goes through the same, and is
-    then what is served; a constant rate and a formula have no rank to lose, but a label of one class is
-    nothing to serve, unless the source is declared to be silent about it. Against the version that was
-    live when it was trained it may not surely lose, on rows neither has learned from: it need not win,
-    or nothing could ever be learned anew.
+    then what is served; a constant rate and a formula need not rank, but a label of one class is nothing
+    to serve, unless the source is declared to be silent about it. Against the version that was live when
+    it was trained no model, a constant least of all, may surely lose, on rows neither has learned from: it
+    need not win, or nothing could ever be learned anew - unless it is cut earlier than what is live.
+
+    Args:
+        live_as_of: `trained_as_of` of the version it would replace; None: it replaces none.
 
     Raises:
         GateError: The line that failed.
     """
     who = f"model `{manifest.name}` stays out"
-    lines = _checked(manifest)
+    lines = _checked(manifest, live_as_of)
     failed = next((line for passed, line in lines if not passed), None)
     if failed is not None:
         raise GateError(f"{who}: {failed}")
     return "; ".join(line for _, line in lines)
 
 
-def _checked(manifest: Manifest) -> list[tuple[bool, str]]:
+def _checked(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool, str]]:
     """(passed, line) of each check, in order; the first that failed is the one that is told."""
     served = sorted({note.served for note in manifest.parts.values()})
     empty = [(name, note.note) for name, note in manifest.parts.items() if note.note.startswith(ONE_CLASS)]
     if empty and manifest.name not in _DECLARED:
         return [(False, f"part `{empty[0][0]}`: {empty[0][1]}; import more history")]
     alarms = [(False, line) for line in manifest.alarms]
-    if set(served) <= {"constant", "formula"}:
-        return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *alarms]
     figures = manifest.metrics
+    beside = [*_beside_the_live(figures), *_cut_earlier(manifest, live_as_of)]
+    if set(served) <= {"constant", "formula"}:
+        level = [] if figures.get("ece") is None else [_calibrated(figures["ece"] or 0.0)]
+        return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *beside, *level, *alarms]
     auc, low, ece = (figures.get(key) for key in ("auc", "auc_low", "ece"))
     if auc is None or low is None or ece is None:
         return [(False, "auc not measurable, the latest slice lacks a class; import more history")]
-    sure, calibrated = low > 0.5, ece <= ECE_MOST
-    rank = f"auc {auc:.4f} (from {low:.4f}) {'>' if sure else 'not surely above'} 0.5 on the latest slice"
-    lines = [(sure, rank if sure else f"{rank}; look for better features")]
-    lines += _beside_the_baseline(manifest, auc) + _beside_the_live(figures)
-    error = f"ece {ece:.4f} {'<=' if calibrated else '>'} {ECE_MOST} on the latest slice"
-    lines.append((calibrated, error if calibrated else f"{error}; calibrate on newer data"))
+    lines = [_ranks(figures, auc, low), *_beside_the_baseline(manifest, auc), *beside, _calibrated(ece)]
     fair = figures.get("fairness_gap")
     shown = "not measurable, no two age bands with 20 positives" if fair is None else f"{fair:.4f} between age bands"
     return [
@@ -61,6 +64,22 @@ def _checked(manifest: Manifest) -> list[tuple[bool, str]]:
         *alarms,
         *([] if alarms else [(True, f"no feature from the future, segments hold, fairness gap {shown}")]),
     ]
+
+
+def _ranks(figures: Mapping[str, float | None], auc: float, low: float) -> tuple[bool, str]:
+    rows, positives = (figures.get(key) or 0.0 for key in ("rows", "positives"))
+    if min(positives, rows - positives) < LEAST_TO_RANK:
+        said = f"auc {auc:.4f} of {positives:.0f} positives in {rows:.0f} rows of the latest slice proves no ranking"
+        return False, f"{said}, {LEAST_TO_RANK} of either class are needed; import more history"
+    sure = low > 0.5
+    rank = f"auc {auc:.4f} (from {low:.4f}) {'>' if sure else 'not surely above'} 0.5 on the latest slice"
+    return sure, rank if sure else f"{rank}; look for better features"
+
+
+def _calibrated(ece: float) -> tuple[bool, str]:
+    holds = ece <= ECE_MOST
+    error = f"ece {ece:.4f} {'<=' if holds else '>'} {ECE_MOST} on the latest slice"
+    return holds, error if holds else f"{error}; calibrate on newer data"
 
 
 def _beside_the_baseline(manifest: Manifest, auc: float) -> list[tuple[bool, str]]:
@@ -88,3 +107,13 @@ def _beside_the_live(figures: Mapping[str, float | None]) -> list[tuple[bool, st
         return []
     said = f"against the live version, on rows neither has learned from, auc {gain:+.4f} ({low:+.4f} to {high:+.4f})"
     return [(high >= 0, said if high >= 0 else f"{said}: surely worse; keep what is live")]
+
+
+def _cut_earlier(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool, str]]:
+    """The line about a model that knows less of the present than what it would replace."""
+    if live_as_of is None or datetime.fromisoformat(manifest.trained_as_of) >= datetime.fromisoformat(live_as_of):
+        return []
+    said = f"cut at {manifest.trained_as_of[:10]}, before the live version's {live_as_of[:10]}"
+    if (manifest.metrics.get("live_gain_low") or 0.0) > 0:
+        return [(True, f"{said}, and surely ranks better on rows neither has learned from")]
+    return [(False, f"{said}, and does not surely rank better on later rows; take a later cut, or keep what is live")]

@@ -2,7 +2,10 @@
 
 Each figure is written for weighted rows: a resample is how often each unit was drawn. What can be
 sorted is sorted once, so a resample is a few passes over the rows.
-Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile interval.
+An error that is a sum of absolute gaps is larger in a resample than in the rows it is drawn from, for each
+gap gets noise of its own; its interval is moved down by that.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993): percentile interval, chapter 13; the
+bootstrap's estimate of bias, mean of the resamples less the figure, chapter 10.
 """
 
 from collections.abc import Callable
@@ -13,18 +16,20 @@ import numpy.typing as npt
 
 from training.encode import Matrix
 from training.evaluate import Metrics
+from training.ranked import Ranked
 
 RESAMPLES = 200
 _TOP_SHARE = 0.1
 _BINS = 10
 _DECIMALS = 6
 _EDGE = 1e-6
+_EXCEEDS = frozenset({"ece"})  # figures of absolute gaps, never below 0
 
 Figures = dict[str, float | None]
 
 
 def with_intervals(figures: Callable[[Matrix], Figures], units: npt.NDArray[np.int64], seed: int) -> Metrics:
-    """Each figure with `_low` and `_high`, the 2.5 % and 97.5 % points over 200 resamples.
+    """Each figure with `_low` and `_high`, the 2.5 % and 97.5 % points over 200 resamples; of `ece` less its bias.
 
     Args:
         figures: From row weights (n,), all one for the figure itself; None: cannot be measured.
@@ -42,63 +47,63 @@ def with_intervals(figures: Callable[[Matrix], Figures], units: npt.NDArray[np.i
                 drawn[name].append(value)
     found: Metrics = {}
     for name, value in point.items():
-        low, high = np.quantile(drawn[name], [0.025, 0.975]) if value is not None and drawn[name] else (None, None)
+        low, high = (None, None) if value is None else _middle(drawn[name], value if name in _EXCEEDS else None)
         found |= {name: _short(value), f"{name}_low": _short(low), f"{name}_high": _short(high)}
     return found
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Labels in the order of their scores, ready for weighted figures of how good the scores are."""
+    """Labels beside their scores, ready for weighted figures of how good the scores are."""
 
     label: Matrix
     p: Matrix
-    order: npt.NDArray[np.int64]  # best first
-    tie: npt.NDArray[np.int64]  # equal scores share a number, in that order
+    ranked: Ranked
 
     @classmethod
     def of(cls, label: Matrix, p: Matrix) -> "Ranking":
-        """Sort once; label 0 or 1, p in [0, 1], both (n,)."""
-        order = np.argsort(-p, kind="stable")
-        ranked = p[order]
-        tie = np.concatenate([[0], np.cumsum(np.diff(ranked) != 0)]).astype(np.int64)
-        return cls(label, p, order, tie)
+        """Rank once; label 0 or 1, p in [0, 1], both (n,)."""
+        return cls(label, p, Ranked.of(p))
+
+    def found(self, share: Matrix) -> Matrix:
+        """The share of positives among the best-scored shares of rows, of the shape of share."""
+        return self.ranked.among(share, np.ones(len(self.label)), self.label) / max(1.0, float(self.label.sum()))
 
     def figures(self, weight: Matrix) -> Figures:
         """auc, average_precision, log_loss, brier, ece and lift_10 of weighted rows."""
-        w, y = weight[self.order], self.label[self.order]
-        positive, negative = np.bincount(self.tie, w * y), np.bincount(self.tie, w * (1 - y))
+        positive, negative = (self.ranked.sums(weight * of) for of in (self.label, 1 - self.label))
         n_positive, n_negative = float(positive.sum()), float(negative.sum())
         inside = np.clip(self.p, _EDGE, 1 - _EDGE)
         total = n_positive + n_negative
         surprise = -(self.label * np.log(inside) + (1 - self.label) * np.log1p(-inside))
+        gaps = self.ranked.in_bins(_BINS, weight, self.label - self.p)
         found: Figures = {
             "auc": None, "average_precision": None,
             "log_loss": float(weight @ surprise) / total,
             "brier": float(weight @ (self.label - self.p) ** 2) / total,
-            "ece": self._calibration_error(w, y) / total, "lift_10": None,
+            "ece": float(np.abs(gaps).sum()) / total, "lift_10": None,
         }  # fmt: skip
         if n_positive == 0:
             return found
         hits, shown = np.cumsum(positive), np.cumsum(positive + negative)
         precision = np.divide(hits, shown, out=np.zeros_like(hits), where=shown > 0)
         found["average_precision"] = float(positive @ precision) / n_positive
-        found["lift_10"] = self._lift(w, y, n_positive / total, total)
+        found["lift_10"] = float(self.ranked.among(_TOP_SHARE, weight, self.label)) / n_positive / _TOP_SHARE
         if n_negative > 0:
             below = n_negative - np.cumsum(negative)
             found["auc"] = float(positive @ (below + negative / 2)) / (n_positive * n_negative)
         return found
 
-    def _calibration_error(self, w: Matrix, y: Matrix) -> float:
-        place = np.arange(len(w)) * _BINS // len(w)
-        gap = np.bincount(place, w * (y - self.p[self.order]), minlength=_BINS)
-        return float(np.abs(gap).sum())
 
-    @staticmethod
-    def _lift(w: Matrix, y: Matrix, rate: float, total: float) -> float:
-        """Rate among the first tenth of the weight over the rate of all; a row on the line counts in part."""
-        room = np.clip(_TOP_SHARE * total - (np.cumsum(w) - w), 0.0, w)
-        return float(room @ y) / float(room.sum()) / rate
+def _middle(drawn: list[float], exceeded: float | None) -> tuple[float | None, float | None]:
+    """The percentiles; `exceeded`: the figure of the rows themselves, by whose bias they are moved, not below 0."""
+    if not drawn:
+        return None, None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    if exceeded is None:
+        return float(low), float(high)
+    bias = float(np.mean(drawn)) - exceeded
+    return max(0.0, float(low) - bias), max(0.0, float(high) - bias)
 
 
 def _short(value: float | None) -> float | None:

@@ -74,22 +74,7 @@ def known_after_contact(name: str) -> bool:
     return "_".join(parts) in _AFTER_CONTACT or not _AFTER_WORDS.isdisjoint(parts)
 
 
-def _area_alone(x: Matrix, label: Matrix, codes: bool) -> float:
-    """AUC of one column, the better way round, null as a value of its own; codes by the rate of other rows."""
-    from sklearn.metrics import roc_auc_score
-
-    if codes:
-        x = _other_rows_rate(x, label)
-    known = ~np.isnan(x)
-    if not 0 < label.sum() < len(label):
-        return 0.5
-    low = float(x[known].min()) - 1.0 if known.any() else 0.0
-    high = float(x[known].max()) + 1.0 if known.any() else 0.0
-    areas = [float(roc_auc_score(label, np.where(known, x, null))) for null in {low, high}]
-    return max(max(area, 1 - area) for area in areas)
-
-
-def _other_rows_rate(codes: Matrix, label: Matrix) -> Matrix:
+def other_rows_rate(codes: Matrix, label: Matrix) -> Matrix:
     """Each row's rate of its code in the other half of the rows, so a rare code cannot know itself."""
     place = np.where(np.isnan(codes), -1, codes).astype(np.int64) + 1
     half = np.arange(len(label)) % 2
@@ -100,3 +85,18 @@ def _other_rows_rate(codes: Matrix, label: Matrix) -> Matrix:
         hits = np.bincount(place[other], label[other], minlength=place.max() + 1)
         rate[half == side] = ((hits + label.mean()) / (rows + 1.0))[place[half == side]]
     return rate
+
+
+def _area_alone(x: Matrix, label: Matrix, codes: bool) -> float:
+    """AUC of one column, the better way round, null as a value of its own; codes by the rate of other rows."""
+    from sklearn.metrics import roc_auc_score
+
+    if codes:
+        x = other_rows_rate(x, label)
+    known = ~np.isnan(x)
+    if not 0 < label.sum() < len(label):
+        return 0.5
+    low = float(x[known].min()) - 1.0 if known.any() else 0.0
+    high = float(x[known].max()) + 1.0 if known.any() else 0.0
+    areas = [float(roc_auc_score(label, np.where(known, x, null))) for null in {low, high}]
+    return max(max(area, 1 - area) for area in areas)

@@ -15,7 +15,7 @@ import numpy as np
 from training.bundle import PartNote
 from training.calibration import Calibrator, fit_calibrator
 from training.dataset import Dataset, Slice
-from training.evaluate import Metrics, auc, auc_interval, evaluate, gain_interval
+from training.evaluate import LEAST_TO_RANK, Metrics, auc, auc_interval, evaluate, gain_interval
 from training.logistic import RECENCY_FREQUENCY, fit_logistic
 from training.scorer import (
     BoosterScorer,
@@ -28,6 +28,7 @@ from training.tune import Parameters, fit_booster, refit_booster
 
 Candidate = BoosterScorer | LogisticScorer | ConstantScorer
 _POSITIVES = 20  # fewer of either class in TRAIN: no model, the rate
+_LADDER = ("logistic", "recency_frequency", "constant")  # what is tried where the chosen one is not borne out
 BASELINES = ("logistic", "recency_frequency")
 
 
@@ -84,12 +85,17 @@ def _held(data: Dataset, candidates: dict[str, Candidate], chosen: str, gain: Me
 
     It must surely rank better than chance, and LightGBM surely better than the logistic model (95 %
     intervals over customers): what officers can read is served unless trees have shown to be worth it. The
-    ladder only leads down, to the rate for everybody; where TEST holds one class nothing can be said, and
-    the gate keeps it out.
+    ladder leads from the chosen one to logistic, recency_frequency and the rate for everybody; with fewer than
+    20 rows of a class on TEST no ranking is sure, and with one class the gate keeps the rate out too.
     """
     test, why = data.slice(Slice.TEST), ""
-    for name in (chosen, *(n for n in ("logistic", "constant") if n != chosen)):
-        if name == "constant" or not 0 < test.label.sum() < len(test.label):
+    positives = int(test.label.sum())
+    if min(positives, len(test.label) - positives) < LEAST_TO_RANK:
+        few = f"{positives} positives in {len(test.label)} rows of the latest slice prove no ranking"
+        return "constant", f"{few}, {LEAST_TO_RANK} of either class are needed: everybody gets the rate"
+    simpler = [name for name in _LADDER if name in candidates and name != chosen]
+    for name in (chosen, *simpler):
+        if name == "constant":
             return name, why
         p = candidates[name].predict(test.matrix)
         own = auc_interval(test.label, p, test.owners, seed, test.weight)

@@ -3,7 +3,7 @@
 Exit 0: figures. 1: the log does not support the policy. 2: the file or the policy is no good.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +58,10 @@ def offpolicy(file: Path, policy: Policy = "best", clip: Clip = None, json: AsJs
     decisions = log.rows["decision_id"].n_unique()
     try:
         found = value_of(beside(log, policy), clip)
+        if log.unlogged:
+            found = replace(
+                found, notes=(*found.notes, f"{log.unlogged} rows without `p_log` are left out: they cannot be chosen")
+            )
     except SupportError as error:
         answer = OffPolicyAnswer(policy=policy, refused=str(error), n_decisions=decisions, unripe=log.unripe)
         typer.echo(str(error), err=True)

@@ -15,6 +15,7 @@ from training.dataset import Dataset
 from training.encode import Matrix
 from training.evaluate import calibration_bins
 from training.explain import contributions
+from training.ranked import Ranked
 
 if TYPE_CHECKING:
     from training.trainers import Pictured
@@ -50,12 +51,8 @@ def draw(folder: Path, pictured: "Pictured | None", qini: pd.DataFrame | None = 
 
 def gains(data: Dataset, p: Matrix) -> pl.DataFrame:
     """Share of rows taken, best first -> share of positives found and lift; 101 points, by weights."""
-    order = np.argsort(-p, kind="stable")
-    weight, hits = data.weight[order], (data.label * data.weight)[order]
-    taken = np.concatenate([[0.0], np.cumsum(weight) / weight.sum()])
-    found = np.concatenate([[0.0], np.cumsum(hits) / hits.sum()])
     share = np.linspace(0, 1, _POINTS)
-    at = np.interp(share, taken, found)
+    at = Ranked.of(p).among(share, data.weight, data.label) / float(data.weight @ data.label)
     return pl.DataFrame(
         {"taken": share, "found": at, "lift": np.divide(at, share, out=np.ones(_POINTS), where=share > 0)}
     )

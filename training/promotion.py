@@ -12,7 +12,7 @@ from pathlib import Path
 from features.home import Home
 from training.atomic import write_atomically
 from training.bundle import read_bundle, stamp_version, verify_bundle
-from training.errors import RegistryError
+from training.errors import BundleError, RegistryError
 from training.gate import gate
 from training.lock import exclusive
 from training.registry import Registry, temporary_folder
@@ -30,7 +30,7 @@ def promote(home: Home, name: str, version: str, registry: Registry | None = Non
     registry = registry or Registry.open(home.mlflow_uri)
     with temporary_folder() as folder:
         fetched = registry.fetch(name, version, Path(folder))
-        gate(verify_bundle(fetched))
+        gate(verify_bundle(fetched), _live_as_of(home.models, name))
         bundle = stamp_version(fetched, home.models, version)
     read_bundle(bundle)
     with exclusive(home.models / ".lock"):
@@ -77,6 +77,15 @@ def read_history_of(models: Path) -> dict[str, list[str]]:
 def _known(name: str) -> None:
     if name not in ALL_NAMES:
         raise RegistryError(f"no model `{name}`; there are {', '.join(ALL_NAMES)}")
+
+
+def _live_as_of(models: Path, name: str) -> str | None:
+    """The cut of the live version; None where none is live, or it is damaged and promoting is the remedy."""
+    sha = read_live(models).get(name)
+    try:
+        return None if sha is None else verify_bundle(models / sha).trained_as_of
+    except BundleError:
+        return None
 
 
 def _write(path: Path, value: object) -> None:

@@ -103,20 +103,26 @@ def qini_figures(rows: UpliftRows, times: Matrix) -> Figures:
 
 
 def net_gain(outcome: Matrix, treated: Matrix, targeted: Matrix, value: float, cost: float,
-             weight: Matrix | None = None, *, balanced: bool = True) -> float:  # fmt: skip
-    """What the contacts of the targeted brought: value (y_t - y_c n_t / n_c) - cost n_t.
+             weight: Matrix | None = None, times: Matrix | None = None, *, balanced: bool = True) -> float:  # fmt: skip
+    """What the contacts of the targeted brought: value (y_t - y_c n_t / n_c) - cost n_t, n_t treated rows.
 
     Args:
         outcome: 0 or 1, (n,).     treated: 0 or 1, (n,).     targeted: whom the cut-off takes, (n,).
-        value: Of one outcome.     cost: Of one contact.     weight: Rows each stands for, (n,).
+        value: Of one outcome.     cost: Of one contact.
+        weight: 1 / chance of the row's arm, (n,): the effect is then that on all targeted, still reckoned to as
+            many contacts as treated rows were targeted. None: the lot decided.
+        times: How often each row was drawn, (n,); None: once.
         balanced: Scale the untreated to the number of treated; without, the arms count as they are
             (the challenge formula of the Starbucks experiment, drawn half and half).
     """
-    w = (np.ones(len(outcome)) if weight is None else weight) * targeted
+    drawn = targeted if times is None else times * targeted
+    w = drawn if weight is None else drawn * weight
     n_t, n_c = float(w @ treated), float(w @ (1 - treated))
     y_t, y_c = float(w @ (treated * outcome)), float(w @ ((1 - treated) * outcome))
     ratio = (n_t / n_c if n_c else 0.0) if balanced else 1.0
-    return value * (y_t - y_c * ratio) - cost * n_t
+    # Weights of 1 / chance make the treated stand for all rows: back to those that were contacted.
+    back = float(drawn @ treated) / n_t if n_t else 1.0
+    return (value * (y_t - y_c * ratio) - cost * n_t) * back
 
 
 def _over(top: Matrix, bottom: Matrix) -> Matrix:

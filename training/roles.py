@@ -31,12 +31,16 @@ class Binary:
     guessed: bool
 
 
-def binary(column: pl.Series, what: str, *, guess: bool) -> Binary:
+def binary(column: pl.Series, what: str, *, guess: bool, positive: str | None = None) -> Binary:
     """Read a column of two values; `what` is "label" or "treatment".
 
+    Args:
+        guess: Take the larger number, or else the rarer value, where nothing says which is the positive one.
+        positive: The value that counts as 1, as it is written; None: known from the words, or 0 and 1.
+
     Raises:
-        DatasetError: A null or NaN, one value, more than two, or - without `guess` - words that do
-            not say which of the two is the positive one.
+        DatasetError: A null or NaN, one value, more than two, `positive` not among them, or - without
+            `guess` - values that do not say which of the two is the positive one: of 1 and 2 either may be.
     """
     name = f"{what} `{column.name}`"
     missing = column.null_count() + (int(column.is_nan().sum()) if column.dtype.is_float() else 0)
@@ -48,13 +52,15 @@ def binary(column: pl.Series, what: str, *, guess: bool) -> Binary:
         raise DatasetError(f"{name} has {nothing} in {len(column)} rows; both classes are needed")
     if len(values) > 2:
         raise DatasetError(f"{name} has {len(values)} values, expected two (0 and 1, no and yes)")
-    positive = _positive(column, values)
-    known = positive is not None
-    if positive is None:
+    found = _named(values, positive, name) if positive is not None else _positive(column, values, guess=guess)
+    known = found is not None
+    if found is None:
         if not guess:
-            raise DatasetError(f"{name} has two values and neither says treated; write 0 and 1, or no and yes")
-        positive = min(values, key=lambda value: (int((column == value).sum()), str(value)))
-    return Binary((column == positive).cast(pl.Float64).to_numpy(), str(positive), not known)
+            shown = f"`{values[0]}` and `{values[1]}`"
+            raise DatasetError(f"{name} has the values {shown} and neither says treated; name it with --treated VALUE,"
+                               " or write 0 and 1")  # fmt: skip
+        found = min(values, key=lambda value: (int((column == value).sum()), str(value)))
+    return Binary((column == found).cast(pl.Float64).to_numpy(), str(found), not known)
 
 
 def instants(frame: pl.DataFrame, name: str, now: datetime | None = None) -> Matrix:
@@ -112,11 +118,19 @@ def check_ids(column: pl.Series) -> None:
         raise DatasetError(f"id `{column.name}` repeats in {again} of {len(column)} rows; {remedy}")
 
 
-def _positive(column: pl.Series, values: list[object]) -> object | None:
+def _named(values: list[object], positive: str, name: str) -> object:
+    for value in values:
+        if positive in {str(value), f"{value:g}" if isinstance(value, float) else str(value)}:
+            return value
+    raise DatasetError(f"{name} has no value `{positive}`; it has `{values[0]}` and `{values[1]}`")
+
+
+def _positive(column: pl.Series, values: list[object], *, guess: bool) -> object | None:
     if column.dtype == pl.Boolean:
         return True
     if column.dtype.is_numeric():
-        return values[0] if float(str(values[0])) > float(str(values[1])) else values[1]
+        numbers = [float(str(value)) for value in values]
+        return values[int(np.argmax(numbers))] if guess or sorted(numbers) == [0.0, 1.0] else None
     words = [str(value).strip().lower() for value in values]
     yes = [value for value, word in zip(values, words, strict=True) if word in _YES]
     no = [value for value, word in zip(values, words, strict=True) if word in _NO]

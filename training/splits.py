@@ -61,7 +61,7 @@ def test_part(axis: Axis, seed: int) -> tuple[Rows, Rows]:
     """
     n = len(axis.strata)
     if axis.time is not None:
-        fit, hold = _around(axis, _boundary(axis.time, 1 - TEST_SHARE), np.inf)
+        fit, hold = _around(axis, _boundary(axis.time, 1 - TEST_SHARE, "rows"), np.inf)
         return fit, hold
     first = next(iter(_spread(axis, FOLDS, seed)))
     return first.fit, np.setdiff1d(np.arange(n), first.fit)
@@ -75,7 +75,7 @@ def folds(axis: Axis, seed: int) -> list[Fold]:
     """
     if axis.time is None:
         return _spread(axis, FOLDS, seed)
-    edges = [_boundary(axis.time, share) for share in _TIME_BLOCKS]
+    edges = [_boundary(axis.time, share, "rows before the test part") for share in _TIME_BLOCKS]
     blocks = [_around(axis, at, end) for at, end in zip(edges, [*edges[1:], np.inf], strict=True) if at < end]
     return [Fold(fit, hold) for fit, hold in blocks if len(fit) and len(hold)]
 
@@ -110,7 +110,7 @@ def _spread(axis: Axis, parts: int, seed: int) -> list[Fold]:
     return [Fold(np.sort(fit), np.sort(hold)) for fit, hold in split]
 
 
-def _boundary(time: Matrix, share: float) -> float:
+def _boundary(time: Matrix, share: float, which: str) -> float:
     """The instant before which at most `share` of the rows lie; rows of that instant come after it."""
     ordered = np.sort(time)
     at = float(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
@@ -118,5 +118,5 @@ def _boundary(time: Matrix, share: float) -> float:
         return at
     later = ordered[ordered > at]
     if len(later) == 0:
-        raise DatasetError("all rows are of one time; leave --time out or give a column that orders them")
+        raise DatasetError(f"all {which} are of one time; leave --time out or give a column that orders them")
     return float(later[0])

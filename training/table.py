@@ -62,7 +62,7 @@ class TableResult:
 def train_table(frame: Frame, label: str, *, treatment: str | None = None, id: str | None = None,
                 time: str | None = None, group: str | None = None, drop: Collection[str] = (),
                 test: Frame | None = None, trials: int = 0, seed: int = SEED, value: float | None = None,
-                cost: float | None = None, now: datetime | None = None,
+                cost: float | None = None, now: datetime | None = None, treated: str | None = None,
                 progress: Progress = silent) -> TableResult:  # fmt: skip
     """Learn a label from a table, with a logistic baseline beside LightGBM; with a treatment, uplift.
 
@@ -77,11 +77,12 @@ def train_table(frame: Frame, label: str, *, treatment: str | None = None, id: s
         trials: LightGBM settings that Optuna tries beyond the shipped ones.
         value, cost: Of one outcome and one contact: the cut-off is where cost = value x uplift.
         now: No row may lie later; None: the clock.
+        treated: The treatment's value that means contacted; None: 1 of 0 and 1, or known from the words.
 
     Raises:
         DatasetError: One line: what is wrong with the table, where, and the remedy.
     """
-    asked = Question(label, treatment, id, time, group, tuple(drop), trials, seed, value, cost, now)
+    asked = Question(label, treatment, id, time, group, tuple(drop), trials, seed, value, cost, now, treated)
     return answer(_polars(frame), None if test is None else _polars(test), asked, progress)
 
 
@@ -108,10 +109,11 @@ def _propensity(parts: Parts, asked: Question, progress: Progress, began: float)
         "metrics": _measured(parts, p[served], asked.seed, ranking),
         "candidates": {name: {"auc": _short(auc(parts.test.label, each))} for name, each in p.items()},
     })  # fmt: skip
-    share = np.arange(1, len(ranking.order) + 1) / len(ranking.order)
-    found = np.cumsum(ranking.label[ranking.order]) / max(1.0, float(ranking.label.sum()))
+    share = np.arange(1, len(ranking.label) + 1) / len(ranking.label)
     predictions = parts.predictions(asked, lambda matrix: {"score": scorers[served].predict(matrix)}, {"score": held})
-    return TableResult(report, predictions, pd.DataFrame({"share": share, "found": found}), parts.plan, scorers[served])
+    return TableResult(
+        report, predictions, pd.DataFrame({"share": share, "found": ranking.found(share)}), parts.plan, scorers[served]
+    )
 
 
 def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> TableResult:

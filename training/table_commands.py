@@ -25,6 +25,7 @@ def train_table_command(
     file: Annotated[Path, typer.Argument(help="Parquet or CSV; the delimiter is found.")],
     label: Annotated[str, typer.Option(help="Column of two values to predict.")],
     treatment: Annotated[Text, typer.Option(help="Column that says who was contacted: learn uplift.")] = None,
+    treated: Annotated[Text, typer.Option(help="Its value that means contacted, where they are not 0 and 1.")] = None,
     id: Annotated[Text, typer.Option(help="Column that names rows; copied to the predictions.")] = None,
     time: Annotated[Text, typer.Option(help="Column that orders rows; @row: the file's order.")] = None,
     group: Annotated[Text, typer.Option(help="Column whose rows stay on one side of each split.")] = None,
@@ -43,11 +44,12 @@ def train_table_command(
 
     dropped = tuple(name.strip() for name in drop.split(",") if name.strip())
     asked = Question(label=label, treatment=treatment, id=id, time=time, group=group, drop=dropped, trials=trials,
-                     seed=seed, value=value, cost=cost)  # fmt: skip
+                     seed=seed, value=value, cost=cost, treated=treated)  # fmt: skip
     if predictions is not None and not predictions.parent.is_dir():
         raise DatasetError(f"no folder `{predictions.parent}`; name a file in a folder that exists")
-    frame = read_table(file)
-    tested = None if test is None else read_table(test)
+    text = [] if id is None else [id]
+    frame = read_table(file, text)
+    tested = None if test is None else read_table(test, text)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("reading", total=None)

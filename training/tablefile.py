@@ -22,8 +22,11 @@ _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 _DECIMAL_COMMA = r"^[+-]?\d+(,\d+)?$"
 
 
-def read_table(path: Path) -> pl.DataFrame:
+def read_table(path: Path, text: Collection[str] = ()) -> pl.DataFrame:
     """The rows of a Parquet or CSV file, in their order.
+
+    Args:
+        text: Columns of a CSV that are text whatever they look like: an id keeps its leading zeros.
 
     Raises:
         DatasetError: No such file, no row, two columns of one name, or bytes that are neither.
@@ -34,7 +37,7 @@ def read_table(path: Path) -> pl.DataFrame:
         head = stream.read(_SAMPLE_BYTES)
     if not head.strip():
         raise DatasetError(f"`{path.name}` is empty; give a Parquet or CSV file with a header and rows")
-    frame = _parquet(path) if head.startswith(_PARQUET) else _csv(path, head)
+    frame = _parquet(path) if head.startswith(_PARQUET) else _csv(path, head, text)
     if frame.is_empty():
         raise DatasetError(f"`{path.name}` has a header and no row; there is nothing to learn from")
     return frame
@@ -85,7 +88,7 @@ def _parquet(path: Path) -> pl.DataFrame:
         raise DatasetError(f"`{path.name}` is a damaged Parquet file: {_first_line(error)}; write it again") from error
 
 
-def _csv(path: Path, head: bytes) -> pl.DataFrame:
+def _csv(path: Path, head: bytes, keep: Collection[str]) -> pl.DataFrame:
     if b"\0" in head:
         raise DatasetError(f"`{path.name}` is neither Parquet nor text; give a Parquet or CSV file")
     text = head.decode("utf-8-sig", errors="replace")
@@ -96,11 +99,12 @@ def _csv(path: Path, head: bytes) -> pl.DataFrame:
         raise DatasetError(f"column `{twice}` occurs twice in `{path.name}`; give each column a name of its own")
     try:
         frame = pl.read_csv(path, separator=delimiter, infer_schema_length=None, try_parse_dates=True,
-                            null_values=_NULLS, glob=False)  # fmt: skip
+                            null_values=_NULLS, glob=False,
+                            schema_overrides={name: pl.String for name in keep if name in header})  # fmt: skip
     except (pl.exceptions.PolarsError, OSError) as error:
         why = _first_line(error)
         raise DatasetError(f"`{path.name}` is no CSV in UTF-8 with one length of row: {why}; save it again") from error
-    return frame if delimiter == "," else _with_decimal_points(frame)
+    return frame if delimiter == "," else _with_decimal_points(frame, keep)
 
 
 def _delimiter(text: str) -> str:
@@ -115,9 +119,9 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=lambda delimiter: (fields(delimiter)[1] > 1, *fields(delimiter)))
 
 
-def _with_decimal_points(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_decimal_points(frame: pl.DataFrame, keep: Collection[str]) -> pl.DataFrame:
     changed: list[pl.Series] = []
-    for column in frame.select(pl.col(pl.String)):
+    for column in frame.select(pl.col(pl.String)).drop(keep, strict=False):
         known = column.drop_nulls()
         if len(known) and known.str.contains(_DECIMAL_COMMA).all():
             changed.append(column.str.replace(",", ".", literal=True).cast(pl.Float64))

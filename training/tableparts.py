@@ -19,6 +19,8 @@ from training.splits import Axis, Fold, Rows, folds, test_part, without_groups
 from training.tablefile import need_columns
 from training.tablereport import SEED, TableReport
 
+_PREDICTED = ("part", "p_organic", "score")  # columns of the predictions
+
 
 @dataclass(frozen=True)
 class Question:
@@ -39,6 +41,7 @@ class Question:
     value: float | None = None
     cost: float | None = None
     now: datetime | None = None
+    treated: str | None = None  # the treatment's value that means contacted; None: known from the values
 
     @property
     def named(self) -> list[str]:
@@ -55,6 +58,7 @@ class Parts:
     plan: Plan
     data: Dataset  # fitting part
     label: Binary
+    treatment: Binary | None
     treated: Matrix | None  # of the fitting part
     folds: list[Fold]
     test: Dataset
@@ -77,32 +81,43 @@ class Parts:
         both = frame if test is None else pl.concat([frame.select(asked.named), test.select(asked.named)],
                                                     how="vertical_relaxed")  # fmt: skip
         label = _binary(both, asked.label, "label", len(frame))
-        treatment = None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame))
+        treatment = (
+            None if asked.treatment is None else _binary(both, asked.treatment, "treatment", len(frame), asked.treated)
+        )
         axis = _axis(both, asked, label, treatment)
-        n = np.arange(len(frame))
+        places = np.arange(len(frame))
         alarms: list[Alarm] = []
         if test is None:
             fit, held = test_part(axis, asked.seed)
         else:
             held = np.arange(len(frame), len(both))
-            fit = without_groups(axis, n, held)
+            fit = without_groups(axis, places, held)
             alarms += _overlap(frame, test, asked) + _disorder(axis, fit, held)
         _enough(label.codes[fit], asked.label)
         left_out = [name for name in (*asked.named, *asked.drop) if name in frame.columns]
+        parts = folds(axis.rows(fit), asked.seed)
+        arms = np.zeros(len(fit)) if treatment is None else treatment.codes[fit]
+        if axis.kind != "random":  # which spreads the classes evenly
+            _both_in_each(parts, label.codes[fit], arms, asked)
         plan = plan_columns(frame[fit], left_out)
         rows = frame if test is None else test
         start = 0 if test is None else len(frame)
-        data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit])
+        units = None if axis.group is None else axis.group[fit]
+        data = plain_dataset(plan.features, plan.matrix(frame[fit], "the table"), label.codes[fit], units)
         tested = plain_dataset(plan.features, plan.matrix(rows[held - start], "the test table"), label.codes[held])
         notes = [f"`{name}` left out: {why}" for name, why in plan.dropped.items()]
-        notes += [f"`{name}` has {len(seen)} values: the {MOST_VALUES} most frequent, and how often each occurs, are learned from"
-                  for name, seen in plan.counts.items()]  # fmt: skip
+        notes += [
+            f"`{name}` has {n} values: the {MOST_VALUES} most frequent are learned from"
+            for name, n in plan.many.items()
+        ]
         notes += [f"label `{asked.label}`: `{label.positive}` counts as positive, being the rarer"] * label.guessed
-        lost = len(n) - len(fit) - (len(held) if test is None else 0)
+        if both.schema[asked.label].is_numeric() and float(label.positive) != 1:
+            notes.append(f"label `{asked.label}`: `{label.positive}` counts as positive, being the larger number")
+        lost = len(places) - len(fit) - (len(held) if test is None else 0)
         notes += [f"{lost} rows left out: their group is in the test part"] if lost else []
         return cls(
-            frame=rows, plan=plan, data=data, label=label, folds=folds(axis.rows(fit), asked.seed), test=tested,
-            treated=None if treatment is None else treatment.codes[fit],
+            frame=rows, plan=plan, data=data, label=label, folds=parts, test=tested,
+            treatment=treatment, treated=None if treatment is None else treatment.codes[fit],
             test_treated=None if treatment is None else treatment.codes[held],
             test_units=np.arange(len(held)) if axis.group is None else axis.group[held],
             fit_places=fit if test is None else None, test_places=held - start,
@@ -137,7 +152,8 @@ class Parts:
     def report(self, asked: Question, served: str, alarms: list[Alarm], seconds: float) -> TableReport:
         """What there is to say without any figure."""
         return TableReport(
-            label=asked.label, positive=self.label.positive, treatment=asked.treatment, split=self.split,
+            label=asked.label, positive=self.label.positive, treatment=asked.treatment,
+            treated=None if self.treatment is None else self.treatment.positive, split=self.split,
             rows=len(self.data.label), positives=int(self.data.label.sum()), test_rows=len(self.test.label),
             test_positives=int(self.test.label.sum()), served=served, features=list(self.plan.sources),
             dropped=self.plan.dropped, alarms=alarms, notes=self.notes, seed=asked.seed, trials=asked.trials,
@@ -149,6 +165,10 @@ def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> N
     twice = next((name for name in asked.named if asked.named.count(name) > 1 and name != asked.id), None)
     if twice is not None:
         raise DatasetError(f"column `{twice}` is given two parts; label, treatment, time and group differ")
+    if asked.id in _PREDICTED:
+        raise DatasetError(f"id `{asked.id}` is the name of a column of the predictions; rename it")
+    if asked.treated is not None and asked.treatment is None:
+        raise DatasetError("--treated names a value of a treatment; give its column with --treatment COL")
     if (asked.value is None) != (asked.cost is None):
         raise DatasetError("a break-even needs both --value of an outcome and --cost of a contact")
     if asked.value is not None and (asked.value <= 0 or (asked.cost or 0) < 0):
@@ -164,10 +184,10 @@ def _check(frame: pl.DataFrame, test: pl.DataFrame | None, asked: Question) -> N
     need_columns(frame, asked.drop, "the table")
 
 
-def _binary(both: pl.DataFrame, name: str, what: str, n: int) -> Binary:
+def _binary(both: pl.DataFrame, name: str, what: str, n: int, positive: str | None = None) -> Binary:
     """Two values, the same way round in both tables, and both of them in the first."""
-    binary(both[name].head(n), what, guess=what == "label")
-    return binary(both[name], what, guess=what == "label")
+    binary(both[name].head(n), what, guess=what == "label", positive=positive)
+    return binary(both[name], what, guess=what == "label", positive=positive)
 
 
 def _axis(both: pl.DataFrame, asked: Question, label: Binary, treatment: Binary | None) -> Axis:
@@ -185,6 +205,20 @@ def _enough(label: Matrix, name: str) -> None:
         raise DatasetError(
             f"label `{name}` has {least} of the rarer class to learn from; {LEAST_OF_A_CLASS} are needed"
         )
+
+
+def _both_in_each(parts: list[Fold], label: Matrix, arms: Matrix, asked: Question) -> None:
+    """Refuse folds whose rows to fit on, of an arm, hold one class: nothing can be learned from them."""
+    for fold in parts:
+        for arm in np.unique(arms):
+            mine = label[fold.fit][arms[fold.fit] == arm]
+            if 0 < mine.sum() < len(mine):
+                continue
+            which = "the earliest" if asked.time is not None else "a fold's"
+            whose = "" if asked.treatment is None else f" of arm {arm:g} of `{asked.treatment}`"
+            remedy = "leave --time out, or give" if asked.time is not None else "give"
+            raise DatasetError(f"label `{asked.label}` lacks a class in {which} {len(mine)} rows{whose},"
+                               f" from which others are foretold; {remedy} more rows")  # fmt: skip
 
 
 def _overlap(frame: pl.DataFrame, test: pl.DataFrame, asked: Question) -> list[Alarm]:

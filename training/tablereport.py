@@ -40,7 +40,7 @@ class UpliftReport(BaseModel):
 class TableReport(BaseModel):
     """`nbo train table`: what was learned from which rows, and how good it is on rows never seen.
 
-    positive: the label's value that counts as 1. split: time, group, random, or file (a test table).
+    positive: the label's value that counts as 1; treated: the treatment's that means contacted. split: time, group, random, or file (a test table).
     served: the candidate, or with a treatment the uplift learner, that was best on held-out rows of
     the fitting part; validation: what each reached there (AUC within folds, Qini area).
     metrics: of the served one on the test part, each with `_low` and `_high` (95 %, 200 resamples of
@@ -51,6 +51,7 @@ class TableReport(BaseModel):
     label: str
     positive: str
     treatment: str | None
+    treated: str | None = None
     split: str
     rows: int
     positives: int
@@ -76,6 +77,8 @@ def lines(report: TableReport) -> list[str]:
     said = [f"ALARM {alarm.message}" for alarm in report.alarms]
     said.append(f"{report.served} serves `{report.label}` = {report.positive}: {report.rows} rows to fit,"
                 f" {report.positives} positive; {report.test_rows} to test ({report.split}), {report.test_positives} positive")  # fmt: skip
+    if report.treatment is not None:
+        said.append(f"  contacted: `{report.treatment}` = {report.treated}")
     for name, found in report.validation.items():
         shown = ", ".join(f"{key} {value:.4f}" for key, value in found.items() if value is not None)
         on_test = (report.candidates.get(name) or {}).get("auc")

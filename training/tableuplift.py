@@ -61,15 +61,17 @@ def report_uplift(fit: UpliftFit, test: Dataset, treated: Matrix, units: Rows, v
     if value is not None and cost is not None:
         report = report.model_copy(update=_money(test.label, treated, (score > cost / value).astype(np.float64), value, cost, weight,
                                                  units, seed))  # fmt: skip
-    points = pd.DataFrame({"share": curve.share, "gain": curve.gain, "random": curve.share * curve.gain[-1]})
+    added = (
+        curve.gain * float(treated.sum()) / max(1.0, float(curve.n_treated[-1]))
+    )  # weights count all rows as treated
+    points = pd.DataFrame({"share": curve.share, "gain": added, "random": curve.share * added[-1]})
     return Measured(metrics, report, points)
 
 
 def _money(outcome: Matrix, treated: Matrix, targeted: Matrix, value: float, cost: float, weight: Matrix | None,
            units: Rows, seed: int) -> Metrics:  # fmt: skip
     def gained(times: Matrix) -> Figures:
-        w = times if weight is None else times * weight
-        return {"net_gain": net_gain(outcome, treated, targeted, value, cost, w)}
+        return {"net_gain": net_gain(outcome, treated, targeted, value, cost, weight, times)}
 
     everyone = net_gain(outcome, treated, np.ones(len(outcome)), value, cost, weight)
     return with_intervals(gained, units, seed) | {"net_gain_everyone": round(everyone, 6)}

@@ -78,6 +78,7 @@ class Draft:
     assumptions: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
     pictured: Pictured | None = None
+    newer: Pictured | None = None  # rows decided after the cut, as the served models score them
     said: tuple[str, ...] = ()  # notes on the run, beside those on the parts
     qini: pd.DataFrame | None = None  # share, gain, random: for a picture of the uplift
 
@@ -188,15 +189,23 @@ def _draft(seen: Dataset, pooled: Learned, own: dict[str, Learned], context: Fea
     fair, unfair = fairness(test, p)
     alarms = (future_feature(seen.slice(Slice.TRAIN)), segment_alarm(test, p), unfair)
     refitted = () if said and pooled.served == "constant" else (REFITTED,)
-    wide = test if context is None else test.with_item(context)
+    newer = (
+        None
+        if later is None
+        else Pictured(_wide(later, context), scores_of(later, pooled, own, context, served=True), pooled)
+    )
     return Draft(
         features=seen.features, parts={key: part.scorer for key, part in parts.items()},
         notes={key: part.note for key, part in parts.items()}, context=context, parameters=settings,
         metrics=figures(test, pooled, own, context, SEED) | fair, golden=_golden(seen),
         later={} if later is None else figures(later, pooled, own, context, SEED, served=True),
         dataset=seen.snapshot, rows=len(seen.label), assumptions=(*said, *refitted),
-        alarms=tuple(line for line in alarms if line), pictured=Pictured(wide, p, pooled),
+        alarms=tuple(line for line in alarms if line), pictured=Pictured(_wide(test, context), p, pooled), newer=newer,
     )  # fmt: skip
+
+
+def _wide(data: Dataset, context: Feature | None) -> Dataset:
+    return data if context is None else data.with_item(context)
 
 
 def _declared(study: Study, p: float, assumption: str) -> Draft:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
 from training.calibration import Calibrator
+from training.clustered import Units, auc_error, clustered_error
 from training.crossfit import Averaged, CrossFit, crossfit
 from training.dataset import Dataset
 from training.encode import Matrix
@@ -109,8 +110,8 @@ class UpliftFit:
 
     held_out: learner -> uplift of each row by models that have not seen it, (n,), NaN where no fold
     holds it out; served: the same of the shrunk, served one. areas: learner -> Qini area.
-    slope_low, slope_high: 95 % interval of the slope before it is held in [0, 1]; above 0 where
-    customers do differ.
+    slope_low, slope_high: 95 % interval of the slope before it is held in [0, 1], by unit; above 0
+    where customers do differ.
     """
 
     model: UpliftModel
@@ -130,7 +131,7 @@ def fit_uplift(data: Dataset, treated: Matrix, folds: Sequence[Fold], seed: int,
     """Learn the effect of a contact from rows with and without it.
 
     Args:
-        data: The fitting part; label is the outcome.     treated: 0 or 1, (n,).
+        data: The fitting part; label is the outcome, owners are the units.     treated: 0 or 1, (n,).
         folds: Of the fitting part; in time order they predict only later rows.
         propensity: Chance each row had of being treated, where the design knows it, (n,); None: the
             share treated if rows do not tell who was, else estimated.
@@ -157,7 +158,7 @@ def fit_uplift(data: Dataset, treated: Matrix, folds: Sequence[Fold], seed: int,
               for name in LEARNERS}  # fmt: skip
     areas = {name: curve.qini_area() for name, curve in curves.items()}
     learner = max(LEARNERS, key=lambda name: areas[name])
-    slope, (raw_slope, error), shift = _best_linear(psi[judged], held[learner][judged])
+    slope, (raw_slope, error), shift = _best_linear(psi[judged], held[learner][judged], data.owners[judged])
     model = UpliftModel(
         learner=learner, outcome=candidate, slope=slope, shift=shift,
         arms={name: (fits[0].fitted(name), fits[1].fitted(name)) for name in {"logistic", "lightgbm", candidate}},
@@ -175,7 +176,8 @@ def assignment(data: Dataset, treated: Matrix, folds: Sequence[Fold], known: Mat
     """Whether contacts went out by lot, and each row's chance of one.
 
     A logistic regression predicts the contact on held-out rows. Where it cannot, the chance is the
-    share treated; where it can, its own estimate, held in [0.01, 0.99].
+    share treated; where it can, its own estimate, held in [0.01, 0.99]. Rows of one unit are one draw
+    of the lot: a few large households that got it say nothing of the rest.
     """
     guess = np.full(len(treated), np.nan)
     for each in folds:
@@ -184,8 +186,12 @@ def assignment(data: Dataset, treated: Matrix, folds: Sequence[Fold], known: Mat
     seen = np.isfinite(guess)
     n1 = float(treated[seen].sum())
     n0 = float(seen.sum()) - n1
-    area = float(roc_auc_score(treated[seen], guess[seen])) if n0 and n1 else 0.5
-    bound = 0.5 + _RANDOM_SIGMA * float(np.sqrt((n0 + n1 + 1) / (12 * max(n0 * n1, 1.0))))
+    area, error = 0.5, 0.0
+    if n0 and n1:
+        area = float(roc_auc_score(treated[seen], guess[seen]))
+        by_row = float(np.sqrt((n0 + n1 + 1) / (12 * n0 * n1)))  # of Mann-Whitney where nothing tells the arms apart
+        error = max(by_row, auc_error(treated[seen], guess[seen], data.owners[seen]))
+    bound = 0.5 + _RANDOM_SIGMA * error
     if known is not None:
         return Assignment(np.clip(known, _E_LEAST, 1 - _E_LEAST), True, area, "contacts drawn with known chances")
     if area <= bound:
@@ -251,7 +257,7 @@ def _effect(data: Dataset, psi: Matrix, keep: npt.NDArray[np.bool_], seed: int) 
     return refit_booster(rows, {**_EFFECT, "min_data_in_leaf": least}, seed, _EFFECT_ROUNDS)
 
 
-def _best_linear(psi: Matrix, tau: Matrix) -> tuple[float, tuple[float, float], float]:
+def _best_linear(psi: Matrix, tau: Matrix, units: Units) -> tuple[float, tuple[float, float], float]:
     """Slope of psi on tau held in [0, 1], (the slope itself, its standard error), and the shift."""
     centred = tau - tau.mean()
     spread = float(centred @ centred)
@@ -259,6 +265,6 @@ def _best_linear(psi: Matrix, tau: Matrix) -> tuple[float, tuple[float, float], 
         return 0.0, (0.0, 0.0), float(psi.mean())
     slope = float(centred @ psi) / spread
     rest = psi - psi.mean() - slope * centred
-    error = float(np.sqrt((centred**2) @ (rest**2))) / spread  # robust to psi's unequal spread
+    error = clustered_error(centred * rest, units) / spread  # robust to psi's unequal spread as well
     kept = min(max(slope, 0.0), 1.0)
     return kept, (slope, error), float(psi.mean() - kept * tau.mean())

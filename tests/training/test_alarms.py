@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_learn import curved, drawn
+from training import alarms
 from training.alarms import fairness, future_feature, segment_alarm
 from training.dataset import Dataset
 from training.encode import Matrix
@@ -32,6 +33,29 @@ def test_p28_a_planted_leak_is_named(leak: str) -> None:
     assert (
         line is not None and line.startswith("feature `purchase_count_90d` alone ranks the label with auc 0.99")
     ) or "1.0000" in str(line)
+
+
+@pytest.mark.parametrize("gone", [0.0, np.nan])
+def test_p28_a_category_that_is_the_label_is_named(gone: float) -> None:
+    """The middle of three codes: ranked as numbers (the mutant) it says nothing. Categories that say a little do not ring."""
+    data = curved(drawn(4000))
+    rng = np.random.default_rng(2)
+    assert data.features[2].kind == "enum" and future_feature(data) is None
+    matrix, hindsight = data.matrix.copy(), rng.choice([0.0, 2.0], len(data.label))
+    matrix[:, 2] = np.where(data.label == 1, 1.0, np.where(hindsight == 0, gone, hindsight))
+    assert "feature `kind` alone ranks the label" in str(future_feature(replace(data, matrix=matrix)))
+    areas = alarms._areas(data.label > 0, np.nan_to_num(matrix[:, 2:3], nan=-1.0))
+    assert max(areas[0], 1 - areas[0]) < 0.8
+    matrix[:, 2] = np.where(rng.random(len(data.label)) < 0.7, matrix[:, 2], hindsight)
+    assert future_feature(replace(data, matrix=matrix)) is None
+
+
+def test_p28_a_category_of_one_row_does_not_know_itself() -> None:
+    """Mutant: a rate that counts the row itself ranks a key without fault."""
+    data = curved(drawn(4000))
+    matrix = data.matrix.copy()
+    matrix[:, 2] = np.arange(len(data.label))
+    assert future_feature(replace(data, matrix=matrix)) is None
 
 
 def test_a_segment_scored_off_is_named_and_noise_is_not() -> None:

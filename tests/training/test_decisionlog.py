@@ -114,3 +114,16 @@ def test_files_that_are_no_log(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("hello")
     with pytest.raises(DatasetError, match=r"no decision log at|cannot be read as"):
         read_log(tmp_path / name)
+
+
+@pytest.mark.parametrize("policy", ["best", "uniform"])
+def test_an_action_whose_chance_was_not_logged_is_left_out_and_counted(policy: str) -> None:
+    rng, rows = np.random.default_rng(0), list[tuple[str, str, float | None, bool, float | None]]()
+    for i in range(2000):
+        made = int(rng.random() < 0.3)
+        for k, p in enumerate((0.7, 0.3, None)):
+            rows.append((str(i), f"a{k}", p, k == made, float(rng.random() < 0.1) if k == made else None))
+    log = checked_log(pl.DataFrame(rows, schema=["decision_id", "action", "p_log", "chosen", "reward"], orient="row"))
+    assert log.unlogged == 2000 and log.complete
+    known = checked_log(log.rows.filter(pl.col("p_log").is_not_null()))
+    assert value_of(beside(log, policy)).values == value_of(beside(known, policy)).values and known.unlogged == 0

@@ -78,7 +78,7 @@ def test_the_test_slice_only_takes_a_choice_back() -> None:
     other = Dataset(**{**data.__dict__, "label": upside_down})
     first, second = learn_part(data, DEFAULTS, 1), learn_part(other, DEFAULTS, 1)
     assert (first.served, second.served) == ("lightgbm", "constant")
-    assert "logistic does not surely rank better than chance" in second.note.note and first.note.note == ""
+    assert "recency_frequency does not surely rank better than chance" in second.note.note and first.note.note == ""
     for name, scorer in first.candidates.items():
         np.testing.assert_array_equal(scorer.predict(data.matrix), second.candidates[name].predict(data.matrix))
 
@@ -93,6 +93,30 @@ def test_lightgbm_that_is_not_surely_better_gives_way_to_the_line() -> None:
     assert (more.served, less.served) == ("lightgbm", "logistic")
     assert less.note.note == "lightgbm does not surely rank better than logistic on the latest slice"
     assert (less.note.metrics["gain"] or 0) > 0 > (less.note.metrics["gain_low"] or 0)  # not surely worse either
+
+
+def test_recency_and_frequency_are_tried_before_the_rate() -> None:
+    """TEST turns age round, which the full model leans on; how often they buy still ranks it."""
+    matrix = drawn()
+    age, often = matrix[:, 0], matrix[:, 1]
+    later = np.arange(8000) >= 6000
+    learned = learn_part(
+        dataset(1 / (1 + np.exp(1.5 - np.where(later, -3.0, 3.0) * age - 0.35 * (often - 3))), matrix), DEFAULTS, 1
+    )
+    assert learned.served == "recency_frequency"
+    assert learned.note.note == "logistic does not surely rank better than chance on the latest slice"
+
+
+@pytest.mark.parametrize(("kept", "served"), [(19, "constant"), (20, "logistic")])
+def test_fewer_than_twenty_positives_on_test_prove_no_ranking(kept: int, served: str) -> None:
+    matrix = drawn()
+    data = dataset(1 / (1 + np.exp(-3 * matrix[:, 0])), matrix)
+    test = np.flatnonzero((data.slices == Slice.TEST) & (data.label == 1))
+    few = np.ones(8000, np.bool_)
+    few[test[kept:]] = False
+    learned = learn_part(data.rows(few), DEFAULTS, 1)
+    assert learned.served == served
+    assert ("19 positives in" in learned.note.note) == (kept == 19)
 
 
 def test_what_is_served_is_refitted_on_all_rows_and_the_figures_are_of_the_measured() -> None:

@@ -174,6 +174,57 @@ def test_a_label_of_one_class_is_not_promoted_unless_the_source_is_silent_about_
         gate(manifest)
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"live_gain": -0.2, "live_gain_low": -0.25, "live_gain_high": -0.15},
+         r"against the live version, .* auc -0\.2000 \(-0\.2500 to -0\.1500\): surely worse; keep what is live$"),
+        ({"ece": 0.4}, r"ece 0\.4000 > 0\.1 on the latest slice; calibrate on newer data$"),
+    ],
+)  # fmt: skip
+def test_a_constant_does_not_replace_what_surely_ranks_better(change: dict[str, float | None], line: str) -> None:
+    parts: dict[str, Part] = {"churn": ConstantScorer(NAMES, ConstantModel(p=0.1, why="no signal"))}
+    figures = GOOD | {"auc": 0.5, "auc_low": 0.5}
+    assert "served by constant" in gate(small_manifest("churn", parts, metrics=figures))
+    with pytest.raises(GateError, match=f"^model `churn` stays out: {line}"):
+        gate(small_manifest("churn", parts, metrics=figures | change))
+
+
+def test_a_ranking_of_a_handful_of_positives_is_not_sure() -> None:
+    parts: dict[str, Part] = {"churn": small_booster()}
+    assert "auc 0.7000" in gate(small_manifest("churn", parts, metrics=GOOD | {"positives": 20.0}))
+    for positives in (19.0, 1990.0):
+        with pytest.raises(GateError, match=r"in 2000 rows of the latest slice proves no ranking, 20 of either class"):
+            gate(small_manifest("churn", parts, metrics=GOOD | {"positives": positives}))
+
+
+def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_better() -> None:
+    parts: dict[str, Part] = {"churn": small_booster()}
+    manifest = small_manifest("churn", parts)  # cut at 2026-06-01
+    same, later = "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z"
+    assert "cut at" not in gate(manifest) + gate(manifest, same)
+    with pytest.raises(
+        GateError, match=r"cut at 2026-06-01, before the live version's 2026-07-01, and does not surely"
+    ):
+        gate(manifest, later)
+    better = {"live_gain": 0.05, "live_gain_low": 0.01, "live_gain_high": 0.09}
+    assert "surely ranks better on rows" in gate(small_manifest("churn", parts, metrics=GOOD | better), later)
+
+
+def test_promoting_an_earlier_cut_is_refused_and_leaves_the_later_one(new_home: Callable[[str], Home]) -> None:
+    home = new_home("home")
+    registry = Registry.open(home.mlflow_uri)
+    parts: dict[str, Part] = {"churn": small_booster()}
+    for cut in ("2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z"):
+        manifest = small_manifest("churn", parts).model_copy(update={"trained_as_of": cut})
+        registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(4)), {"as_of": cut}, {})
+    promote(home, "churn", "1", registry)
+    before = read_live(home.models)
+    with pytest.raises(GateError, match="cut at 2026-03-01, before the live version's 2026-06-01"):
+        promote(home, "churn", "2", registry)
+    assert read_live(home.models) == before
+
+
 def test_p28_an_alarm_keeps_the_best_figures_out() -> None:
     parts: dict[str, Part] = {"churn": small_booster()}
     manifest = small_manifest("churn", parts)

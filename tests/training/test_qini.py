@@ -86,6 +86,21 @@ def test_net_gain_is_value_less_cost() -> None:
     assert net_gain(outcome, treated, np.zeros(6), 10, 0.5) == 0
 
 
+def test_net_gain_is_of_as_many_contacts_as_were_made_however_they_were_chosen() -> None:
+    """A tenth of 100,000 contacted, chosen by x: 10,000 contacts at an effect of 0.1. Mutant: weights left as they are, 100,000."""
+    rng, n = np.random.default_rng(3), 100_000
+    x = rng.integers(0, 2, n)
+    chance = np.where(x == 1, 0.15, 0.05)
+    treated = (rng.random(n) < chance).astype(float)
+    outcome = (rng.random(n) < 0.2 + 0.2 * x + 0.1 * treated).astype(float)
+    weight = np.where(treated == 1, 1 / chance, 1 / (1 - chance))
+    found = net_gain(outcome, treated, np.ones(n), 10, 0.5, weight)
+    assert found == pytest.approx(treated.sum() * (10 * 0.1 - 0.5), rel=0.15)
+    assert net_gain(outcome, treated, np.ones(n), 10, 0.5, weight, np.full(n, 2.0)) == pytest.approx(2 * found)
+    assert net_gain(outcome, treated, np.ones(n), 10, 0.5, np.full(n, 7.0)) == pytest.approx(
+        net_gain(outcome, treated, np.ones(n), 10, 0.5))  # fmt: skip
+
+
 def test_random_scores_have_an_interval_around_zero() -> None:
     y, t, _ = experiment(4000, 8)
     rows = UpliftRows.of(y, t, np.random.default_rng(9).random(4000))

@@ -47,9 +47,23 @@ def test_a_bad_label_is_one_line(values: list[object], said: str) -> None:
     assert str(error.value) == said
 
 
-def test_a_treatment_is_not_guessed() -> None:
-    with pytest.raises(DatasetError, match=r"^treatment `t` has two values and neither says treated"):
-        binary(pl.Series("t", ["good", "bad"]), "treatment", guess=False)
+@pytest.mark.parametrize("values", [["good", "bad"], [1, 2], [-1, 1], [0.0, 2.0]])
+def test_a_treatment_is_not_guessed(values: list[object]) -> None:
+    """1 contacted and 2 control is as common as the other way round; the larger number (the mutant) turned it about."""
+    column = pl.Series("t", values)
+    with pytest.raises(
+        DatasetError, match=r"^treatment `t` has the values .* and neither says treated; name it with --tr"
+    ):
+        binary(column, "treatment", guess=False)
+    for treated in values:
+        found = binary(
+            column, "treatment", guess=False, positive=f"{treated:g}" if isinstance(treated, float) else str(treated)
+        )
+        np.testing.assert_array_equal(found.codes, [value == treated for value in values])
+    with pytest.raises(DatasetError, match=r"^treatment `t` has no value `7`; it has "):
+        binary(column, "treatment", guess=False, positive="7")
+    for right in ([0, 1, 1], [False, True, True], [0.0, 1.0, 1.0], ["no", "yes", "yes"]):
+        np.testing.assert_array_equal(binary(pl.Series("t", right), "treatment", guess=False).codes, [0, 1, 1])
 
 
 def test_time_is_dates_instants_numbers_text_or_the_order_of_rows() -> None:

@@ -80,3 +80,11 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.csv", "out.csv", "out.parquet"]
     with pytest.raises(DatasetError, match="cannot write"):
         write_table(FRAME, tmp_path / "none" / "out.csv")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_an_id_keeps_its_leading_zeros(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(delimiter.join(("id", "n")) + "\n" + "".join(f"00{i}{delimiter}{i}\n" for i in range(3)))
+    assert read_table(path, ["id", "other"]).to_dict(as_series=False) == {"id": ["000", "001", "002"], "n": [0, 1, 2]}
+    assert read_table(path)["id"].to_list() == [0, 1, 2]
