@@ -13,14 +13,15 @@ from features.home import Home
 from training.atomic import write_atomically
 from training.bundle import read_bundle, stamp_version, verify_bundle
 from training.challenger import Challenge, in_challenge, read_challenges
+from training.dataset import Names
 from training.encode import Matrix
 from training.errors import DatasetError, RegistryError
 from training.gate import gate
 from training.lock import exclusive
-from training.monitor import mean_interval
+from training.means import mean_interval
 from training.registry import Registry, temporary_folder
 from training.score import read_live
-from training.served import MONITORED, mature_rows
+from training.served import MONITORED, Served, mature_rows
 
 LEAST_ROWS = 100
 _FLOOR = 1e-6
@@ -101,33 +102,36 @@ def compare(home: Home, name: str, since: datetime) -> Comparison:
     _, rows = mature_rows(
         home, name, {"champion": champion, "challenger": read_bundle(home.models / made.sha256)}, since
     )
-    arm = in_challenge(home.secret(), name, made.season, [str(unit) for unit in rows.owners], made.share)
-    return compared(name, since, rows.owners, rows.label, rows.scores["champion"], rows.scores["challenger"], arm)
+    return compared(name, since, rows, "champion", _arm(home, name, made, rows))
 
 
-def compared(name: str, since: datetime, owners: np.ndarray, label: Matrix, champion: Matrix, challenger: Matrix,
-             arm: npt.NDArray[np.bool_]) -> Comparison:  # fmt: skip
-    """The same from arrays, (n,): label 0/1, both scores, and whether the challenger decided."""
+def compared(name: str, since: datetime, rows: Served, champion: str, arm: npt.NDArray[np.bool_]) -> Comparison:
+    """The same of rows at hand, scored by `champion` and "challenger". arm: (n,), whether the challenger decided."""
+    owners, label, weight = rows.owners, rows.label, rows.weight
     if len(label) < LEAST_ROWS or len(np.unique(owners)) < 2:
         raise DatasetError(
             f"{len(label)} ripe outcomes since {since:%F}, {LEAST_ROWS} are needed to compare; wait, or take an earlier --since"
         )
-    gain = _log_loss(label, champion) - _log_loss(label, challenger)
-    low, high = mean_interval(gain, owners)
-    sides = [(label[side], owners[side]) for side in (~arm, arm)]
-    rates = [float(side.mean()) if len(side) else None for side, _ in sides]
-    errors = [_half_width(side, who) if len(side) > 1 else None for side, who in sides]
+    gain = _log_loss(label, rows.scores[champion]) - _log_loss(label, rows.scores["challenger"])
+    low, high = mean_interval(gain, owners, weight)
+    sides = [(label[side], owners[side], weight[side]) for side in (~arm, arm)]
+    rates = [float(np.average(side, weights=w)) if len(side) else None for side, _, w in sides]
+    errors = [_half_width(*side) if len(side[0]) > 1 else None for side in sides]
     between: tuple[float | None, float | None] = (None, None)
     if rates[0] is not None and rates[1] is not None and errors[0] is not None and errors[1] is not None:
         wide = float(np.hypot(errors[0], errors[1]))
         between = (rates[1] - rates[0] - wide, rates[1] - rates[0] + wide)
     return Comparison(name, since, (len(sides[0][0]), len(sides[1][0])),
-                      (len(np.unique(sides[0][1])), len(np.unique(sides[1][1]))), float(gain.mean()), low, high,
-                      (rates[0], rates[1]), *between)  # fmt: skip
+                      (len(np.unique(sides[0][1])), len(np.unique(sides[1][1]))), float(np.average(gain, weights=weight)),
+                      low, high, (rates[0], rates[1]), *between)  # fmt: skip
 
 
-def _half_width(label: Matrix, owners: np.ndarray) -> float:
-    low, high = mean_interval(label, owners)
+def _arm(home: Home, name: str, made: Challenge, rows: Served) -> npt.NDArray[np.bool_]:
+    return in_challenge(home.secret(), name, made.season, [str(unit) for unit in rows.owners], made.share)
+
+
+def _half_width(label: Matrix, owners: Names, weight: Matrix) -> float:
+    low, high = mean_interval(label, owners, weight)
     return (high - low) / 2
 
 

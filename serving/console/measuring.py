@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from features.home import Home
 from serving.lists.plan import Progress
 from training.bundle import Bundle, read_bundle
@@ -80,13 +78,13 @@ def _of(home: Home, name: str, bundles: dict[str, Bundle], folder: Path) -> Meas
 def _against(home: Home, name: str, since: datetime, rows: Served) -> Comparison:
     made = read_challenges(home.models)[name]
     arm = in_challenge(home.secret(), name, made.season, [str(unit) for unit in rows.owners], made.share)
-    return compared(name, since, rows.owners, rows.label, rows.scores["live"], rows.scores["challenger"], arm)
+    return compared(name, since, rows, "live", arm)
 
 
 def _curve(who: str, rows: Served) -> Curve:
-    p, ones = rows.scores[who], np.ones(len(rows.label))
-    bins = tuple((b.p, b.rate) for b in calibration_bins(rows.label, p, ones))
-    lifts = tuple((share, lift(rows.label, p, share) or 0.0) for share in SHARES)
+    p = rows.scores[who]
+    bins = tuple((b.p, b.rate) for b in calibration_bins(rows.label, p, rows.weight))
+    lifts = tuple((share, lift(rows.label, p, share, rows.weight) or 0.0) for share in SHARES)
     return Curve(who, bins, lifts)
 
 

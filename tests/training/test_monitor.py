@@ -3,16 +3,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.home import Home
 from features.store import FeatureStore
 from training.bundle import Manifest, PartNote, read_bundle, write_bundle
+from training.dataset import weighted_sample
 from training.encode import Feature, model_features
 from training.errors import RegistryError
-from training.monitor import ModelState, mean_interval, monitor, population_stability, state_of
+from training.means import mean_interval, rare_interval
+from training.monitor import ModelState, monitor, state_of
 from training.scorer import ConstantModel, ConstantScorer
 from training.served import Served, mature_rows, score_rows
+from training.stability import population_stability
 from training.study import Study
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,7 +27,8 @@ def served(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Served:
     rng = np.random.default_rng(seed)
     p = 1 / (1 + np.exp(-rng.normal(-1 + shift, 1.2, n)))
     label = (rng.random(n) < np.clip(p * scale, 0, 1)).astype(np.float64)
-    return Served(np.repeat(np.arange(n // 4), 4).astype(str), np.full(n, ""), label, {"live": p})
+    owners = np.repeat(np.arange(n // 4), 4).astype(str)
+    return Served(owners, np.full(n, ""), label, {"live": p}, np.ones(n), np.zeros(n, np.int64))
 
 
 def state(before: Served, after: Served) -> ModelState:
@@ -40,16 +45,17 @@ def test_psi_by_hand() -> None:
     """Ten equal bins before; afterwards the lower half is empty but for a floor of 0.0001."""
     before, after = np.arange(1000.0), np.arange(500.0, 1000.0)
     expected = 5 * (1e-4 - 0.1) * np.log(1e-4 / 0.1) + 5 * 0.1 * np.log(2)
-    assert population_stability(before, after) == pytest.approx(expected)
-    assert population_stability(before, before) == 0.0
-    assert population_stability(np.full(200, 0.3), np.full(300, 0.3)) == 0.0  # a constant model
+    one = np.ones(1000)
+    assert population_stability(before, after, one, one[:500]) == pytest.approx(expected)
+    assert population_stability(before, before, one, one) == 0.0
+    assert population_stability(np.full(200, 0.3), np.full(300, 0.3), one[:200], one[:300]) == 0.0  # a constant model
 
 
 def test_the_interval_of_a_household_counts_once() -> None:
     owners = np.repeat(np.arange(50), 10).astype(str)
     values = np.repeat(np.random.default_rng(1).normal(size=50), 10)
-    low, high = mean_interval(values, owners)
-    alone_low, alone_high = mean_interval(values, np.arange(500).astype(str))
+    low, high = mean_interval(values, owners, np.ones(500))
+    alone_low, alone_high = mean_interval(values, np.arange(500).astype(str), np.ones(500))
     assert (high - low) > 2.5 * (alone_high - alone_low)
 
 
@@ -65,6 +71,79 @@ def test_a_model_that_ranks_no_longer() -> None:
     after = served(1_000, 4)
     shuffled = replace(after, scores={"live": np.random.default_rng(1).permutation(after.scores["live"])})
     assert any(line.startswith("ranking:") for line in state(served(2_000, 1), shuffled).alarms)
+
+
+def rare(n: int, rate: float, seed: int, rows_each: int = 1) -> Served:
+    """Rows whose owner has `rows_each` of one score and one outcome, which comes as foretold."""
+    rng, k = np.random.default_rng(seed), n // rows_each
+    p = 1 / (1 + np.exp(-np.log(rate / (1 - rate)) - 0.8 * rng.normal(size=k)))
+    columns = (np.repeat(x, rows_each) for x in (np.arange(k).astype(str), (rng.random(k) < p).astype(float), p))
+    owners, label, score = columns
+    return Served(owners, np.full(n, ""), label, {"live": score}, np.ones(n), np.zeros(n, np.int64))
+
+
+@pytest.mark.parametrize(("n_before", "n", "rate", "rows_each"), [
+    (3_000, 100, 0.005, 1), (3_000, 200, 0.005, 1), (3_000, 200, 0.02, 1), (100, 100, 0.1, 1), (3_000, 300, 0.995, 1),
+    (300, 300, 0.1, 3), (3_000, 600, 0.01, 3),
+])  # fmt: skip
+def test_few_rows_without_drift_alarm_in_at_most_a_twentieth(
+    n_before: int, n: int, rate: float, rows_each: int
+) -> None:
+    """The normal interval of 100 rows without a positive has no width: it alarmed in 43 %; PSI of 100 rows in 27 %."""
+    found = [
+        state(rare(n_before, rate, seed, rows_each), rare(n, rate, 1_000 + seed, rows_each)) for seed in range(200)
+    ]
+    assert sum(bool(one.alarms) for one in found) <= 10
+
+
+@pytest.mark.parametrize(("truth", "told"), [(0.03, "calibration"), (0.0005, "calibration")])
+def test_few_rows_with_a_wrong_model_alarm(truth: float, told: str) -> None:
+    """Thrice what was foretold in 1,000 rows, and a twentieth of it."""
+    after = replace(rare(1_000, truth, 5), scores={"live": np.full(1_000, 0.01)})
+    assert state(rare(3_000, 0.01, 1), after).alarms[0].startswith(told)
+
+
+def test_drift_of_few_rows_is_found() -> None:
+    after = rare(200, 0.4, 7)
+    assert any(line.startswith("drift: PSI") for line in state(rare(200, 0.05, 1), after).alarms)
+
+
+def test_the_interval_of_few_is_the_exact_poisson_one() -> None:
+    """Garwood 1936: of 0 seen 0 to 3.689, of 5 seen 1.623 to 11.668."""
+    owners, one = np.arange(100).astype(str), np.ones(100)
+    for n, ends in ((0, (0, 0.03689)), (5, (0.01623, 0.11668))):
+        assert rare_interval((np.arange(100) < n).astype(float), owners, one) == pytest.approx(ends, abs=1e-5)
+
+
+def thinned(rows: Served, bound: int) -> Served:
+    """A sample as a study draws it: all positives, some of the others."""
+    key = pl.DataFrame({"key": [str(n) for n in range(len(rows.label))], "label": rows.label > 0})
+    weight = weighted_sample(key, "key", bound, pl.col("label"), "weight")["weight"].to_numpy()
+    kept = ~np.isnan(weight)
+    return Served(rows.owners[kept], rows.items[kept], rows.label[kept], {"live": rows.scores["live"][kept]},
+                  weight[kept], rows.at[kept])  # fmt: skip
+
+
+def test_a_sample_says_what_all_rows_say() -> None:
+    """Mutant: without the weights a rate of 2 % is one of 10 %, and what holds alarms."""
+    before, after = rare(20_000, 0.02, 1), rare(20_000, 0.02, 2)
+    whole, sample = state(before, after), state(thinned(before, 5_000), thinned(after, 5_000))
+    assert (whole.alarms, sample.alarms, sample.rows) == ((), (), 5_000)
+    assert sample.rate == pytest.approx(whole.rate)
+    assert sample.foretold == pytest.approx(whole.foretold, rel=0.03)
+    assert sample.auc == pytest.approx(whole.auc, abs=0.02)
+    assert sample.psi == pytest.approx(whole.psi, abs=0.01)
+    dropped = [replace(thinned(rows, 5_000), weight=np.ones(5_000)) for rows in (before, after)]
+    assert state(*dropped).alarms
+
+
+def test_the_rows_of_a_home_keep_their_weights(small_bank: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_live(small_bank, 0.55)
+    whole = monitor(small_bank)[0]
+    monkeypatch.setattr("training.study.CONTACTS_MOST", 200)
+    sample = monitor(small_bank)[0]
+    assert sample.rows < 201 < whole.rows
+    assert sample.rate == pytest.approx(whole.rate, abs=0.08)
 
 
 def test_too_little_is_said_and_no_alarm() -> None:
