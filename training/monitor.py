@@ -58,9 +58,9 @@ class ModelState:
 
 
 def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
-    """The state of every live model since an instant, by default since what each was trained on.
+    """The state of every live model since an instant, at the earliest since what each was trained to.
 
-    A model that reads what the home does not give is an alarm of its own.
+    Rows of before it has learned from: they would promise too much. A model that reads what the home does not give is an alarm of its own.
 
     Raises:
         RegistryError: No model is live.
@@ -71,7 +71,8 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     states: list[ModelState] = []
     for name in sorted(live, key=WATCHED.index):
         bundle = read_bundle(home.models / live[name])
-        start = since or datetime.fromisoformat(bundle.manifest.trained_as_of)
+        trained = datetime.fromisoformat(bundle.manifest.trained_as_of)
+        start = max(since, trained) if since else trained
         try:
             before, after = mature_rows(home, name, {"live": bundle}, start)
         except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on

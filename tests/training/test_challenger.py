@@ -10,7 +10,16 @@ import pytest
 from mlflow import MlflowClient
 
 from features.home import Home
-from tests.training.small import CHANNELS, OFFERS, draw_matrix, small_booster, small_manifest, write_small
+from tests.training.small import (
+    CHANNELS,
+    END,
+    OFFERS,
+    draw_matrix,
+    put_live,
+    small_booster,
+    small_manifest,
+    write_small,
+)
 from training.bundle import write_bundle
 from training.challenger import Challenge, Duel, in_challenge, read_challenges
 from training.contest import challenge, compare, compared, end_challenge
@@ -125,9 +134,44 @@ def test_the_rate_of_each_arm_covers_no_difference() -> None:
     assert 0.92 <= covered / 200 <= 0.98
 
 
+def challenged(home: Home, started_at: datetime | None) -> None:
+    rival, _ = put_live(home, 0.4), put_live(home, 0.5)
+    made = Challenge(sha256=rival, share=0.4, season="s", started_at=started_at)
+    (home.models / "challengers.json").write_text(json.dumps({"reach": made.model_dump(mode="json")}))
+
+
+def test_only_what_was_decided_since_the_challenge_began_is_compared(small_bank: Home) -> None:
+    """Mutant: counted since the champion was trained, minutes after its start a challenge is won."""
+    began, later = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC)
+    challenged(small_bank, began)
+    found = compare(small_bank, "reach")
+    assert found.since == began
+    assert compare(small_bank, "reach", SINCE) == found
+    assert sum(compare(small_bank, "reach", later).rows) < sum(found.rows)
+    challenged(small_bank, END)
+    with pytest.raises(
+        DatasetError, match="0 ripe outcomes of decisions since 2026-06-01, where the comparison begins"
+    ):
+        compare(small_bank, "reach", SINCE)
+    challenged(small_bank, datetime(2026, 1, 1, tzinfo=UTC))
+    assert compare(small_bank, "reach").since == SINCE  # both were trained to it
+
+
+def test_a_challenge_whose_start_nobody_kept_is_told_when(small_bank: Home) -> None:
+    challenged(small_bank, None)
+    with pytest.raises(
+        DatasetError, match="since when model `reach` is challenged was not recorded; give that day as --since"
+    ):
+        compare(small_bank, "reach")
+    assert compare(small_bank, "reach", datetime(2026, 4, 1, tzinfo=UTC)).since == datetime(2026, 4, 1, tzinfo=UTC)
+
+
 def test_too_little_to_compare() -> None:
     owners, label, p = rows(40, 1)
-    with pytest.raises(DatasetError, match="40 ripe outcomes since 2026-03-01, 100 are needed"):
+    with pytest.raises(
+        DatasetError,
+        match="40 ripe outcomes of decisions since 2026-03-01, where the comparison begins, 100 are needed",
+    ):
         compared("interest", SINCE, laid(owners, label, p, p), "champion", np.zeros(40, dtype=bool))
 
 
@@ -144,6 +188,12 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
         challenge(home, "interest", "1", 0.1, "2026H1")
     made = challenge(home, "interest", "2", 0.1, "2026H1")
     assert read_challenges(home.models) == {"interest": made}
+    assert made.started_at == home.now()
+    earlier = made.model_copy(update={"started_at": SINCE})
+    (home.models / "challengers.json").write_text(json.dumps({"interest": earlier.model_dump(mode="json")}))
+    assert challenge(home, "interest", "2", 0.1, "2026H1") == earlier  # the same once more goes on
+    assert challenge(home, "interest", "2", 0.2, "2026H1").started_at == home.now()
+    made = challenge(home, "interest", "2", 0.1, "2026H1")
     client = MlflowClient(tracking_uri=home.mlflow_uri, registry_uri=home.mlflow_uri)
     aliases = lambda: {key: int(value) for key, value in client.get_registered_model("interest").aliases.items()}
     assert aliases() == {CHAMPION: 1, CHALLENGER: 2}

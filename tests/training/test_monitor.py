@@ -5,16 +5,18 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+import nbo
 from features.home import Home
 from features.store import FeatureStore
+from tests.training.small import put_live
 from training.bundle import Manifest, PartNote, read_bundle, write_bundle
 from training.dataset import weighted_sample
-from training.encode import Feature, model_features
+from training.encode import Feature
 from training.errors import RegistryError
 from training.means import mean_interval, rare_interval
 from training.monitor import ModelState, monitor, state_of
-from training.scorer import ConstantModel, ConstantScorer
 from training.served import Served, mature_rows, score_rows
 from training.stability import population_stability
 from training.study import Study
@@ -152,17 +154,6 @@ def test_too_little_is_said_and_no_alarm() -> None:
     assert found.unmeasured == "40 ripe outcomes since 2026-03-01, 100 are needed"
 
 
-def put_live(home: Home, p: float, features: tuple[Feature, ...] | None = None) -> None:
-    """A constant model of reach, live."""
-    known = features if features is not None else model_features(FeatureStore(home).schema)[:2]
-    names = tuple(feature.name for feature in known)
-    part = ConstantScorer(names, ConstantModel(p=p, why="test"))
-    manifest = Manifest(name="reach", features=known, parts={"pooled": PartNote(served="constant", features=names)},
-                        trained_as_of="2026-03-01T00:00:00Z")  # fmt: skip
-    bundle = write_bundle(home.models, manifest, {"pooled": part}, np.zeros((2, len(names))))
-    (home.models / "live.json").write_text(f'{{"reach": "{bundle.name}"}}')
-
-
 def test_the_home_is_watched(small_bank: Home) -> None:
     """Half of the contacts are reached; a model that says 2 % is told so, one that says it right is not."""
     put_live(small_bank, 0.55)
@@ -171,6 +162,15 @@ def test_the_home_is_watched(small_bank: Home) -> None:
     assert quiet.foretold == pytest.approx(0.55)
     put_live(small_bank, 0.02)
     assert monitor(small_bank)[0].alarms[0].startswith("calibration: foretold 0.0200, came 0.5")
+
+
+def test_since_moves_no_further_back_than_training(small_bank: Home) -> None:
+    """What a model has learned from would flatter it."""
+    put_live(small_bank, 0.55)
+    assert monitor(small_bank, datetime(2025, 9, 1, tzinfo=UTC)) == monitor(small_bank)
+    assert monitor(small_bank, datetime(2026, 4, 1, tzinfo=UTC))[0].rows < monitor(small_bank)[0].rows
+    run = CliRunner().invoke(nbo.app, ["--home", str(small_bank.path), "models", "monitor", "--since", "2025-09-01"])
+    assert "counted since 2026-03-01, what it was trained to: it has learned from what was before" in run.output
 
 
 def test_young_contacts_do_not_count(small_bank: Home) -> None:
