@@ -22,9 +22,8 @@ from training.evaluate import auc, auc_interval
 from training.means import at_once, mean_interval, rare_interval
 from training.score import read_live
 from training.served import WATCHED, Served, mature_rows
-from training.stability import chance_stability, population_stability
+from training.stability import PSI_MOST, chance_stability, population_stability
 
-PSI_MOST = 0.25
 OFF_MOST = 0.20  # of what was foretold; less than that is no alarm, however sure
 AUC_DROP_MOST = 0.05
 LEAST_ROWS, LEAST_POSITIVES = 100, 20

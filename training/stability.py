@@ -13,6 +13,7 @@ from training.dataset import Names
 from training.encode import Matrix
 from training.means import by_owner
 
+PSI_MOST = 0.25  # beyond it, and what chance brings, scores have moved
 _BINS, _QUANTILE = 10, 0.95
 _FLOOR = 1e-4  # an empty bin would make the PSI endless
 
