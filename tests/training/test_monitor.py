@@ -140,12 +140,16 @@ def test_a_sample_says_what_all_rows_say() -> None:
 
 
 def test_the_rows_of_a_home_keep_their_weights(small_bank: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_live(small_bank, 0.55)
+    """Mutant: a row of a sample that stands for itself alone."""
+    bundle = {"live": read_bundle(small_bank.models / put_live(small_bank, 0.55))}
     whole = monitor(small_bank)[0]
     monkeypatch.setattr("training.study.CONTACTS_MOST", 200)
-    sample = monitor(small_bank)[0]
-    assert sample.rows < 201 < whole.rows
-    assert sample.rate == pytest.approx(whole.rate, abs=0.08)
+    _, after = mature_rows(small_bank, "reach", bundle, SINCE)
+    assert len(after.label) <= 200 < whole.rows
+    assert after.weight.sum() == pytest.approx(whole.rows, rel=0.1)  # young contacts are drawn as well
+    assert monitor(small_bank)[0].rate == pytest.approx(np.average(after.label, weights=after.weight))
+    assert after.since(SINCE).weight.tolist() == after.weight.tolist()
+    assert len(after.since(datetime(2026, 4, 1, tzinfo=UTC)).label) < len(after.label)
 
 
 def test_too_little_is_said_and_no_alarm() -> None:
