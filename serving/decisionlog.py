@@ -2,6 +2,10 @@
 
 Read back from the records: their stored inputs are decided on again, and a row whose probability does
 not come out as it was recorded is left out and counted. What the columns mean: training/decisionlog.py.
+
+Contacts of lists are left out and counted too. An explorer whose drawn cell gets no seat under a limit falls silent, and
+silence is not in the log: which draws are seen depends on what all others were worth, and `p_chosen` does not
+know that. Weighted by it, a policy would be judged by those draws alone that found room.
 """
 
 import json
@@ -11,7 +15,7 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from rules.arbitrate import cell_values
@@ -26,6 +30,7 @@ from serving.ledger.schema import contacts, decisions, outcomes
 from serving.ledger.vault import ErasedError
 
 RIPE = timedelta(days=30)  # as long as an answer may come (training.labels.ANSWER_DAYS)
+OF_LISTS = "contacts of lists: an explorer who gets no seat falls silent, so no probability is that of the choice"
 LOG = pa.schema([
     ("decision_id", pa.string()), ("unit_id", pa.string()), ("as_of", pa.timestamp("us", "UTC")), ("action", pa.string()),
     ("p_log", pa.float64()), ("chosen", pa.bool_()), ("reward", pa.float64()), ("q", pa.float64()),
@@ -52,7 +57,7 @@ class _Recorded:
 
 
 def export_log(engine: Engine, connection: Connection, since: int, now: int) -> Exported:
-    """All decisions recorded from `since` to `now` (microseconds) that offered something.
+    """All decisions recorded from `since` to `now` (microseconds) that offered something; none of lists.
 
     reward: 1 where the contact was accepted within 30 days, else 0, null while it may still be; that it
     was never sent counts as 0, for the decision is what is judged. q: p_accept of the models that decided.
@@ -84,6 +89,8 @@ def export_log(engine: Engine, connection: Connection, since: int, now: int) -> 
                 _Recorded(row.decision_id, row.unit_id, row.as_of, action, made["p_chosen"], row.inputs)
             )
     accepted = _accepted(connection, since)
+    if of_lists := _contacts_of_lists(connection, since, now):
+        left_out[OF_LISTS] = of_lists
     parts: list[pa.RecordBatch] = []
     for revision, rows in found.items():
         terms = terms_of(
@@ -154,6 +161,19 @@ def micros_of(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
 
 
+def _contacts_of_lists(connection: Connection, since: int, now: int) -> int:
+    """Contacts that lists decided on and no later try of the run replaced: those whose decision is no record."""
+    recorded = select(decisions.c.decision_id).where(decisions.c.decision_id == contacts.c.decision_id).exists()
+    query = select(func.count()).where(
+        contacts.c.source == "decision",
+        contacts.c.decided_at.between(since, now),
+        contacts.c.decision_id.is_not(None),
+        func.coalesce(contacts.c.recall_reason, "") != "superseded",
+        ~recorded,
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def _accepted(connection: Connection, since: int) -> set[str]:
     """Decisions one of whose contacts was accepted within 30 days."""
     query = (
@@ -168,4 +188,4 @@ def _accepted(connection: Connection, since: int) -> set[str]:
     return {str(decision) for (decision,) in connection.execute(query) if decision is not None}
 
 
-__all__ = ["LOG", "Exported", "chances", "export_log"]
+__all__ = ["LOG", "OF_LISTS", "Exported", "chances", "export_log"]

@@ -1,6 +1,6 @@
 """Champion and challenger: a share of the units is decided by the challenger, for a season, by hash.
 
-    models/challengers.json    {name: {"sha256", "share", "season"}}
+    models/challengers.json    {name: {"sha256", "share", "season", "started_at"}}
 Both are bundles in `models/`. The arm follows from secret, name, season and unit alone, so a household
 never changes sides within a season, whoever asks. training/contest.py starts, ends and measures.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from training.bundle import read_bundle
 from training.encode import Matrix
@@ -29,13 +29,17 @@ _COLUMNS = {"interest": ("p_interest",), "reach": ("p_reach",), "harm": ("p_harm
 
 
 class Challenge(BaseModel):
-    """One challenger: share of the units it decides for, and the season its draw belongs to."""
+    """One challenger: share of the units it decides for, and the season its draw belongs to.
+
+    started_at: since when it decides for them; null: written before that was kept, and nobody knows.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     share: float = Field(gt=0, le=0.5)
     season: str = Field(min_length=1, max_length=40)
+    started_at: AwareDatetime | None = None
 
 
 def in_challenge(secret: bytes, name: str, season: str, units: Sequence[str], share: float) -> npt.NDArray[np.bool_]:

@@ -66,7 +66,8 @@ def training_frame(home: Home, model: str, as_of: datetime | None = None) -> pd.
 def scored_frame(home: Home, model: str, since: datetime, version: str | None = None) -> pd.DataFrame:
     """What a model says of the rows that ripened since, beside what happened.
 
-    version: of the registry, live or not; null: the live one. unit_id, item, label (0 or 1), score.
+    version: of the registry, live or not; null: the live one. unit_id, item, label (0 or 1), score, weight: how
+    many rows each stands for, where they were drawn.
     RegistryError where there is no such version, or none is live.
     """
     live = read_live(home.models)
@@ -78,7 +79,8 @@ def scored_frame(home: Home, model: str, since: datetime, version: str | None = 
     else:
         raise RegistryError(f"model `{model}` is not live; nbo models promote {model} VERSION")
     _, rows = mature_rows(home, model, {"it": bundle}, since)
-    return pd.DataFrame({"unit_id": rows.owners, "item": rows.items, "label": rows.label, "score": rows.scores["it"]})
+    return pd.DataFrame({"unit_id": rows.owners, "item": rows.items, "label": rows.label, "score": rows.scores["it"],
+                         "weight": rows.weight})  # fmt: skip
 
 
 def trained_frame(models: Sequence[TrainedModel]) -> pd.DataFrame:

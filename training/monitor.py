@@ -2,13 +2,12 @@
 
     calibration  what happened less what was foretold, per row, with its interval by unit
     ranking      AUC since, beside that on rows before
-    drift        PSI of the scores, since against before: sum (p - q) ln(p / q) over ten bins
+    drift        PSI of the scores, since against before (training/stability.py); beyond 0.25 and what chance alone brings
 
-Only rows whose outcome is ripe count: a young contact is not a refusal. Source of PSI and its 0.10 and
-0.25: Siddiqi, Credit Risk Scorecards (2006).
+Only rows whose outcome is ripe count: a young contact is not a refusal. Every figure is of all rows, those
+left out of a sample as well (`Served.weight`). Source of the PSI's 0.25: Siddiqi, Credit Risk Scorecards (2006).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,18 +15,19 @@ import numpy as np
 
 from features.home import Home
 from training.bundle import read_bundle
+from training.dataset import Names
 from training.encode import Matrix
 from training.errors import RegistryError, ScoreError
 from training.evaluate import auc, auc_interval
+from training.means import at_once, mean_interval, rare_interval
 from training.score import read_live
 from training.served import WATCHED, Served, mature_rows
+from training.stability import PSI_MOST, chance_stability, population_stability
 
-PSI_MOST = 0.25
 OFF_MOST = 0.20  # of what was foretold; less than that is no alarm, however sure
 AUC_DROP_MOST = 0.05
 LEAST_ROWS, LEAST_POSITIVES = 100, 20
-_BINS, _SEED, _Z95 = 10, 20260601, 1.959964
-_FLOOR = 1e-4  # an empty bin would make the PSI endless
+_SEED = 20260601
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class ModelState:
 
 
 def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
-    """The state of every live model since an instant, by default since what each was trained on.
+    """The state of every live model since an instant, at the earliest since what each was trained to.
 
-    A model that reads what the home does not give is an alarm of its own.
+    Rows of before it has learned from: they would promise too much. A model that reads what the home does not give is an alarm of its own.
 
     Raises:
         RegistryError: No model is live.
@@ -70,7 +70,8 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     states: list[ModelState] = []
     for name in sorted(live, key=WATCHED.index):
         bundle = read_bundle(home.models / live[name])
-        start = since or datetime.fromisoformat(bundle.manifest.trained_as_of)
+        trained = datetime.fromisoformat(bundle.manifest.trained_as_of)
+        start = max(since, trained) if since else trained
         try:
             before, after = mature_rows(home, name, {"live": bundle}, start)
         except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on
@@ -93,21 +94,22 @@ def state_of(
         why = f"{n} ripe outcomes since {since:%F}, {LEAST_ROWS} are needed"
         return ModelState(name, sha256, since, n, positives, unmeasured=why)
     score, former = after.scores["live"], before.scores["live"]
-    rate, foretold = float(after.label.mean()), float(score.mean())
-    low, high = mean_interval(after.label - score, after.owners)
-    psi = population_stability(former, score) if len(former) >= LEAST_ROWS else None
+    rate, foretold = (float(np.average(values, weights=after.weight)) for values in (after.label, score))
+    low, high = off_interval(after.label, score, after.owners, after.weight)
     enough = LEAST_POSITIVES <= positives <= n - LEAST_POSITIVES
-    area = auc_interval(after.label, score, after.owners, _SEED) if enough else None
-    earlier = measured
-    if earlier is None and len(former) >= LEAST_ROWS:
-        earlier = auc(before.label, former)
+    area = auc_interval(after.label, score, after.owners, _SEED, after.weight) if enough else None
+    earlier, psi, psi_most = measured, None, PSI_MOST
+    if len(former) >= LEAST_ROWS:
+        psi = population_stability(former, score, before.weight, after.weight)
+        psi_most += chance_stability((before.owners, before.weight), (after.owners, after.weight))
+        earlier = auc(before.label, former, before.weight) if measured is None else measured
     alarms: list[str] = []
     if (low > 0 or high < 0) and abs(rate - foretold) > OFF_MOST * foretold:
         alarms.append(
             f"calibration: foretold {foretold:.4f}, came {rate:.4f} (off by {low:+.4f} to {high:+.4f}); retrain"
         )
-    if psi is not None and psi > PSI_MOST:
-        alarms.append(f"drift: PSI {psi:.3f} of the scores > {PSI_MOST}; look at nbo features drift, then retrain")
+    if psi is not None and psi > psi_most:
+        alarms.append(f"drift: PSI {psi:.3f} of the scores > {psi_most:.3f}; look at nbo features drift, then retrain")
     if area is not None and area.high is not None and earlier is not None and area.high < earlier - AUC_DROP_MOST:
         alarms.append(f"ranking: auc {area.value:.4f} (to {area.high:.4f}), {earlier:.4f} before; retrain")
     unmeasured = None if area else f"{positives} positives: ranking not measured"
@@ -116,20 +118,18 @@ def state_of(
         area and area.high, earlier, tuple(alarms), unmeasured)  # fmt: skip
 
 
-def population_stability(before: Matrix, after: Matrix) -> float:
-    """PSI of two samples over the deciles of the first; ties fall into one bin. 0: the same."""
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    shares = [
-        np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1) / len(x) for x in (before, after)
-    ]
-    p, q = (np.maximum(share, _FLOOR) for share in shares)
-    return float(((q - p) * np.log(q / p)).sum())
+def off_interval(label: Matrix, score: Matrix, owners: Names, weight: Matrix) -> tuple[float, float]:
+    """95 % interval of what happened less what was foretold, per row, by unit.
 
-
-def mean_interval(values: Matrix, owners: Sequence[str] | np.ndarray) -> tuple[float, float]:
-    """95 % interval of a mean whose rows of one owner are not independent."""
-    mean = float(values.mean())
-    sums = np.bincount(np.unique(owners, return_inverse=True)[1], values - mean)
-    n = len(sums)
-    error = float(np.sqrt((sums**2).sum() * n / max(n - 1, 1))) / len(values)
-    return mean - _Z95 * error, mean + _Z95 * error
+    Where owners with a positive are few, seen or foretold, it is that of a rare rate (training.means.rare_interval);
+    where the others are few, the same of them.
+    """
+    foretold = float(np.average(score, weights=weight))
+    for rare, share, sign in ((label, foretold, 1), (1 - label, 1 - foretold, -1)):
+        if (
+            min(np.average(rare, weights=weight), share) * weight.sum() / at_once(rare, owners, weight)
+            < LEAST_POSITIVES
+        ):
+            ends = sorted(sign * (rate - share) for rate in rare_interval(rare, owners, weight))
+            return ends[0], ends[1]
+    return mean_interval(label - score, owners, weight)

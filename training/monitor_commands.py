@@ -13,13 +13,16 @@ from pydantic import BaseModel
 from features.commands import parse_instant
 from features.home import Home
 from features.terminal import AsJson
-from training.bundle import read_bundle
 from training.contest import challenge, compare, end_challenge
-from training.errors import GateError, RegistryError
+from training.errors import GateError
 from training.monitor import monitor
-from training.score import read_live
 
-Since = Annotated[str | None, typer.Option(help="From this day or instant on; default: since training.")]
+Since = Annotated[
+    str | None, typer.Option(help="From this day or instant on, at the earliest since training (the default).")
+]
+Later = Annotated[
+    str | None, typer.Option(help="From this later day or instant on; default: since the challenge began.")
+]
 Share = Annotated[float, typer.Option(help="Of the units, at most half.")]
 Season = Annotated[str | None, typer.Option(help="Name of the draw; default: the half-year, 2026H1.")]
 
@@ -59,6 +62,7 @@ class ChallengeAnswer(BaseModel):
     sha256: str
     share: float
     season: str
+    started_at: datetime
 
 
 class CompareAnswer(BaseModel):
@@ -85,7 +89,8 @@ class UnchallengeAnswer(BaseModel):
 def watch(context: typer.Context, since: Since = None, json: AsJson = False) -> None:
     """Do the live models still say what happens? Exit 1 on an alarm."""
     home = Home.open(context.obj)
-    states = monitor(home, parse_instant(since, home) if since else None)
+    asked = parse_instant(since, home) if since else None
+    states = monitor(home, asked)
     answer = MonitorAnswer(
         models=[ModelStateReport.model_validate(asdict(state)) for state in states],
         alarms=[f"{state.name}: {line}" for state in states for line in state.alarms],
@@ -103,6 +108,10 @@ def watch(context: typer.Context, since: Since = None, json: AsJson = False) -> 
         lines.append(
             f"{state.name:<9} since {state.since:%F}: {state.rows} rows, {state.positives} positives; {shown or state.unmeasured}"
         )
+        if asked and state.since > asked:
+            lines.append(
+                f"  counted since {state.since:%F}, what it was trained to: it has learned from what was before"
+            )
         lines += [f"  ALARM {line}" for line in state.alarms]
     _say(answer, json, lines)
     if answer.alarms:
@@ -119,23 +128,24 @@ def put_challenger(context: typer.Context, name: str, version: str, share: Share
     except GateError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    answer = ChallengeAnswer(name=name, **made.model_dump())
+    answer = ChallengeAnswer.model_validate({"name": name, **made.model_dump()})
     _say(answer, json, [f"{name} {version} decides for {made.share:.0%} of the units in {made.season}: {made.sha256}"])
 
 
-def compare_models(context: typer.Context, name: str, since: Since = None, json: AsJson = False) -> None:
-    """The challenger beside the champion, on outcomes that ripened since."""
+def compare_models(context: typer.Context, name: str, since: Later = None, json: AsJson = False) -> None:
+    """The challenger beside the champion, on decisions since the challenge began whose outcomes are ripe."""
     home = Home.open(context.obj)
-    live = read_live(home.models)
-    if name not in live:
-        raise RegistryError(f"model `{name}` is not live; nbo models list says what is")
-    trained = read_bundle(home.models / live[name]).manifest.trained_as_of
-    found = compare(home, name, parse_instant(since or trained, home))
+    asked = parse_instant(since, home) if since else None
+    found = compare(home, name, asked)
     answer = CompareAnswer.model_validate(asdict(found))
     lines = [
         f"{name} since {found.since:%F}: {found.rows[0]} rows decided by the champion, {found.rows[1]} by the challenger",
         f"  log loss saved per row, both on every row: {found.gain:+.5f} ({found.gain_low:+.5f} to {found.gain_high:+.5f})",
     ]
+    if asked and found.since > asked:
+        lines.append(
+            f"  counted since {found.since:%F}: before, the challenge had not begun, or one had learned from it"
+        )
     if found.rate_gain_low is not None and found.rate_gain_high is not None:
         lines.append(f"  positives more per row it decided: {found.rate_gain_low:+.4f} to {found.rate_gain_high:+.4f}")
     _say(answer, json, lines)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from features.home import Home
 from features.store import FeatureStore
@@ -26,12 +27,25 @@ WATCHED = (*MONITORED, "organic")  # what is taken unasked is watched too, thoug
 
 @dataclass(frozen=True)
 class Served:
-    """Rows of one model whose outcome is known, (n,) each. scores: bundle's key -> its probability."""
+    """Rows of one model whose outcome is known, (n,) each. scores: bundle's key -> its probability.
+
+    weight: how many rows each stands for, where they were drawn (training.dataset.weighted_sample): without it
+    every rate is one of the sample. at: when each was decided, microseconds.
+    """
 
     owners: Names
     items: Names
     label: Matrix
     scores: dict[str, Matrix]
+    weight: Matrix
+    at: npt.NDArray[np.int64]
+
+    def since(self, instant: datetime) -> "Served":
+        """The rows decided from an instant on, in order."""
+        keep = self.at >= round(instant.timestamp() * 1e6)
+        return Served(
+            self.owners[keep], self.items[keep], self.label[keep],
+            {key: score[keep] for key, score in self.scores.items()}, self.weight[keep], self.at[keep])  # fmt: skip
 
 
 def mature_rows(home: Home, name: str, bundles: Mapping[str, Bundle], since: datetime) -> tuple[Served, Served]:
@@ -58,7 +72,7 @@ def mature_rows(home: Home, name: str, bundles: Mapping[str, Bundle], since: dat
             continue
         data = data if later else data.slice(Slice.TEST)
         scores = {key: score_rows(bundle, data) for key, bundle in bundles.items()}
-        parts.append(Served(data.owners, data.items, data.label, scores))
+        parts.append(Served(data.owners, data.items, data.label, scores, data.weight, data.at))
     return parts[0], parts[1]
 
 
@@ -86,4 +100,5 @@ def score_rows(bundle: Bundle, data: Dataset) -> Matrix:
 
 def _nothing(bundles: Mapping[str, Bundle]) -> Served:
     names = np.empty(0, np.str_)
-    return Served(names, names, np.empty(0), {key: np.empty(0) for key in bundles})
+    scores = {key: np.empty(0) for key in bundles}
+    return Served(names, names, np.empty(0), scores, np.empty(0), np.empty(0, np.int64))

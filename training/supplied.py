@@ -2,6 +2,7 @@
 
     HOME/scores/<family>.parquet       customer_id, score, as_of        what the bank puts there
     HOME/models/supplied/<sha>.parquet                                  the copy that passed the gate
+    HOME/models/supplied/passed.json   {family: [sha, ...]}             all that passed it, the latest supplied last
     HOME/models/supplied.json          {family: sha}                    what is live
 
 score: the probability that the customer accepts an offer of the family once reached. A customer without

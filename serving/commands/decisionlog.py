@@ -33,7 +33,10 @@ class LogAnswer(BaseModel):
 
 
 def log(context: typer.Context, out: Path, since: Since = None, as_json: AsJson = False) -> None:
-    """Write the service's decisions to OUT (Parquet): every action with its probability, and what came of it."""
+    """Write the service's decisions to OUT (Parquet): every action with its probability, and what came of it.
+
+    What lists decided is not in it, and counted.
+    """
     home = Home.open(context.obj)
     if not out.parent.is_dir():
         raise LogError(f"`{out.parent}` is no folder; make it first")

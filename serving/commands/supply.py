@@ -13,6 +13,7 @@ from training.errors import GateError
 from training.supply import promote_scores, withdraw_scores
 
 Withdraw = Annotated[bool, typer.Option("--withdraw", help="Give the family back to the interest model.")]
+Measure = Annotated[bool, typer.Option("--measure", help="Only measure a table, of any age, to speak for later ones.")]
 
 
 class SupplyError(ValueError):
@@ -20,14 +21,17 @@ class SupplyError(ValueError):
 
 
 class SupplyAnswer(BaseModel):
-    """`nbo models supply --json`: the file's sha256, null after --withdraw, and what was measured."""
+    """`nbo models supply --json`: the file's sha256, null after --withdraw, and what was measured, on which scores."""
 
     family: str
     sha256: str | None
+    live: bool
+    note: str
     metrics: dict[str, float | None]
 
 
-def supply(context: typer.Context, family: str, withdraw: Withdraw = False, as_json: AsJson = False) -> None:
+def supply(context: typer.Context, family: str, withdraw: Withdraw = False, measure: Measure = False,
+           as_json: AsJson = False) -> None:  # fmt: skip
     """Make HOME/scores/FAMILY.parquet (customer_id, score, as_of) live in place of the interest model."""
     home = Home.open(context.obj)
     offers = {offer.id: offer.family for offer in load_catalogue(home.catalogue).offers}
@@ -37,16 +41,21 @@ def supply(context: typer.Context, family: str, withdraw: Withdraw = False, as_j
         )
     if withdraw:
         withdraw_scores(home, family)
-        answer = SupplyAnswer(family=family, sha256=None, metrics={})
+        answer = SupplyAnswer(family=family, sha256=None, live=False, note="", metrics={})
     else:
         try:
-            manifest = promote_scores(home, family, [offer for offer, of in offers.items() if of == family])
+            mine = [offer for offer, of in offers.items() if of == family]
+            manifest = promote_scores(home, family, mine, live=not measure)
         except GateError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(1) from error
-        answer = SupplyAnswer(family=family, sha256=manifest.dataset, metrics=manifest.metrics)
+        note = manifest.parts[family].note
+        answer = SupplyAnswer(
+            family=family, sha256=manifest.dataset, live=not measure, note=note, metrics=manifest.metrics
+        )
+    what = "the bank's own scores are live" if answer.live else "nothing goes live; the table passed"
     said = (
-        "the interest model scores it again" if withdraw else f"the bank's own scores, auc {answer.metrics.get('auc')}"
+        "the interest model scores it again" if withdraw else f"{what}: {answer.note}, auc {answer.metrics.get('auc')}"
     )
     typer.echo(f"{family}: {said}", err=as_json)
     if as_json:

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from features.home import Home
 from serving.lists.plan import Progress
 from training.bundle import Bundle, read_bundle
-from training.challenger import in_challenge, read_challenges
-from training.contest import LEAST_ROWS, Comparison, compared
-from training.errors import RegistryError, ScoreError
+from training.challenger import read_challenges
+from training.contest import LEAST_ROWS, Comparison, arm_of, begin, compared
+from training.errors import DatasetError, RegistryError, ScoreError
 from training.evaluate import calibration_bins, lift
 from training.monitor import ModelState, state_of
 from training.registry import Registry
@@ -70,23 +68,27 @@ def _of(home: Home, name: str, bundles: dict[str, Bundle], folder: Path) -> Meas
         state = ModelState(name, bundle.sha256, since, 0, 0, alarms=(str(error),), unmeasured=str(error))
         return Measured(state, None, pictures=pictures)
     state = state_of(name, bundle.sha256, since, before, after)
-    against = _against(home, name, since, after) if "challenger" in bundles and len(after.label) >= LEAST_ROWS else None
+    against = _against(home, name, bundles, after) if "challenger" in bundles else None
     curves = (
         tuple(_curve(who, after) for who in bundles) if len(after.label) >= LEAST_ROWS and after.label.any() else ()
     )
     return Measured(state, against, curves, pictures)
 
 
-def _against(home: Home, name: str, since: datetime, rows: Served) -> Comparison:
+def _against(home: Home, name: str, bundles: dict[str, Bundle], after: Served) -> Comparison | None:
+    """See training.contest.compare; None: too little is ripe, or nobody knows when the challenge began."""
     made = read_challenges(home.models)[name]
-    arm = in_challenge(home.secret(), name, made.season, [str(unit) for unit in rows.owners], made.share)
-    return compared(name, since, rows.owners, rows.label, rows.scores["live"], rows.scores["challenger"], arm)
+    with suppress(DatasetError):
+        start = begin(name, made, bundles.values())
+        rows = after.since(start)
+        return compared(name, start, rows, "live", arm_of(home, name, made, rows))
+    return None
 
 
 def _curve(who: str, rows: Served) -> Curve:
-    p, ones = rows.scores[who], np.ones(len(rows.label))
-    bins = tuple((b.p, b.rate) for b in calibration_bins(rows.label, p, ones))
-    lifts = tuple((share, lift(rows.label, p, share) or 0.0) for share in SHARES)
+    p = rows.scores[who]
+    bins = tuple((b.p, b.rate) for b in calibration_bins(rows.label, p, rows.weight))
+    lifts = tuple((share, lift(rows.label, p, share, rows.weight) or 0.0) for share in SHARES)
     return Curve(who, bins, lifts)
 
 

@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 import nbo
-from serving.decisionlog import chances, export_log
+from serving.decisionlog import OF_LISTS, chances, export_log
 from serving.ledger.book import micros
 from serving.ledger.outcomes import accept
 from serving.ledger.records import find
 from serving.ledger.schema import decisions
+from serving.lists.plan import make_plan, reserve_plan
 from serving.office import Office
 from tests.home import Clock, ask, copied, office_at
 from training.decisionlog import beside, checked_log
@@ -118,3 +119,22 @@ def test_bad_input_is_one_line(decided: tuple[Office, Clock], arguments: list[st
     run = CliRunner().invoke(nbo.app, ["--home", str(office.engine.home.path), "audit", "log", *arguments])
     assert isinstance(run.exception, ValueError)
     assert message in str(run.exception)
+
+
+def test_what_lists_decided_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Mutant: a bank that works with lists reads that nothing was left out."""
+    clock = Clock()
+    office = office_at(copied(tmp_path / "bank"), clock)
+    plan = make_plan(office.engine, office.ledger, ["all_year"], clock.now)
+    n = pc.sum(pc.is_valid(reserve_plan(plan, office.ledger).decisions.column("offer_id"))).as_py()
+    assert n > 0
+    with office.ledger.read() as connection:
+        found = export_log(office.engine, connection, 0, micros(clock.now))
+        assert export_log(office.engine, connection, micros(clock.now) + 1, micros(clock.now) + 2).left_out == {}
+    assert (found.n_decisions, found.left_out) == (0, {OF_LISTS: n})
+    out = tmp_path / "log.parquet"
+    run = CliRunner().invoke(nbo.app, ["--home", str(office.engine.home.path), "audit", "log", str(out)])
+    assert (
+        f"left out, contacts of lists: an explorer who gets no seat falls silent, so no probability is that of the choice: {n}"
+        in run.output
+    )

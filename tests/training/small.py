@@ -10,10 +10,11 @@ import polars as pl
 import pyarrow as pa
 
 from features.home import Home, Settings
+from features.store import FeatureStore
 from features.tables import TABLES
 from training.bundle import Manifest, Part, PartNote, write_bundle
 from training.calibration import Calibrator
-from training.encode import Feature, Matrix
+from training.encode import Feature, Matrix, model_features
 from training.scorer import BoosterScorer, ConstantModel, ConstantScorer
 from training.value import ValueFormula, ValueModel
 
@@ -200,3 +201,15 @@ def _transactions(rng: np.random.Generator, ids: list[str]) -> list[dict[str, ob
             }
         )
     return rows
+
+
+def put_live(home: Home, p: float, features: tuple[Feature, ...] | None = None) -> str:
+    """A constant model of reach, trained to 1 March 2026, live; its sha256."""
+    known = features if features is not None else model_features(FeatureStore(home).schema)[:2]
+    names = tuple(feature.name for feature in known)
+    part = ConstantScorer(names, ConstantModel(p=p, why="test"))
+    manifest = Manifest(name="reach", features=known, parts={"pooled": PartNote(served="constant", features=names)},
+                        trained_as_of="2026-03-01T00:00:00Z")  # fmt: skip
+    bundle = write_bundle(home.models, manifest, {"pooled": part}, np.zeros((2, len(names))))
+    (home.models / "live.json").write_text(f'{{"reach": "{bundle.name}"}}')
+    return bundle.name

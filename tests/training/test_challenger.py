@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import pytest
 from mlflow import MlflowClient
 
 from features.home import Home
-from tests.training.small import CHANNELS, OFFERS, draw_matrix, small_booster, small_manifest, write_small
+from tests.training.small import (
+    CHANNELS,
+    END,
+    OFFERS,
+    draw_matrix,
+    put_live,
+    small_booster,
+    small_manifest,
+    write_small,
+)
 from training.bundle import write_bundle
 from training.challenger import Challenge, Duel, in_challenge, read_challenges
 from training.contest import challenge, compare, compared, end_challenge
@@ -18,6 +28,7 @@ from training.errors import BundleError, DatasetError, GateError, RegistryError
 from training.promotion import promote
 from training.registry import CHALLENGER, CHAMPION, Registry
 from training.score import Models
+from training.served import Served
 
 SECRET, SINCE = b"s" * 32, datetime(2026, 3, 1, tzinfo=UTC)
 UNITS = [f"H{n:05d}" for n in range(20_000)]
@@ -74,16 +85,37 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.repeat(np.arange(n // 2), 2).astype(str), (rng.random(n) < p).astype(float), p
 
 
+def laid(owners: np.ndarray, label: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> Served:
+    n, scores = len(label), {"champion": champion, "challenger": challenger}
+    return Served(owners, np.full(n, ""), label, scores, np.ones(n), np.zeros(n, np.int64))
+
+
 def test_the_better_model_wins_and_an_equal_one_does_not() -> None:
     owners, label, p = rows(2_000, 1)
     blunt = np.full(len(p), p.mean())
     arm = in_challenge(SECRET, "interest", "s", owners.tolist(), 0.5)
-    won = compared("interest", SINCE, owners, label, blunt, p, arm)
+    won = compared("interest", SINCE, laid(owners, label, blunt, p), "champion", arm)
     assert won.gain_low > 0
     assert sum(won.rows) == 2_000
-    lost = compared("interest", SINCE, owners, label, p, blunt, arm)
+    lost = compared("interest", SINCE, laid(owners, label, p, blunt), "champion", arm)
     assert lost.gain_high < 0
-    assert compared("interest", SINCE, owners, label, p, p, arm).gain == 0.0
+    assert compared("interest", SINCE, laid(owners, label, p, p), "champion", arm).gain == 0.0
+
+
+def test_a_sample_compares_as_all_rows_do() -> None:
+    """Every second refusal is left out, the others stand for two."""
+    owners, label, p = rows(8_000, 3)
+    whole, blunt = laid(owners, label, np.full(len(p), p.mean()), p), np.arange(8_000) % 2 == 0
+    kept = (label > 0) | (np.arange(8_000) // 2 % 2 == 0)
+    part = Served(owners[kept], whole.items[kept], label[kept], {key: s[kept] for key, s in whole.scores.items()},
+                  np.where(label[kept] > 0, 1.0, 2.0), whole.at[kept])  # fmt: skip
+    found, sampled = (
+        compared("interest", SINCE, one, "champion", arm) for one, arm in ((whole, blunt), (part, blunt[kept]))
+    )
+    assert sampled.gain == pytest.approx(found.gain, abs=0.01)
+    assert sampled.rates == pytest.approx(found.rates, abs=0.02)
+    bare = compared("interest", SINCE, replace(part, weight=np.ones(int(kept.sum()))), "champion", blunt[kept])
+    assert abs(bare.rates[0] - found.rates[0]) > 0.05  # type: ignore[operator]
 
 
 def test_the_rate_of_each_arm_covers_no_difference() -> None:
@@ -92,16 +124,55 @@ def test_the_rate_of_each_arm_covers_no_difference() -> None:
     for seed in range(200):
         owners, label, p = rows(600, seed)
         found = compared(
-            "interest", SINCE, owners, label, p, p, in_challenge(SECRET, "interest", str(seed), owners.tolist(), 0.5)
+            "interest",
+            SINCE,
+            laid(owners, label, p, p),
+            "champion",
+            in_challenge(SECRET, "interest", str(seed), owners.tolist(), 0.5),
         )
         covered += found.rate_gain_low <= 0 <= found.rate_gain_high  # type: ignore[operator]
     assert 0.92 <= covered / 200 <= 0.98
 
 
+def challenged(home: Home, started_at: datetime | None) -> None:
+    rival, _ = put_live(home, 0.4), put_live(home, 0.5)
+    made = Challenge(sha256=rival, share=0.4, season="s", started_at=started_at)
+    (home.models / "challengers.json").write_text(json.dumps({"reach": made.model_dump(mode="json")}))
+
+
+def test_only_what_was_decided_since_the_challenge_began_is_compared(small_bank: Home) -> None:
+    """Mutant: counted since the champion was trained, minutes after its start a challenge is won."""
+    began, later = datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC)
+    challenged(small_bank, began)
+    found = compare(small_bank, "reach")
+    assert found.since == began
+    assert compare(small_bank, "reach", SINCE) == found
+    assert sum(compare(small_bank, "reach", later).rows) < sum(found.rows)
+    challenged(small_bank, END)
+    with pytest.raises(
+        DatasetError, match="0 ripe outcomes of decisions since 2026-06-01, where the comparison begins"
+    ):
+        compare(small_bank, "reach", SINCE)
+    challenged(small_bank, datetime(2026, 1, 1, tzinfo=UTC))
+    assert compare(small_bank, "reach").since == SINCE  # both were trained to it
+
+
+def test_a_challenge_whose_start_nobody_kept_is_told_when(small_bank: Home) -> None:
+    challenged(small_bank, None)
+    with pytest.raises(
+        DatasetError, match="since when model `reach` is challenged was not recorded; give that day as --since"
+    ):
+        compare(small_bank, "reach")
+    assert compare(small_bank, "reach", datetime(2026, 4, 1, tzinfo=UTC)).since == datetime(2026, 4, 1, tzinfo=UTC)
+
+
 def test_too_little_to_compare() -> None:
     owners, label, p = rows(40, 1)
-    with pytest.raises(DatasetError, match="40 ripe outcomes since 2026-03-01, 100 are needed"):
-        compared("interest", SINCE, owners, label, p, p, np.zeros(40, dtype=bool))
+    with pytest.raises(
+        DatasetError,
+        match="40 ripe outcomes of decisions since 2026-03-01, where the comparison begins, 100 are needed",
+    ):
+        compared("interest", SINCE, laid(owners, label, p, p), "champion", np.zeros(40, dtype=bool))
 
 
 def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Path) -> None:
@@ -117,6 +188,12 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
         challenge(home, "interest", "1", 0.1, "2026H1")
     made = challenge(home, "interest", "2", 0.1, "2026H1")
     assert read_challenges(home.models) == {"interest": made}
+    assert made.started_at == home.now()
+    earlier = made.model_copy(update={"started_at": SINCE})
+    (home.models / "challengers.json").write_text(json.dumps({"interest": earlier.model_dump(mode="json")}))
+    assert challenge(home, "interest", "2", 0.1, "2026H1") == earlier  # the same once more goes on
+    assert challenge(home, "interest", "2", 0.2, "2026H1").started_at == home.now()
+    made = challenge(home, "interest", "2", 0.1, "2026H1")
     client = MlflowClient(tracking_uri=home.mlflow_uri, registry_uri=home.mlflow_uri)
     aliases = lambda: {key: int(value) for key, value in client.get_registered_model("interest").aliases.items()}
     assert aliases() == {CHAMPION: 1, CHALLENGER: 2}

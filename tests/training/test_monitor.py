@@ -3,16 +3,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+import nbo
 from features.home import Home
 from features.store import FeatureStore
+from tests.training.small import put_live
 from training.bundle import Manifest, PartNote, read_bundle, write_bundle
-from training.encode import Feature, model_features
+from training.dataset import weighted_sample
+from training.encode import Feature
 from training.errors import RegistryError
-from training.monitor import ModelState, mean_interval, monitor, population_stability, state_of
-from training.scorer import ConstantModel, ConstantScorer
+from training.means import mean_interval, rare_interval
+from training.monitor import ModelState, monitor, state_of
 from training.served import Served, mature_rows, score_rows
+from training.stability import population_stability
 from training.study import Study
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,7 +29,8 @@ def served(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Served:
     rng = np.random.default_rng(seed)
     p = 1 / (1 + np.exp(-rng.normal(-1 + shift, 1.2, n)))
     label = (rng.random(n) < np.clip(p * scale, 0, 1)).astype(np.float64)
-    return Served(np.repeat(np.arange(n // 4), 4).astype(str), np.full(n, ""), label, {"live": p})
+    owners = np.repeat(np.arange(n // 4), 4).astype(str)
+    return Served(owners, np.full(n, ""), label, {"live": p}, np.ones(n), np.zeros(n, np.int64))
 
 
 def state(before: Served, after: Served) -> ModelState:
@@ -40,16 +47,17 @@ def test_psi_by_hand() -> None:
     """Ten equal bins before; afterwards the lower half is empty but for a floor of 0.0001."""
     before, after = np.arange(1000.0), np.arange(500.0, 1000.0)
     expected = 5 * (1e-4 - 0.1) * np.log(1e-4 / 0.1) + 5 * 0.1 * np.log(2)
-    assert population_stability(before, after) == pytest.approx(expected)
-    assert population_stability(before, before) == 0.0
-    assert population_stability(np.full(200, 0.3), np.full(300, 0.3)) == 0.0  # a constant model
+    one = np.ones(1000)
+    assert population_stability(before, after, one, one[:500]) == pytest.approx(expected)
+    assert population_stability(before, before, one, one) == 0.0
+    assert population_stability(np.full(200, 0.3), np.full(300, 0.3), one[:200], one[:300]) == 0.0  # a constant model
 
 
 def test_the_interval_of_a_household_counts_once() -> None:
     owners = np.repeat(np.arange(50), 10).astype(str)
     values = np.repeat(np.random.default_rng(1).normal(size=50), 10)
-    low, high = mean_interval(values, owners)
-    alone_low, alone_high = mean_interval(values, np.arange(500).astype(str))
+    low, high = mean_interval(values, owners, np.ones(500))
+    alone_low, alone_high = mean_interval(values, np.arange(500).astype(str), np.ones(500))
     assert (high - low) > 2.5 * (alone_high - alone_low)
 
 
@@ -67,21 +75,87 @@ def test_a_model_that_ranks_no_longer() -> None:
     assert any(line.startswith("ranking:") for line in state(served(2_000, 1), shuffled).alarms)
 
 
+def rare(n: int, rate: float, seed: int, rows_each: int = 1) -> Served:
+    """Rows whose owner has `rows_each` of one score and one outcome, which comes as foretold."""
+    rng, k = np.random.default_rng(seed), n // rows_each
+    p = 1 / (1 + np.exp(-np.log(rate / (1 - rate)) - 0.8 * rng.normal(size=k)))
+    columns = (np.repeat(x, rows_each) for x in (np.arange(k).astype(str), (rng.random(k) < p).astype(float), p))
+    owners, label, score = columns
+    return Served(owners, np.full(n, ""), label, {"live": score}, np.ones(n), np.zeros(n, np.int64))
+
+
+@pytest.mark.parametrize(("n_before", "n", "rate", "rows_each"), [
+    (3_000, 100, 0.005, 1), (3_000, 200, 0.005, 1), (3_000, 200, 0.02, 1), (100, 100, 0.1, 1), (3_000, 300, 0.995, 1),
+    (300, 300, 0.1, 3), (3_000, 600, 0.01, 3),
+])  # fmt: skip
+def test_few_rows_without_drift_alarm_in_at_most_a_twentieth(
+    n_before: int, n: int, rate: float, rows_each: int
+) -> None:
+    """The normal interval of 100 rows without a positive has no width: it alarmed in 43 %; PSI of 100 rows in 27 %."""
+    found = [
+        state(rare(n_before, rate, seed, rows_each), rare(n, rate, 1_000 + seed, rows_each)) for seed in range(200)
+    ]
+    assert sum(bool(one.alarms) for one in found) <= 10
+
+
+@pytest.mark.parametrize(("truth", "told"), [(0.03, "calibration"), (0.0005, "calibration")])
+def test_few_rows_with_a_wrong_model_alarm(truth: float, told: str) -> None:
+    """Thrice what was foretold in 1,000 rows, and a twentieth of it."""
+    after = replace(rare(1_000, truth, 5), scores={"live": np.full(1_000, 0.01)})
+    assert state(rare(3_000, 0.01, 1), after).alarms[0].startswith(told)
+
+
+def test_drift_of_few_rows_is_found() -> None:
+    after = rare(200, 0.4, 7)
+    assert any(line.startswith("drift: PSI") for line in state(rare(200, 0.05, 1), after).alarms)
+
+
+def test_the_interval_of_few_is_the_exact_poisson_one() -> None:
+    """Garwood 1936: of 0 seen 0 to 3.689, of 5 seen 1.623 to 11.668."""
+    owners, one = np.arange(100).astype(str), np.ones(100)
+    for n, ends in ((0, (0, 0.03689)), (5, (0.01623, 0.11668))):
+        assert rare_interval((np.arange(100) < n).astype(float), owners, one) == pytest.approx(ends, abs=1e-5)
+
+
+def thinned(rows: Served, bound: int) -> Served:
+    """A sample as a study draws it: all positives, some of the others."""
+    key = pl.DataFrame({"key": [str(n) for n in range(len(rows.label))], "label": rows.label > 0})
+    weight = weighted_sample(key, "key", bound, pl.col("label"), "weight")["weight"].to_numpy()
+    kept = ~np.isnan(weight)
+    return Served(rows.owners[kept], rows.items[kept], rows.label[kept], {"live": rows.scores["live"][kept]},
+                  weight[kept], rows.at[kept])  # fmt: skip
+
+
+def test_a_sample_says_what_all_rows_say() -> None:
+    """Mutant: without the weights a rate of 2 % is one of 10 %, and what holds alarms."""
+    before, after = rare(20_000, 0.02, 1), rare(20_000, 0.02, 2)
+    whole, sample = state(before, after), state(thinned(before, 5_000), thinned(after, 5_000))
+    assert (whole.alarms, sample.alarms, sample.rows) == ((), (), 5_000)
+    assert sample.rate == pytest.approx(whole.rate)
+    assert sample.foretold == pytest.approx(whole.foretold, rel=0.03)
+    assert sample.auc == pytest.approx(whole.auc, abs=0.02)
+    assert sample.psi == pytest.approx(whole.psi, abs=0.01)
+    dropped = [replace(thinned(rows, 5_000), weight=np.ones(5_000)) for rows in (before, after)]
+    assert state(*dropped).alarms
+
+
+def test_the_rows_of_a_home_keep_their_weights(small_bank: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant: a row of a sample that stands for itself alone."""
+    bundle = {"live": read_bundle(small_bank.models / put_live(small_bank, 0.55))}
+    whole = monitor(small_bank)[0]
+    monkeypatch.setattr("training.study.CONTACTS_MOST", 200)
+    _, after = mature_rows(small_bank, "reach", bundle, SINCE)
+    assert len(after.label) <= 200 < whole.rows
+    assert after.weight.sum() == pytest.approx(whole.rows, rel=0.1)  # young contacts are drawn as well
+    assert monitor(small_bank)[0].rate == pytest.approx(np.average(after.label, weights=after.weight))
+    assert after.since(SINCE).weight.tolist() == after.weight.tolist()
+    assert len(after.since(datetime(2026, 4, 1, tzinfo=UTC)).label) < len(after.label)
+
+
 def test_too_little_is_said_and_no_alarm() -> None:
     found = state(served(2_000, 1), served(40, 2))
     assert (found.alarms, found.auc) == ((), None)
     assert found.unmeasured == "40 ripe outcomes since 2026-03-01, 100 are needed"
-
-
-def put_live(home: Home, p: float, features: tuple[Feature, ...] | None = None) -> None:
-    """A constant model of reach, live."""
-    known = features if features is not None else model_features(FeatureStore(home).schema)[:2]
-    names = tuple(feature.name for feature in known)
-    part = ConstantScorer(names, ConstantModel(p=p, why="test"))
-    manifest = Manifest(name="reach", features=known, parts={"pooled": PartNote(served="constant", features=names)},
-                        trained_as_of="2026-03-01T00:00:00Z")  # fmt: skip
-    bundle = write_bundle(home.models, manifest, {"pooled": part}, np.zeros((2, len(names))))
-    (home.models / "live.json").write_text(f'{{"reach": "{bundle.name}"}}')
 
 
 def test_the_home_is_watched(small_bank: Home) -> None:
@@ -92,6 +166,15 @@ def test_the_home_is_watched(small_bank: Home) -> None:
     assert quiet.foretold == pytest.approx(0.55)
     put_live(small_bank, 0.02)
     assert monitor(small_bank)[0].alarms[0].startswith("calibration: foretold 0.0200, came 0.5")
+
+
+def test_since_moves_no_further_back_than_training(small_bank: Home) -> None:
+    """What a model has learned from would flatter it."""
+    put_live(small_bank, 0.55)
+    assert monitor(small_bank, datetime(2025, 9, 1, tzinfo=UTC)) == monitor(small_bank)
+    assert monitor(small_bank, datetime(2026, 4, 1, tzinfo=UTC))[0].rows < monitor(small_bank)[0].rows
+    run = CliRunner().invoke(nbo.app, ["--home", str(small_bank.path), "models", "monitor", "--since", "2025-09-01"])
+    assert "counted since 2026-03-01, what it was trained to: it has learned from what was before" in run.output
 
 
 def test_young_contacts_do_not_count(small_bank: Home) -> None:

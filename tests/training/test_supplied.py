@@ -13,9 +13,9 @@ from tests.training.small import END
 from training.errors import BundleError, DatasetError, GateError, RegistryError
 from training.score import _schema
 from training.supplied import MAX_AGE, Supplied, read_supplied
-from training.supply import measure, promote_scores, read_scores, withdraw_scores
+from training.supply import measure, promote_scores, read_passed, read_scores, withdraw_scores
 
-MADE = datetime(2025, 9, 1, tzinfo=UTC)
+MADE, FRESH = datetime(2025, 9, 1, tzinfo=UTC), END - timedelta(days=2)
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -25,6 +25,13 @@ def by_age(home: Home, at: datetime = MADE) -> pl.DataFrame:
     age = 2026 - people["birth_date"].dt.year().cast(pl.Float64)
     score = (1 / (1 + (-(age - 55) / 6).exp())).alias("score")
     return people.select("customer_id", score, pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("as_of"))
+
+
+def a_month_on(table: pl.DataFrame) -> pl.DataFrame:
+    """The same source later: each customer's odds have moved a little."""
+    moved = pl.Series("moved", np.exp(np.random.default_rng(2).normal(0, 0.3, len(table))))
+    odds = pl.col("score") / (1 - pl.col("score")) * moved
+    return table.with_columns((odds / (1 + odds)).alias("score"))
 
 
 def put(home: Home, table: pl.DataFrame, family: str = "cards") -> Path:
@@ -37,23 +44,61 @@ def put(home: Home, table: pl.DataFrame, family: str = "cards") -> Path:
 @pytest.fixture
 def home(small_bank: Home) -> Home:
     for name in ("scores", "models"):
-        for path in (small_bank.path / name).glob("*.*"):
+        for path in (small_bank.path / name).glob("**/*.*"):
             path.unlink()
     return small_bank
 
 
 def test_good_scores_go_live_and_back(home: Home) -> None:
-    path = put(home, by_age(home))
+    """The road of a source: an old table is measured, a fresh one goes live on its word, the next as well."""
+    put(home, by_age(home))
+    measured = promote_scores(home, "cards", ["card"], live=False)
+    assert measured.metrics["auc"] > 0.85  # type: ignore[operator]
+    assert read_supplied(home.models) == {}
+    path = put(home, a_month_on(by_age(home, FRESH)))
     manifest = promote_scores(home, "cards", ["card"])
-    assert manifest.metrics["auc"] > 0.85  # type: ignore[operator]
+    assert manifest.metrics == measured.metrics
+    assert manifest.parts["cards"].note == "measured on the scores of 2025-09-01"
     live = Supplied.load(home.models)
     assert live.revisions == {"scores_cards": manifest.dataset}
+    assert live.problems(END) == ()
     path.write_bytes(b"something else")  # what is live is a copy
     assert Supplied.load(home.models).revisions == live.revisions
     withdraw_scores(home, "cards")
     assert Supplied.load(home.models).tables == {}
     with pytest.raises(RegistryError, match="no supplied scores of `cards`"):
         withdraw_scores(home, "cards")
+
+
+def test_stale_scores_are_refused_at_the_door(home: Home) -> None:
+    """Mutant: they passed, and the next plan was silent."""
+    put(home, by_age(home, END - MAX_AGE - timedelta(days=1)))
+    with pytest.raises(
+        DatasetError, match="scores of 2026-04-26 are older than 35 days, and serving would fall silent"
+    ):
+        promote_scores(home, "cards", ["card"])
+    assert read_supplied(home.models) == {}
+
+
+def test_fresh_scores_of_an_unknown_source_wait(home: Home) -> None:
+    put(home, by_age(home, FRESH))
+    for live in (True, False):
+        with pytest.raises(DatasetError, match="supply scores of an earlier day with --measure first"):
+            promote_scores(home, "cards", ["card"], live=live)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda t: t.with_columns(pl.col("score") ** 3), "psi"),
+    (lambda t: t.with_columns(pl.col("customer_id").shuffle(1)), "are the customers mixed up"),
+    (lambda t: t.with_columns(customer_id="X" + pl.col("customer_id")), "0 customers are in the scores measured"),
+])  # fmt: skip
+def test_another_source_is_not_vouched_for(home: Home, change: Change, message: str) -> None:
+    put(home, by_age(home))
+    promote_scores(home, "cards", ["card"], live=False)
+    put(home, change(by_age(home, FRESH)))
+    with pytest.raises(GateError, match=message):
+        promote_scores(home, "cards", ["card"])
+    assert read_supplied(home.models) == {}
 
 
 @pytest.mark.parametrize("change", [
@@ -64,8 +109,9 @@ def test_good_scores_go_live_and_back(home: Home) -> None:
 def test_the_gate_keeps_poor_scores_out(home: Home, change: Change) -> None:
     put(home, change(by_age(home)))
     with pytest.raises(GateError, match=r"`scores of cards` stays out: (auc|ece)"):
-        promote_scores(home, "cards", ["card"])
+        promote_scores(home, "cards", ["card"], live=False)
     assert read_supplied(home.models) == {}
+    assert read_passed(home.models) == {}
 
 
 def test_only_answers_after_the_scores_count(home: Home) -> None:
@@ -138,7 +184,8 @@ def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_changed_scores_are_refused(home: Home) -> None:
     put(home, by_age(home))
-    sha256 = promote_scores(home, "cards", ["card"]).dataset
+    sha256 = promote_scores(home, "cards", ["card"], live=False).dataset
+    (home.models / "supplied.json").write_text(json.dumps({"cards": sha256}))
     (home.models / "supplied" / f"{sha256}.parquet").write_bytes(b"other")
     with pytest.raises(BundleError, match="supplied scores of `cards` are not what was promoted"):
         Supplied.load(home.models)

@@ -30,10 +30,8 @@ def measured() -> Measured:
     knows = rng.normal(size=ROWS)
     yes = (rng.random(ROWS) < 1 / (1 + np.exp(2 - 2 * knows))).astype(float)
     scores = {"live": 1 / (1 + np.exp(2 - knows)), "challenger": 1 / (1 + np.exp(2 - 2 * knows))}
-    rows = Served(np.arange(ROWS).astype(str), np.full(ROWS, ""), yes, scores)
-    against: Comparison = compared(
-        "interest", SINCE, rows.owners, yes, scores["live"], scores["challenger"], np.arange(ROWS) % 2 == 0
-    )
+    rows = Served(np.arange(ROWS).astype(str), np.full(ROWS, ""), yes, scores, np.ones(ROWS), np.zeros(ROWS, np.int64))
+    against: Comparison = compared("interest", SINCE, rows, "live", np.arange(ROWS) % 2 == 0)
     state = state_of("interest", "0" * 64, SINCE, rows, rows)
     return Measured(state, against, tuple(_curve(who, rows) for who in scores))
 
