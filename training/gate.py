@@ -113,7 +113,7 @@ def _cut_earlier(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool,
     """The line about a model that knows less of the present than what it would replace."""
     if live_as_of is None or datetime.fromisoformat(manifest.trained_as_of) >= datetime.fromisoformat(live_as_of):
         return []
-    said = f"cut at {manifest.trained_as_of[:10]}, before the live version's {live_as_of[:10]}"
+    said = f"cut at {manifest.trained_as_of}, before the live version's {live_as_of}"
     if (manifest.metrics.get("live_gain_low") or 0.0) > 0:
         return [(True, f"{said}, and surely ranks better on rows neither has learned from")]
     return [(False, f"{said}, and does not surely rank better on later rows; take a later cut, or keep what is live")]

@@ -204,7 +204,8 @@ def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_bett
     same, later = "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z"
     assert "cut at" not in gate(manifest) + gate(manifest, same)
     with pytest.raises(
-        GateError, match=r"cut at 2026-06-01, before the live version's 2026-07-01, and does not surely"
+        GateError,
+        match=r"cut at 2026-06-01T00:00:00Z, before the live version's 2026-07-01T00:00:00Z, and does not surely",
     ):
         gate(manifest, later)
     better = {"live_gain": 0.05, "live_gain_low": 0.01, "live_gain_high": 0.09}
@@ -220,7 +221,7 @@ def test_promoting_an_earlier_cut_is_refused_and_leaves_the_later_one(new_home: 
         registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(4)), {"as_of": cut}, {})
     promote(home, "churn", "1", registry)
     before = read_live(home.models)
-    with pytest.raises(GateError, match="cut at 2026-03-01, before the live version's 2026-06-01"):
+    with pytest.raises(GateError, match="cut at 2026-03-01T00:00:00Z, before the live version's 2026-06-01T00:00:00Z"):
         promote(home, "churn", "2", registry)
     assert read_live(home.models) == before
 
