@@ -46,6 +46,14 @@ def tight(bank: Path) -> Path:
     return bank
 
 
+@pytest.fixture
+def exploring(tight: Path) -> Path:
+    """The same home, where one customer in ten explores."""
+    path = tight / "campaigns" / "all_year.yaml"
+    path.write_text(path.read_text("utf-8") + "exploration_share: 0.1\n", "utf-8")
+    return tight
+
+
 def offered(plan: Plan) -> dict[str, dict[str, Any]]:
     """Customer -> decision, of those who are offered something."""
     return {row["customer_id"]: row for row in plan.decisions.to_pylist() if row["offer_id"] is not None}
@@ -55,8 +63,8 @@ def whole(office: Office, clock: Clock, campaigns: list[str] = BOTH) -> Plan:
     return make_plan(office.engine, office.ledger, campaigns, clock.now)
 
 
-def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Clock) -> None:
-    answer_ = make_list(Home.open(tight), ["all_year"], NOW)
+def test_p16_the_seats_hold_and_the_certificate_is_true(exploring: Path, clock: Clock) -> None:
+    answer_ = make_list(Home.open(exploring), ["all_year"], NOW)
     folder = Path(str(answer_.path))
     listed = pq.read_table(folder / "offers.parquet").to_pylist()
     used = Counter(row["channel"] for row in listed)
@@ -65,7 +73,7 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
         channel: (limit["used"], SEATS[channel]) for limit in issued["limits"] for channel in limit["where"].values()}  # fmt: skip
     assert all(used[channel] <= seats for channel, seats in SEATS.items()) and used["sms"] == 20
     # An independent look at the same cells: the list's worth, and the dual at the printed prices.
-    office = office_at(tight, clock)
+    office = office_at(exploring, clock)
     plan = make_plan(office.engine, office.ledger, ["all_year"], clock.now)
     milli = {limit["where"]["channel"]: limit["price_milli"] for limit in issued["limits"]}
     value, dual = 0, sum(milli[channel] * seats for channel, seats in SEATS.items())
@@ -99,9 +107,9 @@ def test_p16_the_seats_hold_and_the_certificate_is_true(tight: Path, clock: Cloc
     assert check_list(folder).wrong == []
 
 
-def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(tight: Path, tmp_path: Path) -> None:
+def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(exploring: Path, tmp_path: Path) -> None:
     """Each forgery is one a careless or dishonest hand might make; the last is a bound over the scored cells alone."""
-    whole = Path(str(make_list(Home.open(tight), ["all_year"], NOW).path))
+    whole = Path(str(make_list(Home.open(exploring), ["all_year"], NOW).path))
     told = json.loads((whole / "certificate.json").read_text())
     offers, market = pq.read_table(whole / "offers.parquet"), pq.read_table(whole / "cells.parquet")
     assert check_list(whole).wrong == []
