@@ -21,7 +21,7 @@ from training.experiment import experiment, in_time
 from training.history import read_history, read_products
 from training.labels import who_may_be_learned_from
 from training.study import Study
-from training.tableuplift import report_uplift
+from training.tableuplift import faint, report_uplift
 from training.tune import Progress
 from training.uplift import UpliftFit, UpliftModel, fit_uplift
 
@@ -62,7 +62,12 @@ def learn_uplift(study: Study, seed: int, trials: int, progress: Progress) -> Ba
     held = np.unique(data.owners[treated == 0])
     metrics |= {"contacts": float(treated.sum()), "held_out_rows": float((1 - treated).sum()),
                 "held_out_units": float(len(held))}  # fmt: skip
-    return BankUplift(metrics, measured.curve, _words(learned, len(held)), _foretold(study, data, learned.model))
+    return BankUplift(
+        metrics,
+        measured.curve,
+        (_words(learned, len(held)), *faint(measured.metrics)),
+        _foretold(study, data, learned.model),
+    )
 
 
 def _at(data: Dataset, places: np.ndarray) -> Dataset:
@@ -71,17 +76,13 @@ def _at(data: Dataset, places: np.ndarray) -> Dataset:
     return data.rows(keep)
 
 
-def _words(learned: UpliftFit, units: int) -> tuple[str, ...]:
+def _words(learned: UpliftFit, units: int) -> str:
     drawn, area = learned.assignment.randomised, learned.assignment.auc
     how = "cannot be told from the columns" if drawn else "is weighed for, as far as the columns tell it"
-    said = (
+    return (
         f"uplift by `{learned.model.learner}`: contacts beside {units} units held out by lot; who was contacted {how}"
         f" (AUC {area:.3f})"
     )
-    if learned.slope_low > 0:
-        return (said,)
-    between = f"{learned.slope_low:.2f} to {learned.slope_high:.2f}"
-    return said, f"nothing shows that customers differ in what a contact changes: slope {between}"
 
 
 def _foretold(study: Study, data: Dataset, model: UpliftModel) -> pl.DataFrame | None:

@@ -23,9 +23,9 @@ from training.evaluate import Metrics, auc
 from training.intervals import Ranking, with_intervals
 from training.tableparts import Parts, Question
 from training.tablereport import SEED, TableReport, rounded_metrics
-from training.tableuplift import TableUplift, report_uplift
+from training.tableuplift import TableUplift, faint, report_uplift
 from training.tune import Progress, silent
-from training.uplift import UpliftFit, fit_uplift
+from training.uplift import fit_uplift
 
 Frame = pd.DataFrame | pl.DataFrame
 
@@ -127,7 +127,7 @@ def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> 
     rivals = {name: {"auc": _short(auc(test.label, model.p_outcome(test.matrix, parts.test_treated, name)))}
               for name in model.arms}  # fmt: skip
     report = parts.report(asked, model.learner, alarms, clock.perf_counter() - began)
-    notes = [*report.notes, fit.assignment.words, *_faint(fit)]
+    notes = [*report.notes, fit.assignment.words, *faint(found.metrics)]
     report = report.model_copy(update={
         "validation": {**{name: {"auc": _short(area)} for name, area in fit.outcome_areas.items()},
                        **{name: {"qini_area": _short(area)} for name, area in fit.areas.items()}},
@@ -138,13 +138,6 @@ def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> 
     predictions = parts.predictions(
         asked, lambda matrix: {"p_organic": model.p_organic(matrix), "score": model.uplift(matrix)}, held)  # fmt: skip
     return TableResult(report, predictions, found.curve, parts.plan, TableUplift(model))
-
-
-def _faint(fit: UpliftFit) -> list[str]:
-    if fit.slope_low > 0:
-        return []
-    slope = f"the scores' slope is not above 0 ({fit.slope_low:.2f} to {fit.slope_high:.2f})"
-    return [f"nothing shows that customers differ in what a contact changes: {slope}"]
 
 
 def _measured(parts: Parts, p: Matrix, seed: int, ranking: Ranking) -> Metrics:

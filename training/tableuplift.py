@@ -35,6 +35,18 @@ class Measured:
     curve: pd.DataFrame  # share, gain, random: outcomes added among the treated
 
 
+def faint(metrics: Metrics) -> tuple[str, ...]:
+    """The line that nothing shows a difference between customers, by rows that had no part in learning; () where something does.
+
+    Not by the slope: learner, rounds and calibration are chosen on the rows that give it, and without any difference its
+    interval lies above 0 in a third of small worlds.
+    """
+    low, high = metrics["qini_area_low"] or 0.0, metrics["qini_area_high"] or 0.0
+    if low > 0:
+        return ()
+    return (f"nothing shows that customers differ in what a contact changes: Qini area over random {low:.4f} to {high:.4f} on rows never seen",)  # fmt: skip
+
+
 def report_uplift(fit: UpliftFit, test: Dataset, treated: Matrix, units: Rows, value: float | None,
                   cost: float | None, seed: int) -> Measured:  # fmt: skip
     """Measure the served learner on the test part.

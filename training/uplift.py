@@ -110,8 +110,8 @@ class UpliftFit:
 
     held_out: learner -> uplift of each row by models that have not seen it, (n,), NaN where no fold
     holds it out; served: the same of the shrunk, served one. areas: learner -> Qini area.
-    slope_low, slope_high: 95 % interval of the slope before it is held in [0, 1], by unit; above 0
-    where customers do differ.
+    slope_low, slope_high: 95 % interval of the slope before it is held in [0, 1], by unit, as if the learner had
+    not been chosen on these rows.
     """
 
     model: UpliftModel

@@ -111,7 +111,19 @@ def test_with_a_treatment_the_score_is_the_uplift() -> None:
     tested = found.predictions[found.predictions["part"] == "test"]
     assert uplift.best_share == pytest.approx((tested["score"] > 0.1).mean(), abs=1e-6)
     assert any("contacts look drawn by lot" in note for note in found.report.notes)
+    assert any("nothing shows that customers differ" in note for note in found.report.notes)
     assert {"share", "gain", "random"} == set(found.curves.columns)
+
+
+def test_where_contacts_move_some_customers_the_rows_never_seen_show_it() -> None:
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=4000), "z": rng.normal(size=4000), "contacted": rng.integers(0, 2, 4000)}
+    )
+    frame["y"] = (rng.random(4000) < 0.1 + 0.5 * frame["contacted"] * (frame["x"] > 0)).astype(int)
+    found = train_table(frame, "y", treatment="contacted")
+    assert not any("nothing shows" in note for note in found.report.notes)
+    assert (found.report.metrics["qini_area_low"] or 0) > 0
 
 
 def test_constant_and_empty_columns_are_dropped_with_a_note() -> None:
