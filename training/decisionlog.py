@@ -191,10 +191,12 @@ def _refuse_outside(rows: pl.DataFrame, policy: str) -> None:
 
 def _refuse_undrawn(rows: pl.DataFrame) -> None:
     """SupportError where an action was chosen clearly more, or less, often than its `p_log` says."""
-    missed = (pl.col("chosen").cast(pl.Float64) - pl.col("p_log")).sum().alias("missed")
-    by_unit = rows.group_by("action", "unit_id").agg(missed, pl.col("p_log").sum())  # a household draws as one
+    missed, p = (pl.col("chosen").cast(pl.Float64) - pl.col("p_log")).sum().alias("missed"), pl.col("p_log")
+    by_unit = rows.group_by("action", "unit_id").agg(missed, p.sum(), (p * (1 - p)).sum().alias("drawn"))
+    # A household draws as one; and what is seen says little of rare draws: one in seventy explores, and none has.
+    error = pl.max_horizontal((pl.col("missed") ** 2).sum(), pl.col("drawn").sum()).sqrt().alias("error")
     found = by_unit.group_by("action").agg(
-        pl.col("missed").sum().alias("off"), (pl.col("missed") ** 2).sum().sqrt().alias("error"), pl.col("p_log").sum()
+        pl.col("missed").sum().alias("off"), error, p.sum()
     ).filter(pl.col("p_log") >= _LEAST_EXPECTED, pl.col("off").abs() > _MOST_Z * pl.col("error") + _TOLERANCE)  # fmt: skip
     if found.is_empty():
         return

@@ -38,7 +38,10 @@ def changed() -> Terms:
     )
     catalogue = bank.catalogue()
     offers = [o.model_dump() | ({"id": "card_black"} if o.id == "card_gold" else {}) for o in catalogue.offers]
-    renamed = Catalogue.model_validate(catalogue.model_dump() | {"offers": offers})
+    worded = [
+        t.model_dump() | ({"offer": "card_black"} if t.offer == "card_gold" else {}) for t in catalogue.treatments
+    ]
+    renamed = Catalogue.model_validate(catalogue.model_dump() | {"offers": offers, "treatments": worded})
     return bank.terms(day=DAY, policy=policy.model_copy(update={"rules": kept}), catalogue=renamed)
 
 
