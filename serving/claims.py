@@ -160,9 +160,7 @@ def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int)
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
     campaign = engine.campaigns.get(row.campaign_id or "")
     if campaign is not None and not campaign.allows(row.treatment, engine.day(at)):
-        return [
-            ReasonCode.NOT_IN_CAMPAIGN.slug
-        ]  # its approval has expired, or the campaign no longer names the wording
+        return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # its approval is over, or the campaign names it no more
     terms = engine.terms(at, stopped)
     known = None if engine.staleness(at) else online_rows(engine, terms, connection, [Asked(row.customer_id)], at)
     if known is None:  # nobody can say that he still may be contacted

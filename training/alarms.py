@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from training.clustered import by_unit
 from training.dataset import Dataset, Names
 from training.encode import Matrix
 from training.evaluate import Metrics
@@ -112,6 +113,5 @@ def _miss(rows: Dataset, p: Matrix) -> tuple[float, float, float, float]:
     w = rows.weight / rows.weight.sum()
     expected, seen = float((w * p).sum()), float((w * rows.label).sum())
     apart = (w**2 * np.maximum(p * (1 - p), seen * (1 - seen))).sum()
-    units = np.unique(rows.owners, return_inverse=True)[1]
-    together = (np.bincount(units, w * (p - rows.label)) ** 2).sum()
+    together = (by_unit(w * (p - rows.label), rows.owners) ** 2).sum()
     return expected - seen, float(np.sqrt(max(apart, together))), expected, seen

@@ -14,13 +14,18 @@ from training.encode import Matrix
 Units = npt.NDArray[np.str_] | npt.NDArray[np.int64]
 
 
+def by_unit(values: Matrix, units: Units) -> Matrix:
+    """The sum of each unit's values, (n_units,), units sorted."""
+    return np.bincount(np.unique(units, return_inverse=True)[1], values).astype(np.float64)
+
+
 def clustered_error(influence: Matrix, units: Units) -> float:
     """Standard error of a sum of influences that is 0 on average, whole units drawn anew; 0 for one unit.
 
     Args:
         influence: Of each row, (n,).     units: Whose row it is, (n,).
     """
-    sums = np.bincount(np.unique(units, return_inverse=True)[1], influence)
+    sums = by_unit(influence, units)
     n = len(sums)
     return float(np.sqrt((sums @ sums) * n / (n - 1))) if n > 1 else 0.0
 

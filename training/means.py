@@ -6,6 +6,7 @@ rare_interval    gamma: where few are, for then the normal interval has almost n
 
 import numpy as np
 
+from training.clustered import by_unit, clustered_error
 from training.dataset import Names
 from training.encode import Matrix
 
@@ -18,9 +19,7 @@ def mean_interval(values: Matrix, owners: Names, weight: Matrix) -> tuple[float,
     Linearised variance of a ratio, by cluster. Source: Cochran, Sampling Techniques (1977), 6.3 and 9A.
     """
     mean = float(np.average(values, weights=weight))
-    sums = by_owner(weight * (values - mean), owners)
-    n = len(sums)
-    error = float(np.sqrt((sums**2).sum() * n / max(n - 1, 1))) / float(weight.sum())
+    error = clustered_error(weight * (values - mean), owners) / float(weight.sum())
     return mean - _Z95 * error, mean + _Z95 * error
 
 
@@ -35,7 +34,7 @@ def rare_interval(label: Matrix, owners: Names, weight: Matrix) -> tuple[float, 
     """
     from scipy.stats import chi2  # takes longer to import than to use
 
-    seen, total = by_owner(weight * label, owners), float(weight.sum())
+    seen, total = by_unit(weight * label, owners), float(weight.sum())
     y, v = float(seen.sum()), float((seen**2).sum())
     m = float(seen.max()) if y > 0 else at_once(label, owners, weight)
     low = float(chi2.ppf(_TAIL, 2 * y**2 / v)) * v / (2 * y) if y > 0 else 0.0
@@ -49,12 +48,7 @@ def at_once(label: Matrix, owners: Names, weight: Matrix) -> float:
     Where none was seen: the rows of a row's owner, each at the least weight, for of the rare kind none is left
     out before the other is (training.dataset.weighted_sample).
     """
-    seen, rows = by_owner(weight * label, owners), by_owner(np.ones(len(label)), owners)
+    seen, rows = by_unit(weight * label, owners), by_unit(np.ones(len(label)), owners)
     if seen.any():
         return float((seen**2).sum() / seen.sum())
     return float((rows**2).sum() / rows.sum() * weight.min())
-
-
-def by_owner(values: Matrix, owners: Names) -> Matrix:
-    """The sum of each owner's values, (n_owners,), owners sorted."""
-    return np.bincount(np.unique(owners, return_inverse=True)[1], values).astype(np.float64)

@@ -9,9 +9,9 @@ Population Stability Index (2018).
 
 import numpy as np
 
+from training.clustered import by_unit
 from training.dataset import Names
 from training.encode import Matrix
-from training.means import by_owner
 
 PSI_MOST = 0.25  # beyond it, and what chance brings, scores have moved
 _BINS, _QUANTILE = 10, 0.95
@@ -38,7 +38,7 @@ def chance_stability(before: tuple[Names, Matrix], after: tuple[Names, Matrix]) 
     from scipy.stats import chi2  # takes longer to import than to use
 
     n, m = (
-        float(weight.sum()) ** 2 / float((by_owner(weight, owners) ** 2).sum()) for owners, weight in (before, after)
+        float(weight.sum()) ** 2 / float((by_unit(weight, owners) ** 2).sum()) for owners, weight in (before, after)
     )
     return float(chi2.ppf(_QUANTILE, _BINS - 1)) * (1 / n + 1 / m)
 
