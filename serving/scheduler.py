@@ -6,8 +6,8 @@ What was begun, done and passed over stands in the ledger's journal before and a
 
 A run that was begun is taken up again under its own instant: a list's name and its contacts' ids follow from
 that, so the same list comes out and nothing is reserved twice, wherever the process was killed. One that cannot
-be made stays begun until its day is over, and keeps no other from being made. One scheduler works at a time; a
-second one stands by.
+be made stays begun until its day is over, or one of its campaigns may not run by itself any more, and keeps no
+other from being made. One scheduler works at a time; a second one stands by.
 """
 
 import fcntl
@@ -201,11 +201,19 @@ def _shared(
 
 
 def _opened(home: Home, connection: Connection, now: datetime, micros_now: int, but: Collection[Run]) -> Run | None:
-    """What was begun and has to be ended; what was begun on a day that is over is given up, and was missed."""
+    """What was begun and has to be ended.
+
+    What is not written is given up, and was missed, when its day is over or one of its campaigns may not run by
+    itself any more: what is in force has changed since.
+    """
     zone = home.settings.tz
-    for run in sorted({one.open for one in standings(connection).values() if one.open is not None}):
-        today = run.at.astimezone(zone).date() == now.astimezone(zone).date()
-        if not today and not (home.lists / run.name / "manifest.json").is_file():
+    begun = sorted({one.open for one in standings(connection).values() if one.open is not None})
+    runnable = live_campaigns(connection, micros_now).runnable if begun else {}
+    for run in begun:
+        may_be_made = run.at.astimezone(zone).date() == now.astimezone(zone).date() and set(run.campaigns) <= set(
+            runnable
+        )
+        if not may_be_made and not (home.lists / run.name / "manifest.json").is_file():
             _take_back(connection, run.name, micros_now)
             _end(connection, run, "given_up", run.due - SECOND, micros_now)
         elif run not in but:

@@ -20,7 +20,7 @@ from features.home import Home
 from features.settings import Engines
 from features.terminal import AsJson, tell
 from serving.bids import PRICES, held_for_run, publish
-from serving.changes.approved import unapproved
+from serving.changes.approved import live_campaigns, unapproved
 from serving.changes.live import boot, drafts
 from serving.engine import Engine
 from serving.history import ensure_seeded
@@ -81,12 +81,13 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
 
 def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool = False, confirm: bool = False,
               operator: str | None = None, progress: Progress | None = None, on: Engines | None = None,
-              sendable: bool = False) -> PlanAnswer:  # fmt: skip
+              sendable: bool = False, by_itself: bool = False) -> PlanAnswer:  # fmt: skip
     """Plan, reserve and write one run; a run that is written already is read back.
 
     operator: who has it made, null for the user of this machine. progress: null for bars on stderr. on: where
     it is computed, null for what bank.yaml says. VolumeError where it has far more contacts than usual and nobody confirms.
-    sendable: OverdueError where nothing of it could be sent any more.
+    sendable: OverdueError where nothing of it could be sent any more. by_itself: nobody started it; PlanError where
+    one of the campaigns in force is not what a second person approved.
     """
     operator = operator or _operator()
     engine = draft_engine(home) if dry_run else open_engine(home)
@@ -121,7 +122,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
                 check_sendable(made, ledger.now_micros())
             _check_volume(home, ledger, made, confirm, operator)
             boot(engine, ledger, operator)
-            made = reserve_plan(replace(made, notes=(*made.notes, *_unapproved(made, ledger))), ledger, show)
+            made = reserve_plan(replace(made, notes=(*made.notes, *_unapproved(made, ledger, by_itself))), ledger, show)
             folder = write_list(made, home.lists)
             enter_manifest(ledger, folder, operator)
             _publish(ledger, made.run, at, folder)
@@ -131,9 +132,14 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
                       problems=made.inputs.problems)  # fmt: skip
 
 
-def _unapproved(made: Plan, ledger: Ledger) -> tuple[str, ...]:
+def _unapproved(made: Plan, ledger: Ledger, by_itself: bool) -> tuple[str, ...]:
+    """What the list says of campaigns that nobody approved; a run that nobody started is refused instead."""
     with ledger.read() as connection:
-        return unapproved(connection, ledger.now_micros(), made.campaigns)
+        now = ledger.now_micros()
+        refused = live_campaigns(connection, now).refused if by_itself else {}
+        if why := next((refused[name] for name in made.campaigns if name in refused), None):
+            raise PlanError(why)
+        return unapproved(connection, now, made.campaigns)
 
 
 @contextmanager

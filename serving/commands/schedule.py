@@ -15,7 +15,7 @@ from features.terminal import AsJson, tell
 from serving.campaign import Campaign, load_campaigns
 from serving.changes.approved import LiveCampaigns, live_campaigns
 from serving.changes.live import boot
-from serving.commands.lists import make_list
+from serving.commands.lists import PlanAnswer, make_list
 from serving.engine import Engine, holidays_of
 from serving.ledger.book import Ledger
 from serving.ledger.changes import revision_in_force
@@ -147,7 +147,7 @@ def _due(home: Home, retries: Retries) -> ScheduleAnswer:
             _put_into_force(home, ledger)
             with ledger.read() as connection:
                 answer.refused += _refused(live_campaigns(connection, ledger.now_micros()))
-            for found in look(home, ledger, make_list, {run for run in retries.resting() if run is not None}):
+            for found in look(home, ledger, _make, {run for run in retries.resting() if run is not None}):
                 if isinstance(found, RunError):
                     answer.failed.append(str(found))
                     retries.failed(found.run)
@@ -162,6 +162,10 @@ def _due(home: Home, retries: Retries) -> ScheduleAnswer:
         answer.failed.append(" ".join(str(error).split()))
         retries.failed()
     return answer
+
+
+def _make(home: Home, campaigns: list[str], at: datetime) -> PlanAnswer:
+    return make_list(home, campaigns, at, by_itself=True)
 
 
 def _put_into_force(home: Home, ledger: Ledger) -> None:

@@ -25,10 +25,11 @@ from serving.changes.approved import LiveCampaigns
 from serving.changes.desk import Desk
 from serving.changes.live import open_engine
 from serving.commands import schedule as room
-from serving.commands.lists import make_list
+from serving.commands.lists import PlanError, make_list
 from serving.ledger import changes
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, entries
+from serving.lists.plan import make_plan, reserve_plan
 from serving.office import open_ledger
 from serving.scheduler import Run, RunError, alone, run_due
 from tests.home import NOW, adopt, copied
@@ -91,7 +92,7 @@ class Maker:
         self.made: list[tuple[tuple[str, ...], datetime]] = []
         self.failing = failing
 
-    def __call__(self, home: Home, campaigns: list[str], at: datetime) -> None:
+    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> None:
         if self.failing:
             self.failing -= 1
             raise OSError("the disk is full")
@@ -209,6 +210,47 @@ def test_p24_what_is_in_force_and_is_not_what_was_approved_is_not_run(bank: Path
     )
 
 
+def test_p24_what_was_begun_and_then_rolled_back_to_what_nobody_approved_is_given_up(bank: Path) -> None:
+    """What it had reserved is recalled; approved again, it counts as missed. Mutant: without the look at what may run it is made."""
+    home = scheduled(bank)
+    with open_ledger(home) as ledger:
+        ledger._clock._clock = lambda: Home.open(home.path).now()
+        look(home.path, ledger, Maker())
+        home = home.move_clock(NOW + HOUR)
+
+        def reserve_and_fail(home: Home, campaigns: list[str], at: datetime) -> None:
+            engine = open_engine(home, ledger)
+            reserve_plan(make_plan(engine, ledger, campaigns, at), ledger)
+            raise OSError("the disk is full")
+
+        with pytest.raises(RunError, match="disk"):
+            run_due(home, ledger, reserve_and_fail)
+        assert reserved(bank) > 0
+        file = bank / "campaigns" / "all_year.yaml"
+        text = file.read_text("utf-8")
+        file.write_text(text + "# as it was before anybody approved it\n", "utf-8")
+        adopt(bank)
+        maker = Maker()
+        assert look(home.path, ledger, maker, timedelta(minutes=1)) == [NOW + HOUR] and reserved(bank) == 0
+        assert [names for names, _ in maker.made] == [("dollars",)]
+        assert states(ledger) == ["watched", "begun", "given_up"]
+        with pytest.raises(PlanError, match="campaign `all_year` is not run: `campaigns/all_year"):
+            make_list(Home.open(bank), ["all_year"], NOW + HOUR, by_itself=True)
+        assert reserved(bank) == 0
+        file.write_text(text, "utf-8")
+        adopt(bank)
+        assert look(home.path, ledger, maker, timedelta(minutes=1)) == [NOW + HOUR]
+        assert maker.made[1][0] == ("all_year",)
+
+
+def reserved(bank: Path) -> int:
+    """How many contacts runs hold."""
+    connection = sqlite3.connect(bank / "nbo.db")
+    [(n,)] = connection.execute("SELECT count(*) FROM contacts WHERE decision_id LIKE '2026%' AND state = 'reserved'")
+    connection.close()
+    return n
+
+
 def test_a_failure_is_taken_up_again_under_the_same_instant(home: Home, ledger: Ledger) -> None:
     maker = Maker(failing=2)
     look(home.path, ledger, maker)
@@ -238,7 +280,7 @@ class Picky(Maker):
         super().__init__()
         self.refused = refused
 
-    def __call__(self, home: Home, campaigns: list[str], at: datetime) -> None:
+    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> None:
         if set(campaigns) & set(self.refused):
             raise ValueError("the list has 900 contacts,\nusual are 100")
         super().__call__(home, campaigns, at)
