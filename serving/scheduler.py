@@ -2,22 +2,23 @@
 
 What was begun, done and passed over stands in the ledger's journal before and after the list is made:
 
-    watched -> (begun -> done | given_up) ...       skipped: missed, and the rule says not to catch up
+    watched -> (begun -> done | degraded | given_up) ...       skipped: missed, and the rule says not to catch up
 
 A run that was begun is taken up again under its own instant: a list's name and its contacts' ids follow from
 that, so the same list comes out and nothing is reserved twice, wherever the process was killed. One that cannot
 be made stays begun until its day is over, or one of its campaigns may not run by itself any more, and keeps no
-other from being made. One scheduler works at a time; a second one stands by.
+other from being made. One whose list was degraded, everybody silent, stays due and is made anew, as of then, when
+the data are back. One scheduler works at a time; a second one stands by.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Container, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import Connection, make_url
@@ -26,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from features.home import Home
 from serving.campaign import Campaign
 from serving.changes.approved import live_campaigns, live_catalogue
+from serving.changes.live import open_engine
 from serving.engine import holidays_of
 from serving.ledger.book import Action, Ledger, Touches, close
 from serving.ledger.journal import Entered, enter
@@ -38,15 +40,30 @@ SCHEDULER = "scheduler"
 HELD = Touches(names=("schedule",))
 LOCK = 4720260604  # beside those of serving.ledger.locks
 SECOND = timedelta(seconds=1)
-MakeList = Callable[[Home, list[str], datetime], object]
+
+
+class Made(Protocol):
+    """What the scheduler asks of a list that was made."""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether everybody stays silent because data or models lack."""
+        ...
+
+
+MakeList = Callable[[Home, list[str], datetime], Made]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far the schedule of a campaign has come: all up to `after` is settled but for `open`, begun and not ended."""
+    """How far the schedule of a campaign has come: all up to `after` is settled but for `open`, begun and not ended.
+
+    degraded: the last list was, and everybody silent.
+    """
 
     after: datetime
     open: "Run | None" = None
+    degraded: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -94,17 +111,34 @@ def run_due(home: Home, ledger: Ledger, make_list: MakeList, but: Collection[Run
     Called again, it goes on with what was begun; `but`: what was begun and is left alone. RunError where the list
     cannot be made.
     """
-    found = ledger.write(lambda connection: _begin(home, connection, ledger.now_micros(), but), touches=HELD).result()
+    silent = waiting_for_data(home, ledger)
+    found = ledger.write(
+        lambda connection: _begin(home, connection, ledger.now_micros(), but, silent), touches=HELD
+    ).result()
+    if isinstance(found, RunError):
+        raise found
     if found is None:
         return None
     try:
-        make_list(home, list(found.campaigns), found.at)
+        made = make_list(home, list(found.campaigns), found.at)
     except Exception as error:  # whatever is wrong with one list, the others are to be made
         raise RunError(found, error) from error
-    ledger.write(
-        lambda connection: _end(connection, found, "done", found.due, ledger.now_micros()), touches=HELD
-    ).result()
+    # A silent list reserves nothing: its run stays due, and is made anew once there is something to say.
+    state, after = ("degraded", found.due - SECOND) if made.degraded else ("done", found.due)
+    ledger.write(lambda connection: _end(connection, found, state, after, ledger.now_micros()), touches=HELD).result()
     return found
+
+
+def waiting_for_data(home: Home, ledger: Ledger) -> dict[str, str]:
+    """Why campaigns whose last list was degraded are not made anew yet, one line each, by campaign; empty: nothing lacks."""
+    with ledger.read() as connection:
+        runnable = live_campaigns(connection, ledger.now_micros()).runnable
+        silent = sorted(name for name, one in standings(connection).items() if one.degraded and name in runnable)
+    problems = open_engine(home, ledger).problems(home.now()) if silent else ()
+    if not problems:
+        return {}
+    return {name: f"{name}: its last list was degraded; it is made anew when this is mended: {'; '.join(problems)}"
+            for name in silent}  # fmt: skip
 
 
 def standings(connection: Connection) -> dict[str, Standing]:
@@ -155,32 +189,41 @@ def _alone_at_server(home: Home) -> Generator[bool]:
         engine.dispose()
 
 
-def _begin(home: Home, connection: Connection, micros_now: int, but: Collection[Run]) -> Run | None:
-    """The run to make now, entered as begun; in one transaction with what is passed over."""
+def _begin(
+    home: Home, connection: Connection, micros_now: int, but: Collection[Run], silent: Container[str]
+) -> Run | RunError | None:
+    """The run to make now, entered as begun; in one transaction with what is passed over. silent: not to be begun.
+
+    RunError where all that is due has to wait for another second.
+    """
     now = home.now().replace(microsecond=0)
     if (open_ := _opened(home, connection, now, micros_now, but)) is not None:
         return open_
-    waiting = _waiting(home, connection, now, micros_now)
+    waiting, held = _waiting(home, connection, now, micros_now, silent), list[Run]()
     for due in sorted(waiting):
         for names in _shared(home, connection, waiting[due], now, micros_now):
             run = Run(now, due, names)
             if (home.lists / run.name).exists():  # one a second: the next look takes the next second
+                held += [] if run in but else [run]
                 continue
             for name in run.campaigns:
                 _enter(connection, name, "begun", micros_now, after=run.due, due=run.due, at=now, run=run.name,
                        campaigns=run.campaigns)  # fmt: skip
             return run
-    return None
+    taken = "a list of this second stands already; it is made a second later, or when a simulated clock has moved on"
+    return RunError(held[0], ValueError(taken)) if held else None
 
 
-def _waiting(home: Home, connection: Connection, now: datetime, micros_now: int) -> dict[datetime, list[Campaign]]:
+def _waiting(
+    home: Home, connection: Connection, now: datetime, micros_now: int, silent: Container[str]
+) -> dict[datetime, list[Campaign]]:
     """The campaigns to be run now, by when they fell due; enters what is passed over. What is begun waits for its end."""
     stood, closed, waiting = standings(connection), holidays_of(home), dict[datetime, list[Campaign]]()
     for name, campaign in live_campaigns(connection, micros_now).runnable.items():
         if name not in stood:  # what fell due long before anybody looked was not missed
             stood[name] = Standing(now - ON_TIME)
             _enter(connection, name, "watched", micros_now, after=stood[name].after)
-        if stood[name].open is not None:
+        if stood[name].open is not None or name in silent:
             continue
         due = due_now(campaign, stood[name].after, now, closed, home.settings.zone)
         if due.skipped:
@@ -246,6 +289,6 @@ def _text(instant: datetime) -> str:
 def _standing(body: dict[str, Any]) -> Standing:
     after = datetime.fromisoformat(body["after"])
     if body["state"] != "begun":
-        return Standing(after)
+        return Standing(after, degraded=body["state"] == "degraded")
     at, due = (datetime.fromisoformat(body[name]) for name in ("at", "due"))
     return Standing(after, Run(at, due, tuple(body["campaigns"])))

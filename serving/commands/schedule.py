@@ -21,32 +21,45 @@ from serving.ledger.book import Ledger
 from serving.ledger.changes import revision_in_force
 from serving.office import open_ledger, reading_ledger
 from serving.schedule import next_dues
-from serving.scheduler import Run, RunError, alone, look
+from serving.scheduler import Run, RunError, alone, look, waiting_for_data
 
 app = typer.Typer(help="Run campaigns when they fall due.", no_args_is_help=True)
 LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15
 
 
 class ScheduledRun(BaseModel):
-    """One run of one campaign. run: the list's folder name, null before it ran. state: due, done, unapproved (never runs)."""
+    """One run of one campaign. run: the list's folder name, null before it ran.
+
+    state: due, done, degraded (everybody is silent, made anew when the data are back), unapproved (never runs).
+    contacts: of the whole list, all its campaigns, null before it ran; problems: why it is degraded, a line each.
+    """
 
     campaign: str
     due_at: datetime
     run: str | None
     state: str
+    contacts: int | None = None
+    degraded: bool = False
+    problems: tuple[str, ...] = ()
 
 
 class ScheduleAnswer(BaseModel):
     """`nbo schedule next --json` and `nbo schedule run --json`: runs by due_at.
 
     refused: why a campaign does not run, a line each. standby: another scheduler is at work, nothing was done.
-    failed: why a run that was begun waits, a line each.
+    failed: why a run waits, a line each. silent: whose last list was degraded and is not made anew yet, and why, a line each.
     """
 
     runs: list[ScheduledRun]
     refused: list[str] = []
     standby: bool = False
     failed: list[str] = []
+    silent: list[str] = []
+
+    @property
+    def said_no(self) -> bool:
+        """Whether anything that was due is not done."""
+        return bool(self.failed or self.silent or any(run.degraded for run in self.runs))
 
 
 class Retries:
@@ -84,8 +97,8 @@ def run(context: typer.Context,
                 answer = _due(home, retries) if first else ScheduleAnswer(runs=[], standby=True)
                 _say(answer, as_json)
                 if once:
-                    return 1 if answer.failed else 0
-                _watch(home, as_json, retries, answer.refused)
+                    return 1 if answer.said_no else 0
+                _watch(home, as_json, retries, answer)
         if not held:
             print("another scheduler is at work; standing by", file=sys.stderr, flush=True)
         held = True
@@ -126,37 +139,40 @@ def _refused(held: LiveCampaigns) -> list[str]:
     return [line for name, line in held.refused.items() if held.campaigns[name].schedule]
 
 
-def _watch(home: Home, as_json: bool, retries: Retries, refused: list[str]) -> None:
+def _watch(home: Home, as_json: bool, retries: Retries, before: ScheduleAnswer) -> None:
     """Look again and again; what failed rests meanwhile, and holds up nothing else."""
     while True:
         time.sleep(LOOK_SECONDS)
         if None in retries.resting():
             continue
         answer = _due(home, retries)
-        if answer.runs or answer.failed or answer.refused != refused:
+        if answer.runs or answer.failed or (answer.refused, answer.silent) != (before.refused, before.silent):
             _say(answer, as_json)
-        refused = answer.refused
+        before = answer
 
 
 def _due(home: Home, retries: Retries) -> ScheduleAnswer:
     """Make everything that is due but what rests; a run that fails stays begun, and the others are made."""
-    answer = ScheduleAnswer(runs=[])
+    answer, made = ScheduleAnswer(runs=[]), dict[str, PlanAnswer]()
+
+    def make(home: Home, campaigns: list[str], at: datetime) -> PlanAnswer:
+        found = make_list(home, campaigns, at, by_itself=True)
+        return made.setdefault(found.run, found)
+
     try:
         home = Home.open(home.path)  # a simulated clock may have been moved
         with open_ledger(home) as ledger:
             _put_into_force(home, ledger)
             with ledger.read() as connection:
                 answer.refused += _refused(live_campaigns(connection, ledger.now_micros()))
-            for found in look(home, ledger, _make, {run for run in retries.resting() if run is not None}):
+            for found in look(home, ledger, make, {run for run in retries.resting() if run is not None}):
                 if isinstance(found, RunError):
                     answer.failed.append(str(found))
                     retries.failed(found.run)
                     continue
                 retries.ended(found)
-                answer.runs += [
-                    ScheduledRun(campaign=name, due_at=found.due, run=found.name, state="done")
-                    for name in found.campaigns
-                ]
+                answer.runs += _runs(found, made[found.name])
+            answer.silent += _still_silent(home, ledger, answer.runs)
             retries.ended()
     except (ValueError, OSError) as error:
         answer.failed.append(" ".join(str(error).split()))
@@ -164,8 +180,16 @@ def _due(home: Home, retries: Retries) -> ScheduleAnswer:
     return answer
 
 
-def _make(home: Home, campaigns: list[str], at: datetime) -> PlanAnswer:
-    return make_list(home, campaigns, at, by_itself=True)
+def _runs(run: Run, made: PlanAnswer) -> list[ScheduledRun]:
+    return [ScheduledRun(campaign=name, due_at=run.due, run=run.name, state="degraded" if made.degraded else "done",
+                         contacts=made.contacts, degraded=made.degraded, problems=made.problems)
+            for name in run.campaigns]  # fmt: skip
+
+
+def _still_silent(home: Home, ledger: Ledger, runs: list[ScheduledRun]) -> list[str]:
+    """Why campaigns wait for data whose degraded list was made at a former look."""
+    told = {run.campaign for run in runs if run.degraded}
+    return [line for name, line in waiting_for_data(home, ledger).items() if name not in told]
 
 
 def _put_into_force(home: Home, ledger: Ledger) -> None:
@@ -180,13 +204,27 @@ def _say(answer: ScheduleAnswer, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(answer.model_dump_json() + "\n")
     else:
-        lines = [f"{one.campaign}: made {one.run}, due {one.due_at:%F %H:%MZ}" for one in answer.runs]
+        lines = [
+            f"{one.campaign}: made {one.run}, due {one.due_at:%F %H:%MZ}" + ("; DEGRADED" if one.degraded else "")
+            for one in answer.runs
+        ]
         lines += ["another scheduler is at work; nothing done"] if answer.standby else []
-        sys.stdout.writelines(f"{line}\n" for line in lines or ([] if answer.failed else ["nothing is due"]))
+        sys.stdout.writelines(
+            f"{line}\n" for line in lines or ([] if answer.failed or answer.silent else ["nothing is due"])
+        )
     sys.stdout.flush()
-    _say_refused(answer.refused)
+    _say_refused([*answer.refused, *answer.silent, *_degraded(answer.runs)])
     for line in answer.failed:
         print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def _degraded(runs: list[ScheduledRun]) -> list[str]:
+    names: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
+    for one in runs:
+        if one.degraded:
+            names.setdefault((one.run, one.problems), []).append(one.campaign)
+    return [f"{', '.join(those)}: DEGRADED, everyone stays silent: {'; '.join(problems)}; made anew when this is mended"
+            for (_, problems), those in names.items()]  # fmt: skip
 
 
 def _say_refused(lines: list[str]) -> None:

@@ -1,7 +1,8 @@
 """The expected volume: a list far larger than the last ones waits until someone confirms it.
 
 A wrong audience, a lost suppression or a doubled file shows first as a list of three times the usual
-length. Usual is the median of the last seven runs of the same campaigns, else of all runs.
+length. Usual is the median of the last seven runs of the same campaigns, else of all runs. Degraded ones, in which
+everybody is silent, say nothing of what is usual.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Volume:
 def volume(lists: Path, campaigns: Sequence[str], run: str, contacts: int) -> Volume:
     """The volume of a run beside that of the runs before it. The run itself is left out."""
     former = [read_manifest(path.parent) for path in sorted(lists.glob("*/manifest.json")) if path.parent.name < run]
+    former = [manifest for manifest in former if not manifest.degraded]
     alike = [manifest for manifest in former if set(manifest.campaigns) == set(campaigns)]
     told = _last(alike or former)
     return Volume(contacts, median(told) if told else None)

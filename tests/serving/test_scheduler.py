@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy.engine import Connection
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 import nbo
 from features.home import Home
+from features.settings import write_settings
 from rules.liveset import files_in
 from rules.review import Act, Actor, Kind
 from serving import scheduler
@@ -29,7 +31,8 @@ from serving.commands.lists import PlanError, make_list
 from serving.ledger import changes
 from serving.ledger.book import Ledger
 from serving.ledger.journal import Entered, entries
-from serving.lists.plan import make_plan, reserve_plan
+from serving.lists.plan import make_plan, reserve_plan, run_name
+from serving.lists.volume import volume
 from serving.office import open_ledger
 from serving.scheduler import Run, RunError, alone, run_due
 from tests.home import NOW, adopt, copied
@@ -85,6 +88,15 @@ def ledger(home: Home) -> Generator[Ledger]:
         yield opened
 
 
+class Told(NamedTuple):
+    """What is asked of a list that was made."""
+
+    run: str = ""
+    contacts: int = 7
+    degraded: bool = False
+    problems: tuple[str, ...] = ()
+
+
 class Maker:
     """Stands in for the making of a list; fails as often as told."""
 
@@ -92,11 +104,12 @@ class Maker:
         self.made: list[tuple[tuple[str, ...], datetime]] = []
         self.failing = failing
 
-    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> None:
+    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> Told:
         if self.failing:
             self.failing -= 1
             raise OSError("the disk is full")
         self.made.append((tuple(campaigns), at))
+        return Told(run_name(campaigns, at))
 
 
 def look(path: Path, ledger: Ledger, maker: Maker, on: timedelta | None = None) -> list[datetime]:
@@ -218,7 +231,7 @@ def test_p24_what_was_begun_and_then_rolled_back_to_what_nobody_approved_is_give
         look(home.path, ledger, Maker())
         home = home.move_clock(NOW + HOUR)
 
-        def reserve_and_fail(home: Home, campaigns: list[str], at: datetime) -> None:
+        def reserve_and_fail(home: Home, campaigns: list[str], at: datetime) -> Told:
             engine = open_engine(home, ledger)
             reserve_plan(make_plan(engine, ledger, campaigns, at), ledger)
             raise OSError("the disk is full")
@@ -280,10 +293,10 @@ class Picky(Maker):
         super().__init__()
         self.refused = refused
 
-    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> None:
+    def __call__(self, home: Home, campaigns: list[str], at: datetime, **how: bool) -> Told:
         if set(campaigns) & set(self.refused):
             raise ValueError("the list has 900 contacts,\nusual are 100")
-        super().__call__(home, campaigns, at)
+        return super().__call__(home, campaigns, at)
 
 
 def apart(bank: Path) -> Path:
@@ -317,9 +330,10 @@ def test_a_run_that_cannot_be_made_keeps_no_other_from_being_made(bank: Path) ->
 def test_a_fault_of_any_kind_in_one_list_is_told_and_the_others_are_made(bank: Path) -> None:
     path = apart(bank)
 
-    def faulty(home: Home, campaigns: list[str], at: datetime) -> None:
+    def faulty(home: Home, campaigns: list[str], at: datetime) -> Told:
         if "all_year" in campaigns:
             raise KeyError("branch")
+        return Told()
 
     with open_ledger(Home.open(path)) as ledger:
         ledger._clock._clock = lambda: Home.open(path).now()
@@ -339,6 +353,55 @@ def test_once_makes_all_it_can_and_says_no_for_what_waits(bank: Path, monkeypatc
     assert answer.return_value == 1 and [one["campaign"] for one in told["runs"]] == ["dollars"]
     [line] = told["failed"]
     assert line.startswith("all_year: not made") and answer.stderr.splitlines() == [f"error: {line}"]
+
+
+def once_said(path: Path, minutes: int = 1) -> tuple[dict[str, Any], list[str], int]:
+    """(answer, stderr, exit code) of `nbo schedule run --once` some minutes later."""
+    Home.open(path).move_clock(Home.open(path).now() + timedelta(minutes=minutes))
+    words = ["--home", str(path), "schedule", "run", "--once", "--json"]
+    answer = CliRunner().invoke(nbo.app, words, standalone_mode=False)
+    return json.loads(answer.stdout), answer.stderr.splitlines(), answer.return_value
+
+
+def test_p07_a_degraded_list_is_said_and_is_made_anew_when_the_data_are_back(bank: Path) -> None:
+    """Made once, silent; not done, and not usual; then, as of then, once."""
+    path = scheduled(bank, approved=("dollars",)).path
+    settings = Home.open(path).settings
+    assert once_said(path)[2] == 0  # looked at for the first time
+    write_settings(path / "bank.yaml", settings.model_copy(update={"now": NOW, "snapshot_max_age_hours": 1}))
+    told, said, code = once_said(path, 60)
+    [run] = told["runs"]
+    why = "the newest snapshot is of 2026-06-01T00:00:00Z, older than 1:00:00; nbo features build"
+    assert (code, run["state"], run["degraded"], run["contacts"], run["problems"]) == (1, "degraded", True, 0, [why])
+    assert f"dollars: DEGRADED, everyone stays silent: {why}; made anew when this is mended" in said
+    told, said, code = once_said(path)  # no second silent list
+    line = f"dollars: its last list was degraded; it is made anew when this is mended: {why}"
+    assert (code, told["runs"], told["silent"]) == (1, [], [line]) and line in said
+    assert volume(path / "lists", ("dollars",), "9", 500).usual is None
+    now = Home.open(path).now()
+    write_settings(path / "bank.yaml", settings.model_copy(update={"now": now}))
+    told, _, code = once_said(path)
+    [again] = told["runs"]
+    assert (code, again["state"], again["degraded"], again["due_at"]) == (0, "done", False, run["due_at"])
+    assert again["contacts"] > 0 and again["run"] > run["run"] and told["silent"] == []
+    assert once_said(path)[0]["runs"] == []
+    with open_ledger(Home.open(path)) as ledger:
+        assert states(ledger, "dollars") == ["watched", "begun", "degraded", "begun", "done"]
+
+
+def test_a_run_whose_second_is_taken_by_another_list_is_said_and_made_a_second_later(bank: Path) -> None:
+    path, maker = scheduled(bank).path, Maker()
+    with open_ledger(Home.open(path)) as ledger:
+        ledger._clock._clock = lambda: Home.open(path).now()
+        look(path, ledger, maker)
+        home = Home.open(path).move_clock(NOW + HOUR)
+        taken = Run(NOW + HOUR, NOW + HOUR, CAMPAIGNS)
+        (home.lists / taken.name).mkdir(parents=True)
+        [waits] = scheduler.look(home, ledger, maker)
+        assert isinstance(waits, RunError) and waits.run == taken and maker.made == []
+        assert str(waits).endswith("a list of this second stands already; it is made a second later, or when a simulated clock has moved on")  # fmt: skip
+        assert states(ledger) == ["watched"]
+        assert look(path, ledger, maker, timedelta(seconds=1)) == [NOW + HOUR]
 
 
 def test_campaigns_due_at_one_instant_that_share_no_run_are_made_one_by_one_through_a_crash(bank: Path) -> None:

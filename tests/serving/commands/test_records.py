@@ -263,6 +263,12 @@ def test_the_usual_volume_is_the_median_of_like_runs(bank: Path, tmp_path: Path)
             update={"campaigns": names, "funnel": manifest.funnel.model_copy(update={"chosen": chosen})}
         )
         (folder / "manifest.json").write_text(one.model_dump_json())
+    for day in (5, 6, 7):  # everybody was silent, which says nothing of what is usual
+        folder = tmp_path / f"202606{day:02d}-x"
+        folder.mkdir()
+        silent = manifest.funnel.model_copy(update={"chosen": 0})
+        one = manifest.model_copy(update={"campaigns": ("a",), "funnel": silent, "degraded": True})
+        (folder / "manifest.json").write_text(one.model_dump_json())
     assert volume(tmp_path, ("a",), "9", 331).usual == 110 and volume(tmp_path, ("a",), "9", 331).is_held
     assert not volume(tmp_path, ("a",), "9", 330).is_held
     assert volume(tmp_path, ("c",), "9", 1).usual == 105, "no like run: all of them"
