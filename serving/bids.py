@@ -26,7 +26,7 @@ from serving.ledger.book import Ledger, LedgerError, micros, read_meta, write_me
 from serving.ledger.leases import SEATS, Seats, holder_of, lease, release
 from serving.ledger.locks import Touches
 from serving.lists.certificate import Certificate
-from serving.lists.clearing import OF_CELL
+from serving.lists.clearing import is_of_cell
 from serving.lists.limits import CONTACT, COST
 
 NAME = "bid_prices"
@@ -189,7 +189,7 @@ def _price(issued: Certificate, cell: dict[str, str | int]) -> int:
     """What the limits by offer, channel and family make a contact of the cell cost; a minimum never pays for one."""
     paid = 0
     for limit in issued.limits:
-        if set(limit.where) <= set(OF_CELL) and all(cell.get(k) == v for k, v in limit.where.items()):
+        if all(map(is_of_cell, limit.where)) and all(cell.get(k) == v for k, v in limit.where.items()):
             units = 1 if limit.unit == CONTACT else int(cell[COST])
             paid += limit.price_milli * units * (1 if limit.at_most is not None else -1)
     return max(round(paid / issued.scale), 0)

@@ -105,7 +105,8 @@ class Campaign(Frozen):
     per_day, per channel and the bank's day, all runs together; per_minute, per channel and run, spread over the sending
     hours; per_branch and per_manager, for each of them, per run
     and channel; inventory, per run and offer. minimums: contacts per offer, at least. budget_minor: what the
-    contacts of a run may cost. Who is not named is not bounded. Campaigns that run together share: what they say adds up.
+    contacts of a run may cost. Who is not named is not bounded. Of campaigns that run together each keeps its own limits, over the
+    offers and channels it has; those that have some in common share a budget: what they say of it adds up.
     holdout_share is never below the universal one; exploration_share null: the bank's own. seeds: test addresses, no customers.
     approved_by: who signed it elsewhere, never the owner; it lets nothing run: the review does (serving/changes/approved.py).
     """

@@ -19,14 +19,30 @@ from serving.lists.dual import bound, find_prices
 from serving.lists.limits import COST, Columns, Limit, LimitError, make_columns
 from serving.lists.open_cells import OpenCells
 
-OF_CELL = ("offer", "channel", "family", "campaigns")
+_OF_CELL = ("offer", "channel", "family", "campaigns")
+_OWN, HAS, LACKS = "campaign:", "yes", "no"
+
+
+def own(campaign: str) -> str:
+    """The attribute of cells that says whether the campaign has them."""
+    return _OWN + campaign
+
+
+def is_of_cell(attribute: str) -> bool:
+    """Whether a limit's attribute is one of cells; others are the customer's."""
+    return attribute in _OF_CELL or attribute.startswith(_OWN)
 
 
 def kinds_of(terms: Terms) -> list[dict[str, str | int]]:
-    """What limits may count by, of each cell. campaigns: those that have it, with all they share cells with."""
-    catalogue, pool = terms.catalogue, pools_of(terms)
+    """What limits may count by, of each cell. campaigns: those that have it, with all they share cells with.
+
+    Where there are several campaigns, also whether each of them has it: `own`.
+    """
+    catalogue, pool, audiences = terms.catalogue, pools_of(terms), terms.audiences or ()
+    owned = {own(one.campaign_id): frozenset(one.cells(catalogue)) for one in audiences} if len(audiences) > 1 else {}
     return [{"offer": offer.id, "channel": channel.id, "family": offer.family, COST: channel.cost_minor,
-             "campaigns": pool.get((offer.id, channel.id), "")}
+             "campaigns": pool.get((offer.id, channel.id), ""),
+             **{name: HAS if (offer.id, channel.id) in cells else LACKS for name, cells in owned.items()}}
             for offer in catalogue.offers for channel in catalogue.channels]  # fmt: skip
 
 
@@ -83,7 +99,7 @@ class Stalls:
 
     def market(self, features: pa.Table, limits: Sequence[Limit]) -> Market:
         """The whole; the attributes that limits name are columns of features."""
-        names = sorted({name for limit in limits for name in limit.where} - set(OF_CELL))
+        names = sorted({name for limit in limits for name in limit.where if not is_of_cell(name)})
         if missing := [name for name in names if name not in features.column_names]:
             raise LimitError(
                 f"a limit counts by `{missing[0]}`, which neither cells nor customers have; mend the limit"
@@ -138,7 +154,7 @@ def cell_prices(price: np.ndarray, limits: Sequence[Limit], terms: Terms) -> tup
     What depends on the customer (a manager's seats) is not in them; a minimum gives a cell no price below 0.
     """
     common = [
-        (limit, int(p)) for limit, p in zip(limits, price.tolist(), strict=True) if set(limit.where) <= set(OF_CELL)
+        (limit, int(p)) for limit, p in zip(limits, price.tolist(), strict=True) if all(map(is_of_cell, limit.where))
     ]
     if not any(p for _, p in common):
         return ()
@@ -213,7 +229,9 @@ __all__ = [
     "cell_columns",
     "cell_prices",
     "clear",
+    "is_of_cell",
     "kinds_of",
+    "own",
     "priced_terms",
     "seat_prices",
     "seats_given",

@@ -23,11 +23,11 @@ class LimitError(ValueError):
 class Limit(Frozen):
     """One scarce thing. where: attribute -> the value it counts; empty: every contact.
 
-    Attributes are those of the cell (offer, channel, family) and of the customer (manager, branch, day).
+    Attributes are those of the cell (offer, channel, family, the campaigns that have it) and of the customer (manager, branch, day).
     unit: each contact counts 1, or what its channel costs in minor units. One of at_most, at_least is set.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=120)]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     where: dict[str, str] = Field(default_factory=dict)
     unit: Literal["contact", "cost_minor"] = CONTACT
     at_most: Annotated[int, Field(ge=0)] | None = None

@@ -18,14 +18,22 @@ from rules.types import INSTANT
 MINUTE = timedelta(minutes=1) // timedelta(microseconds=1)
 
 
-def paced(decisions: pa.Table, per_minute: Mapping[str, int]) -> tuple[pa.Table, np.ndarray]:
-    """(the decisions with their minutes as send_after, (n,) bool of those who found none). per_minute: channel -> contacts."""
+def paced(
+    decisions: pa.Table, per_minute: Mapping[str, int], campaign: str | None = None
+) -> tuple[pa.Table, np.ndarray]:
+    """(the decisions with their minutes as send_after, (n,) bool of those who found none).
+
+    per_minute: channel -> contacts. campaign: whose contacts they are, null: all of the channel.
+    """
     late, after = np.zeros(len(decisions), bool), pc.cast(decisions.column("send_after"), pa.int64()).combine_chunks()
     moved = np.asarray(pc.fill_null(after, 0)).copy()
     ends = np.asarray(pc.fill_null(pc.cast(decisions.column("send_before"), pa.int64()), 0))
     names = decisions.column("customer_id")
     for channel in sorted(per_minute):
-        rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(decisions.column("channel"), channel), False)))
+        mine = pc.equal(decisions.column("channel"), channel)
+        if campaign is not None:
+            mine = pc.and_(mine, pc.equal(decisions.column("campaign_id"), campaign))
+        rows = np.flatnonzero(np.asarray(pc.fill_null(mine, False)))
         who = names.take(pa.array(rows)).to_pylist()
         waiting = sorted(zip(moved[rows].tolist(), ends[rows].tolist(), who, rows.tolist(), strict=True))
         for row, at in _minutes(waiting, per_minute[channel]):

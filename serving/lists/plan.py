@@ -92,9 +92,12 @@ def make_plan(
     inputs = replace(inputs, terms=levers(inputs.terms, chosen))
     told = None if progress is None else lambda done, of: progress("deciding", done, of)
     decided = deciding(inputs, limits_of(inputs, names), told)
-    decisions, late = paced(decided.decisions, rates(chosen))
-    decisions = silenced(decisions, late, ReasonCode.NO_CAPACITY)
-    return Plan(run, names, inputs, decisions, decided.cleared, decided.worth, notes=sharing(chosen))
+    decisions = decided.decisions
+    for campaign in chosen:
+        decisions, late = paced(decisions, rates([campaign]), campaign.id if len(chosen) > 1 else None)
+        decisions = silenced(decisions, late, ReasonCode.NO_CAPACITY)
+    notes = sharing(chosen, inputs.terms.catalogue, engine.day(at))
+    return Plan(run, names, inputs, decisions, decided.cleared, decided.worth, notes=notes)
 
 
 def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -> Plan:

@@ -1,14 +1,17 @@
-"""What the campaigns of a run limit, together: seats, day, branch, manager, inventory, volumes and budget as Limits.
+"""What the campaigns of a run limit: seats, day, branch, manager, inventory, volumes and budget as Limits.
 
-They share one clearing house, so what they name adds up. A budget binds the campaigns that share cells: which
-of them a contact belongs to is the customer's matter; of those each has to name one, or none. Holdout, exploration and
-sending hours are one for all of a run: `runs_of` says whom that would change nothing for, `sharing` what it changes.
+They share one clearing house, and each keeps its own: what a campaign names counts the contacts of the cells (offers x
+channels) it has, and nothing else. A contact of a cell that several have counts for each of them: whose it is, is the
+customer's matter, and so nobody has more than his file says. A budget binds the campaigns that share cells together; of
+those each has to name one, or none. Holdout, exploration and sending hours are one for all of a run: `runs_of` says whom
+a run changes nothing for, `sharing` what it changes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
+from itertools import combinations
 
 import pyarrow.compute as pc
 
@@ -18,47 +21,62 @@ from serving.campaign import Campaign, CampaignError
 from serving.engine import EXPLORATION, HOLDOUT_SHARE
 from serving.ledger.book import State, micros
 from serving.lists.batch import Inputs, sending_hours, window
-from serving.lists.clearing import pools_of
+from serving.lists.clearing import HAS, own, pools_of
 from serving.lists.limits import COST, Limit
 
 
 def limits_of(inputs: Inputs, campaigns: Sequence[str]) -> list[Limit]:
-    """Every limit of the run, in a fixed order; CampaignError where a shared budget is named by some alone."""
+    """Every limit of the run, in a fixed order; CampaignError where a shared budget is named by some alone.
+
+    Of several campaigns each limit is named after its own: `a: sms seats`.
+    """
     chosen = [inputs.engine.campaign(name) for name in campaigns]
-    seats, per_day = _sum(chosen, lambda c: c.seats), _sum(chosen, lambda c: c.per_day)
-    limits = [_of(f"{channel} seats", {"channel": channel}, n) for channel, n in seats.items()]
-    spent = _today(inputs, campaigns) if per_day else Counter[str]()
+    limits = [(campaign.id, limit) for campaign in chosen for limit in _limits_of(inputs, campaign)]
+    if len(chosen) == 1:
+        named = [limit for _, limit in limits]
+    else:
+        named = [limit.model_copy(update={"name": f"{name}: {limit.name}", "where": {own(name): HAS, **limit.where}})
+                 for name, limit in limits]  # fmt: skip
+    return [*named, *_budgets(inputs.terms, chosen)]
+
+
+def _limits_of(inputs: Inputs, campaign: Campaign) -> list[Limit]:
+    """What one campaign names, but its budget."""
+    limits = [_of(f"{channel} seats", {"channel": channel}, n) for channel, n in _sorted(campaign.seats)]
+    spent = _today(inputs, campaign) if campaign.per_day else Counter[str]()
     limits += [
         _of(
             f"{channel} seats of the day",
             {"channel": channel},
             max(n - spent[channel] - inputs.leased.get(channel, 0), 0),
         )
-        for channel, n in per_day.items()
+        for channel, n in _sorted(campaign.per_day)
     ]
     minutes = sending_minutes(inputs)
     limits += [
         _of(f"{channel} seats of the sending hours", {"channel": channel}, n * minutes)
-        for channel, n in rates(chosen).items()
+        for channel, n in _sorted(campaign.per_minute)
     ]
-    for column, word, counts in (("home_branch", "branch", _sum(chosen, lambda c: c.per_branch)),
-                                 ("manager_id", "manager", _sum(chosen, lambda c: c.per_manager))):  # fmt: skip
+    for column, word, counts in (("home_branch", "branch", campaign.per_branch),
+                                 ("manager_id", "manager", campaign.per_manager)):  # fmt: skip
         for name in _values(inputs, column) if counts else ():
             limits += [
                 _of(f"{channel} seats of {word} {name}", {column: name, "channel": channel}, n)
-                for channel, n in counts.items()
+                for channel, n in _sorted(counts)
             ]
+    limits += [_of(f"{offer} inventory", {"offer": offer}, n) for offer, n in _sorted(campaign.inventory)]
     limits += [
-        _of(f"{offer} inventory", {"offer": offer}, n) for offer, n in _sum(chosen, lambda c: c.inventory).items()
+        Limit(name=f"{offer} minimum", where={"offer": offer}, at_least=n) for offer, n in _sorted(campaign.minimums)
     ]
-    limits += [Limit(name=f"{offer} minimum", where={"offer": offer}, at_least=n)
-               for offer, n in _sum(chosen, lambda c: c.minimums).items()]  # fmt: skip
-    return [*limits, *_budgets(inputs.terms, chosen)]
+    return limits
 
 
-def rates(chosen: Sequence[Campaign]) -> dict[str, int]:
-    """Channel -> contacts a minute."""
-    return _sum(chosen, lambda c: c.per_minute)
+def rates(chosen: Iterable[Campaign]) -> dict[str, int]:
+    """Channel -> contacts a minute of all of them; each is spread over its own alone."""
+    total: Counter[str] = Counter()
+    for campaign in chosen:
+        total.update(campaign.per_minute)
+    return dict(sorted(total.items()))
 
 
 def sending_minutes(inputs: Inputs) -> int:
@@ -88,8 +106,8 @@ def runs_of(due: Iterable[Campaign], catalogue: Catalogue, day: date) -> list[tu
     """The runs in which to make these campaigns, in their order: ids, by id; each campaign in the first that it may join.
 
     Campaigns share a run that changes nothing of what their files say: the same sending hours, holdout and
-    exploration; where they share offers and channels, each names a budget or none does. One that cannot be made
-    that day is alone, for the others of its run could not be made either.
+    exploration; where they share offers and channels, no limit of one counts there, and each names a budget or none
+    does. One that cannot be made that day is alone, for the others of its run could not be made either.
     """
     runs: list[list[Campaign]] = []
     cells = {one.id: _cells(one, catalogue, day) for one in due}
@@ -102,8 +120,8 @@ def runs_of(due: Iterable[Campaign], catalogue: Catalogue, day: date) -> list[tu
     return [tuple(one.id for one in run) for run in runs]
 
 
-def sharing(chosen: Sequence[Campaign]) -> tuple[str, ...]:
-    """What one campaign of a run changes for another, a line each: the holdout, the exploration, the sending hours."""
+def sharing(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> tuple[str, ...]:
+    """What one campaign of a run changes for another, a line each: holdout, exploration, sending hours, limits."""
     names = [f"`{one.id}`" for one in sorted(chosen, key=lambda campaign: campaign.id)]
     all_ = "both" if len(names) == 2 else "all"
     these = f"campaigns {', '.join(names[:-1])} and {names[-1]} share this run:"
@@ -116,7 +134,17 @@ def sharing(chosen: Sequence[Campaign]) -> tuple[str, ...]:
     if len({(one.send.after, one.send.before) for one in chosen}) > 1:
         after, before = sending_hours(chosen)
         lines.append(f"{these} their common sending hours, {after} to {before}, hold for {all_}")
-    return tuple(lines)
+    return (*lines, *_common(chosen, catalogue, day))
+
+
+def _common(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> list[str]:
+    """A line for each two that share cells which a limit of one counts."""
+    cells = {one.id: _cells(one, catalogue, day) or frozenset() for one in chosen}
+    return [
+        f"campaigns `{one.id}` and `{other.id}` have offers and channels in common: a contact of those counts for the limits of both"
+        for one, other in combinations(sorted(chosen, key=lambda campaign: campaign.id), 2)
+        if _counts(one, other, cells[one.id] & cells[other.id])
+    ]
 
 
 Cells = frozenset[tuple[str, str]]
@@ -127,7 +155,20 @@ def _may_share(one: Campaign, other: Campaign, cells: dict[str, Cells | None]) -
     if mine is None or theirs is None:
         return False
     alike = (one.send, _held(one), _explored(one)) == (other.send, _held(other), _explored(other))
-    return alike and (not mine & theirs or (one.budget_minor is None) == (other.budget_minor is None))
+    common = mine & theirs
+    paid = not common or (one.budget_minor is None) == (other.budget_minor is None)
+    return alike and paid and not _counts(one, other, common)
+
+
+def _counts(one: Campaign, other: Campaign, common: Cells) -> bool:
+    """Whether a limit of one of them, but a budget, counts cells that both have."""
+    channels, offers = set[str](), set[str]()
+    for campaign in (one, other):
+        channels.update(
+            campaign.seats, campaign.per_day, campaign.per_minute, campaign.per_branch, campaign.per_manager
+        )
+        offers.update(campaign.inventory, campaign.minimums)
+    return any(offer in offers or channel in channels for offer, channel in common)
 
 
 def _cells(campaign: Campaign, catalogue: Catalogue, day: date) -> Cells | None:
@@ -151,11 +192,8 @@ def _of(name: str, where: dict[str, str], at_most: int) -> Limit:
     return Limit(name=name, where=where, at_most=at_most)
 
 
-def _sum(chosen: Iterable[Campaign], counts: Callable[[Campaign], dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for campaign in chosen:
-        total.update(counts(campaign))
-    return dict(sorted(total.items()))
+def _sorted(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items())
 
 
 def _values(inputs: Inputs, column: str) -> list[str]:
@@ -164,13 +202,13 @@ def _values(inputs: Inputs, column: str) -> list[str]:
     return sorted({str(v) for v in pc.unique(inputs.features.column(column)).to_pylist() if v is not None})
 
 
-def _today(inputs: Inputs, campaigns: Sequence[str]) -> Counter[str]:
-    """Channel -> contacts of these campaigns that were decided on the bank's day and still count."""
+def _today(inputs: Inputs, campaign: Campaign) -> Counter[str]:
+    """Channel -> contacts of the campaign that were decided on the bank's day and still count."""
     local = inputs.at.astimezone(inputs.engine.home.settings.tz)
     midnight = micros(datetime.combine(local.date(), time(), local.tzinfo))
     held = inputs.ledger["contacts"].select(["channel", "campaign_id", "decided_at", "state"]).to_pylist()
     return Counter(row["channel"] for row in held
-                   if row["campaign_id"] in campaigns and row["decided_at"] >= midnight and row["state"] != State.CLOSED)  # fmt: skip
+                   if row["campaign_id"] == campaign.id and row["decided_at"] >= midnight and row["state"] != State.CLOSED)  # fmt: skip
 
 
 def _budgets(terms: Terms, chosen: Sequence[Campaign]) -> list[Limit]:

@@ -92,10 +92,13 @@ _LIMITS: dict[str, Pair] = {
 
 
 def limit_words(name: str) -> Pair:
-    """A limit's name as people read it: what it is of, and the kind of limit."""
-    of, _, kind = name.partition(" ")
+    """A limit's name as people read it: whose it is, where a run has several campaigns, what it is of, and its kind."""
+    first, _, rest = name.partition(" ")
+    if first.endswith(":"):
+        en, zh = limit_words(rest)
+        return f"{first} {en}", f"{first[:-1]}：{zh}"
     for whole, (en, zh) in _LIMITS.items():
-        if kind == whole or (kind.startswith(f"{whole} ") and whole in ("seats of branch", "seats of manager")):
-            whose = kind[len(whole) :]
-            return f"{of} {en}{whose}", f"{of} {zh}{whose}"
+        if rest == whole or (rest.startswith(f"{whole} ") and whole in ("seats of branch", "seats of manager")):
+            whose = rest[len(whole) :]
+            return f"{first} {en}{whose}", f"{first} {zh}{whose}"
     return name, name

@@ -44,11 +44,11 @@ CAMPAIGNS = ("all_year", "dollars")
 
 
 def scheduled(path: Path, cron: str = "0 * * * *", missed: str = "last", approved: tuple[str, ...] = CAMPAIGNS) -> Home:
-    """The home with its campaigns on that schedule, at twenty past ten."""
+    """The home with its campaigns on that schedule, at twenty past ten; without seats of their own they share a run."""
     for name in CAMPAIGNS:
         file = path / "campaigns" / f"{name}.yaml"
         text = file.read_text("utf-8")
-        text = text[: text.index("schedule:")] + f"schedule: {{cron: '{cron}', holidays: run, missed: {missed}}}\n"
+        text = text[: text.index("seats:")] + f"schedule: {{cron: '{cron}', holidays: run, missed: {missed}}}\n"
         file.write_text(
             text + "approved_by: the board\n", "utf-8"
         )  # the file says so of itself, and it lets nothing run

@@ -36,8 +36,11 @@ def scarce(bank: Path) -> Path:
     path = bank / "campaigns" / "all_year.yaml"
     text = path.read_text("utf-8")
     path.write_text(
-        text[: text.index("seats:")] + "seats: {sms: 20, email: 10, app: 30, call: 5, branch: 2}\n", "utf-8"
+        text[: text.index("seats:")] + "seats: {sms: 20, email: 10, app: 30, call: 55, branch: 2}\n", "utf-8"
     )
+    other = bank / "campaigns" / "dollars.yaml"
+    text = other.read_text("utf-8")
+    other.write_text(text[: text.index("seats:")], "utf-8")  # a price for each channel, and no more
     return bank
 
 

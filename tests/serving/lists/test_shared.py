@@ -1,6 +1,8 @@
 """What campaigns limit binds the list, by an independent count, and the certificate stays true."""
 
+import json
 import random
+import shutil
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +16,16 @@ from features.settings import write_settings
 from rules.catalogue import load_catalogue
 from serving.campaign import Campaign, CampaignError
 from serving.commands.lists import make_list
-from serving.engine import EXPLORATION, HOLDOUT_SHARE
+from serving.engine import EXPLORATION, HOLDOUT_SHARE, Engine
+from serving.ledger.book import read_meta
+from serving.lists.certificate import Certificate
 from serving.lists.check import check_list
-from serving.lists.files import read_manifest
+from serving.lists.files import read_manifest, write_list
 from serving.lists.plan import make_plan
 from serving.lists.shared import runs_of, sharing
+from serving.office import open_ledger, reading_ledger
 from tests.bank import POLICIES
-from tests.home import NOW, Clock, adopt, office_at
+from tests.home import DOLLAR_OFFERS, NOW, Clock, adopt, office_at
 
 BOTH = ["all_year", "dollars"]
 
@@ -82,7 +87,16 @@ EXPIRED = {"id": "card_gold_sms_1", "legal_footer": "x", "approved_by": "lin", "
 
 @pytest.mark.parametrize(("second", "together"), [
     ({}, True),
-    ({"seats": {"sms": 3}, "audience": "age_years > 30"}, True),
+    ({"audience": "age_years > 30"}, True),
+    ({"seats": {"sms": 3}}, False),  # of the other's contacts, who names none, some would have counted
+    ({"per_day": {"sms": 3}}, False),
+    ({"per_minute": {"sms": 3}}, False),
+    ({"per_branch": {"sms": 3}}, False),
+    ({"per_manager": {"sms": 3}}, False),
+    ({"inventory": {"card_gold": 3}}, False),
+    ({"minimums": {"card_gold": 3}}, False),
+    ({"seats": {"sms": 3}, "offers": ["loan_personal"]}, True),  # nothing in common: each keeps its own
+    ({"seats": {"email": 3}, "channels": ["sms", "email"]}, True),  # counts what the other does not have
     ({"holdout_share": HOLDOUT_SHARE / 2, "exploration_share": EXPLORATION.share}, True),  # what the bank has anyway
     ({"send": {"after": "15:00", "before": "18:00"}}, False),
     ({"send": {"after": "10:00", "before": "18:00"}}, False),  # the run would narrow the other's
@@ -127,9 +141,71 @@ def test_what_one_campaign_of_a_run_changes_for_another_is_said(bank: Path) -> N
     ]
     assert set(lines) <= set(read_manifest(folder).assumptions)
     assert all(line in (folder / "report.html").read_text("utf-8") for line in lines)
-    assert sharing([named("a")]) == sharing([named("a"), named("b")]) == ()
-    [three] = sharing([named("c"), named("a", holdout_share=0.1), named("b")])
+
+    def said(*chosen: Campaign) -> tuple[str, ...]:
+        return sharing(chosen, load_catalogue(POLICIES / "retail.catalogue.yaml"), NOW.date())
+
+    assert said(named("a")) == said(named("a"), named("b")) == ()
+    [three] = said(named("c"), named("a", holdout_share=0.1), named("b"))
     assert three == "campaigns `a`, `b` and `c` share this run: the larger holdout, 10 %, holds for all"
+
+
+def test_what_a_campaign_limits_binds_its_own_contacts_and_no_unrelated_ones(bank: Path) -> None:
+    """Three seats are three, though another has two hundred; who names no seats has all he wants."""
+    wide = "offers: [card_gold, insurance_travel, wealth_usd_income]\nchannels: [sms]\n"
+    tight = "offers: [loan_personal]\nchannels: [sms]\n"
+    for name, more in (("wide", wide), ("tight", tight)):
+        text = f"id: {name}\ntitle: {{en: {name}, zh: {name}}}\nowner: o\nwindow: {{from: 2026-01-01, to: 2026-12-31}}\n{more}"
+        (bank / "campaigns" / f"{name}.yaml").write_text(text, "utf-8")
+
+    def runs(limits: str, of_wide: str = "") -> tuple[Counter[str], list[dict[str, Any]], Path]:
+        (bank / "campaigns" / "tight.yaml").write_text(head["tight"] + limits, "utf-8")
+        (bank / "campaigns" / "wide.yaml").write_text(head["wide"] + of_wide, "utf-8")
+        shutil.rmtree(bank / "lists", ignore_errors=True)
+        home = Home.open(bank)
+        engine = Engine.open(home)
+        with reading_ledger(home, engine) as ledger:
+            plan = make_plan(engine, ledger, ["wide", "tight"], NOW)
+        write_list(plan, bank / "lists")
+        folder = bank / "lists" / plan.run
+        assert check_list(folder).wrong == [] and plan.notes == ()
+        rows = pq.read_table(folder / "offers.parquet").to_pylist()
+        return Counter(row["campaign_id"] for row in rows), rows, folder
+
+    head = {name: (bank / "campaigns" / f"{name}.yaml").read_text("utf-8") for name in ("wide", "tight")}
+    free, _, _ = runs("")
+    assert free["wide"] > 20 and free["tight"] > 20
+    found, _, folder = runs("seats: {sms: 3}\n")
+    assert found["tight"] == 3 and found["wide"] >= free["wide"]
+    assert "tight: sms seats" in (folder / "report.html").read_text("utf-8")
+    found, _, folder = runs("seats: {sms: 3}\n", "seats: {sms: 20}\n")
+    assert found == {"tight": 3, "wide": 20}
+    assert check_list(folder).used == {"tight: sms seats": 3, "wide: sms seats": 20}
+    found, _, _ = runs("per_branch: {sms: 1}\nper_manager: {sms: 0}\ninventory: {loan_personal: 2}\n")
+    assert found["tight"] <= 2 and found["wide"] >= free["wide"]
+    found, rows, _ = runs("per_minute: {sms: 1}\n")
+    minutes = [row["send_after"].replace(second=0) for row in rows if row["campaign_id"] == "tight"]
+    assert len(set(minutes)) == len(minutes) > 10
+    assert len({row["send_after"] for row in rows if row["campaign_id"] == "wide"}) < 5  # each at his window's begin
+
+
+def test_a_contact_of_cells_that_two_campaigns_have_counts_for_both_and_it_is_said(bank: Path) -> None:
+    """Neither has more than its file says, and one that names fewer seats bounds what is shared."""
+    edited(bank, "all_year", "seats: {call: 20}\n")
+    edited(bank, "dollars", "seats: {call: 4, sms: 0}\n")
+    folder, rows = listed(bank, BOTH)
+    calls = Counter(row["offer_id"] in DOLLAR_OFFERS for row in rows if row["channel"] == "call")
+    assert calls.total() == 20 and calls[True] <= 4
+    assert not any(row["channel"] == "sms" and row["offer_id"] in DOLLAR_OFFERS for row in rows)
+    line = "campaigns `all_year` and `dollars` have offers and channels in common: a contact of those counts for the limits of both"
+    assert line in read_manifest(folder).assumptions and line in (folder / "report.html").read_text("utf-8")
+    issued = Certificate.model_validate_json((folder / "certificate.json").read_bytes())
+    price = {limit.name: limit.price_milli for limit in issued.limits}
+    with open_ledger(Home.open(bank)) as ledger, ledger.read() as connection:
+        known = json.loads(read_meta(connection, "bid_prices") or "")
+    assert known["card_gold|call"]["minor"] == round(price["all_year: call seats"] / 1000) > 0
+    both = price["all_year: call seats"] + price["dollars: call seats"]
+    assert known["wealth_usd_income|call"]["minor"] == round(both / 1000)
 
 
 def test_seats_of_a_day_are_shared_by_its_runs(bank: Path) -> None:
