@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import Connection
 
 from rules.catalogue import Catalogue, load_catalogue
+from rules.line import Line
 from rules.liveset import CATALOGUE_FILE
 from rules.review import Act, State, Step, state_of
 from serving.campaign import Campaign, load_campaign
@@ -56,15 +57,15 @@ def live_catalogue(connection: Connection, now: int) -> Catalogue:
         return load_catalogue(folder / CATALOGUE_FILE)
 
 
-def unapproved(connection: Connection, now: int, campaigns: Iterable[str]) -> tuple[str, ...]:
+def unapproved(connection: Connection, now: int, campaigns: Iterable[str]) -> tuple[Line, ...]:
     """Which of these campaigns are in force, or will be with the first list, though nobody approved them; a line each."""
     approver = live_campaigns(connection, now).approver
     return tuple(
-        f"campaign `{name}` as it is in force was approved by nobody: this run was started by hand, the scheduler"
-        " would not make it; nbo rules list, then nbo rules approve"
-        for name in campaigns
-        if name not in approver
-    )
+        Line(en=f"campaign `{name}` as it is in force was approved by nobody: this run was started by hand, the scheduler"
+                " would not make it; nbo rules list, then nbo rules approve",
+             zh=f"生效中的活动 `{name}` 未经任何人审批：本次为人工启动，调度程序不会运行；请运行 nbo rules list，再 nbo rules approve")
+        for name in campaigns if name not in approver
+    )  # fmt: skip
 
 
 def approved_digests(connection: Connection) -> dict[str, dict[str, str]]:

@@ -19,6 +19,7 @@ from features.commands import parse_instant
 from features.home import Home
 from features.settings import Engines
 from features.terminal import AsJson, tell
+from rules.line import Line
 from serving.bids import PRICES, held_for_run, publish
 from serving.changes.approved import live_campaigns, unapproved
 from serving.changes.live import boot, drafts
@@ -132,7 +133,7 @@ def make_list(home: Home, campaigns: list[str], at: datetime, *, dry_run: bool =
                       problems=made.inputs.problems)  # fmt: skip
 
 
-def _unapproved(made: Plan, ledger: Ledger, by_itself: bool) -> tuple[str, ...]:
+def _unapproved(made: Plan, ledger: Ledger, by_itself: bool) -> tuple[Line, ...]:
     """What the list says of campaigns that nobody approved; a run that nobody started is refused instead."""
     with ledger.read() as connection:
         now = ledger.now_micros()

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from rules.catalogue import Words
+from rules.line import Line
 from rules.reasons import ReasonCode
 from serving.lists.certificate import Certificate
 from serving.lists.exposure import Group, Hour, age_bands, attribute, groups, hours, tiers
@@ -40,6 +41,7 @@ class Silence(BaseModel):
 class Report(BaseModel):
     """Everything the page shows. cost_minor: what the list's contacts cost; money in minor units of `currency`.
 
+    notes: those of the assumptions that are the run's own, in both languages; offers: titles.
     measured: customers whom `rules` and `beyond` were measured on; of more than that a sample, scaled for `rules`.
     """
 
@@ -64,6 +66,8 @@ class Report(BaseModel):
     everyone: Rival
     channels: dict[str, Words]
     assumptions: tuple[str, ...]
+    notes: tuple[Line, ...] = ()
+    offers: dict[str, Words] = {}
 
 
 def make_report(plan: Plan, issued: Certificate) -> Report:
@@ -81,7 +85,8 @@ def make_report(plan: Plan, issued: Certificate) -> Report:
         groups={name: groups(plan, read(plan), plan.worth, found.beyond) for name, read in BY.items()}, hours=hours(plan),
         certificate=issued, cost_minor=sum(cost[one["values"]] * one["counts"] for one in listed.to_pylist()),
         greedy=greedy(plan.cleared, plan.inputs.terms), everyone=everyone(plan.cleared, plan.inputs.terms),
-        channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=plan.assumptions)  # fmt: skip
+        channels={channel.id: channel.title for channel in catalogue.channels}, assumptions=plan.assumptions,
+        notes=plan.notes, offers={offer.id: offer.title for offer in catalogue.offers})  # fmt: skip
 
 
 def _silent(plan: Plan, counted: Funnel, found: Forgone) -> list[Silence]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.engine import Connection
 
+from rules.line import Line
 from rules.reasons import ReasonCode
 from rules.types import DECISIONS
 from serving.engine import Engine
@@ -59,12 +60,12 @@ class Plan:
     cleared: Cleared
     worth: np.ndarray
     lost: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Line, ...] = ()
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What the data and the models take for granted, and the run's own notes."""
-        return (*self.inputs.engine.assumptions, *self.notes)
+        return (*self.inputs.engine.assumptions, *map(str, self.notes))
 
 
 def run_name(campaigns: Sequence[str], at: datetime) -> str:

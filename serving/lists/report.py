@@ -1,11 +1,13 @@
 """The page of a run: the figures of `Report` drawn, self-contained, in both languages; nothing is fetched."""
 
+import re
 from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, StrictUndefined
 
+from rules.line import Line
 from rules.reasons import Layer, ReasonCode
 from serving.lists.allocate import SCALE
 from serving.lists.exposure import GROUPS_TOLD, Group
@@ -13,11 +15,13 @@ from serving.lists.figures import Report
 from serving.lists.forgone import RuleCost
 from serving.lists.limits import CONTACT
 from serving.lists.money import money
+from serving.lists.sentences import said
 from serving.lists.words import DIMENSIONS, GROUPS, LAYER_NAMES, LAYERS, REASONS, UNKNOWN, Pair, limit_words
 
 TONES = "abcde"
 TOP, FLOOR, LEFT, RIGHT = 12.0, 192.0, 52.0, 752.0  # of the chart of hours
 RULES_TOLD = LIMITS_TOLD = 25
+_LIMIT_NAMED = re.compile("`([^`]+)`")
 
 
 def report_page(report: Report) -> str:
@@ -25,11 +29,28 @@ def report_page(report: Report) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((resources.files("serving.lists") / "report.html.j2").read_text("utf-8"))
     local = report.as_of.astimezone(ZoneInfo(report.zone))
-    said = {"num": lambda n: f"{n:,}", "cash": lambda minor: money(minor, report.currency),
+    shapes = {"num": lambda n: f"{n:,}", "cash": lambda minor: money(minor, report.currency),
             "pct": lambda share, digits: f"{100 * share:.{digits}f} %"}  # fmt: skip
-    shown: dict[str, Any] = {**said, **_proof(report), **_closings(report), **_hours(report)}
+    shown: dict[str, Any] = {**shapes, **_proof(report), **_closings(report), **_hours(report), **_sentences(report)}
     return page.render(r=report, c=report.certificate, as_of=f"{local:%Y-%m-%d %H:%M}", layers=_layers(report),
                        dimensions=_dimensions(report), **shown)  # fmt: skip
+
+
+def _titles(report: Report) -> dict[str, Line]:
+    return {**report.campaigns, **report.offers, **report.channels}
+
+
+def _sentences(report: Report) -> dict[str, list[Line]]:
+    """What is told in whole sentences: what is taken for granted, why it is degraded, minimums that no list can keep."""
+    notes, titles = {note.en: note for note in report.notes}, _titles(report)
+    return {
+        "granted": [notes.get(line) or said(line) for line in report.assumptions],
+        "problems": [said(line) for line in report.problems],
+        "short": [
+            Line(en=line.en, zh=_LIMIT_NAMED.sub(lambda found: f"“{limit_words(found[1], titles)[1]}”", line.zh))
+            for line in report.certificate.short()
+        ],
+    }
 
 
 def _share(part: float, whole: float) -> float:
@@ -46,7 +67,7 @@ def _layers(report: Report) -> list[tuple[Pair, int, float, int]]:
 
 
 def _proof(report: Report) -> dict[str, Any]:
-    issued, listed = report.certificate, []
+    issued, listed, titles = report.certificate, [], _titles(report)
     ours = (report.funnel.chosen, issued.value_minor, report.cost_minor)
     made: list[tuple[Pair, tuple[int, int, int], tuple[str, ...], str]] = [(("this list", "本名单"), ours, (), "a")]
     for label, rival in (
@@ -56,7 +77,8 @@ def _proof(report: Report) -> dict[str, Any]:
         made.append((label, (rival.contacts, rival.value_minor, rival.cost_minor), rival.broken, "c"))
     top = max(issued.bound_minor, *(one[1] for _, one, _, _ in made), 1)
     rivals = [
-        (label, one, _share(one[1], top), [*map(limit_words, broken[:4])], tone) for label, one, broken, tone in made
+        (label, one, _share(one[1], top), [limit_words(name, titles) for name in broken[:4]], tone)
+        for label, one, broken, tone in made
     ]
     by_price = sorted(issued.limits, key=lambda limit: (-limit.price_milli, limit.name))
     for limit in by_price[:LIMITS_TOLD]:
@@ -65,7 +87,7 @@ def _proof(report: Report) -> dict[str, Any]:
         price = money(limit.price_milli / SCALE, report.currency) if limit.price_milli else ""
         listed.append(
             (
-                limit_words(limit.name),
+                limit_words(limit.name, titles),
                 used,
                 of if limit.at_most is not None else f"≥ {of}",
                 _share(limit.used, room),

@@ -16,6 +16,7 @@ from itertools import combinations
 import pyarrow.compute as pc
 
 from rules.catalogue import Catalogue
+from rules.line import Line
 from rules.terms import Exploration, Holdout, Terms
 from serving.campaign import Campaign, CampaignError
 from serving.engine import EXPLORATION, HOLDOUT_SHARE
@@ -120,31 +121,40 @@ def runs_of(due: Iterable[Campaign], catalogue: Catalogue, day: date) -> list[tu
     return [tuple(one.id for one in run) for run in runs]
 
 
-def sharing(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> tuple[str, ...]:
+def sharing(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> tuple[Line, ...]:
     """What one campaign of a run changes for another, a line each: holdout, exploration, sending hours, limits."""
     names = [f"`{one.id}`" for one in sorted(chosen, key=lambda campaign: campaign.id)]
     all_ = "both" if len(names) == 2 else "all"
     these = f"campaigns {', '.join(names[:-1])} and {names[-1]} share this run:"
-    lines: list[str] = []
+    those = f"活动 {'、'.join(names)} 同在本次名单："
+    lines: list[Line] = []
     if len({_held(one) for one in chosen}) > 1:
-        lines.append(f"{these} the larger holdout, {max(map(_held, chosen)) * 100:.4g} %, holds for {all_}")
+        held = f"{max(map(_held, chosen)) * 100:.4g} %"
+        lines.append(
+            Line(
+                en=f"{these} the larger holdout, {held}, holds for {all_}",
+                zh=f"{those}均采用其中较大的对照组比例 {held}",
+            )
+        )
     if len({_explored(one) for one in chosen}) > 1:
-        named = min(one.exploration_share for one in chosen if one.exploration_share is not None)
-        lines.append(f"{these} the exploration of {named * 100:.4g} % holds for {all_}")
+        named = f"{min(one.exploration_share for one in chosen if one.exploration_share is not None) * 100:.4g} %"
+        lines.append(
+            Line(en=f"{these} the exploration of {named} holds for {all_}", zh=f"{those}均采用 {named} 的探索比例")
+        )
     if len({(one.send.after, one.send.before) for one in chosen}) > 1:
         after, before = sending_hours(chosen)
-        lines.append(f"{these} their common sending hours, {after} to {before}, hold for {all_}")
+        lines.append(Line(en=f"{these} their common sending hours, {after} to {before}, hold for {all_}",
+                          zh=f"{those}均采用共同的发送时段 {after} 至 {before}"))  # fmt: skip
     return (*lines, *_common(chosen, catalogue, day))
 
 
-def _common(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> list[str]:
+def _common(chosen: Sequence[Campaign], catalogue: Catalogue, day: date) -> list[Line]:
     """A line for each two that share cells which a limit of one counts."""
     cells = {one.id: _cells(one, catalogue, day) or frozenset() for one in chosen}
-    return [
-        f"campaigns `{one.id}` and `{other.id}` have offers and channels in common: a contact of those counts for the limits of both"
-        for one, other in combinations(sorted(chosen, key=lambda campaign: campaign.id), 2)
-        if _counts(one, other, cells[one.id] & cells[other.id])
-    ]
+    return [Line(en=f"campaigns `{one.id}` and `{other.id}` have offers and channels in common: a contact of those counts for the limits of both",
+                 zh=f"活动 `{one.id}` 与 `{other.id}` 有共同的产品与渠道：此类接触计入双方的限额")
+            for one, other in combinations(sorted(chosen, key=lambda campaign: campaign.id), 2)
+            if _counts(one, other, cells[one.id] & cells[other.id])]  # fmt: skip
 
 
 Cells = frozenset[tuple[str, str]]

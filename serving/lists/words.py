@@ -1,5 +1,8 @@
 """The words of the report, in the languages of the house. Reasons as in `docs/reasons.md` (a test compares)."""
 
+from collections.abc import Mapping
+
+from rules.line import Line
 from rules.reasons import Layer, ReasonCode
 
 Pair = tuple[str, str]  # English, Chinese
@@ -91,14 +94,22 @@ _LIMITS: dict[str, Pair] = {
 }  # fmt: skip
 
 
-def limit_words(name: str) -> Pair:
-    """A limit's name as people read it: whose it is, where a run has several campaigns, what it is of, and its kind."""
+def limit_words(name: str, titles: Mapping[str, Line] = {}) -> Pair:
+    """A limit's name as people read it: whose it is, where a run has several campaigns, what it is of, and its kind.
+
+    titles: of channels, offers and campaigns, which Chinese readers get instead of ids.
+    """
     first, _, rest = name.partition(" ")
     if first.endswith(":"):
-        en, zh = limit_words(rest)
-        return f"{first} {en}", f"{first[:-1]}：{zh}"
+        en, zh = limit_words(rest, titles)
+        return f"{first} {en}", f"{_title(first[:-1], titles)}：{zh}"
     for whole, (en, zh) in _LIMITS.items():
         if rest == whole or (rest.startswith(f"{whole} ") and whole in ("seats of branch", "seats of manager")):
             whose = rest[len(whole) :]
-            return f"{first} {en}{whose}", f"{first} {zh}{whose}"
+            return f"{first} {en}{whose}", f"{_title(first, titles)} {zh}{whose}"
     return name, name
+
+
+def _title(name: str, titles: Mapping[str, Line]) -> str:
+    """The Chinese title; of campaigns that share a budget (`a+b`) each one's."""
+    return " + ".join(titles[one].zh if one in titles else one for one in name.split("+"))

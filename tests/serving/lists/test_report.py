@@ -12,6 +12,8 @@ import pytest
 
 from features.home import Home
 from rules.arbitrate import cell_values
+from rules.catalogue import load_catalogue
+from rules.line import Line
 from rules.reasons import PRECEDENCE, Layer, ReasonCode
 from rules.why import why_closed
 from serving.commands.lists import make_list
@@ -24,8 +26,11 @@ from serving.lists.money import money
 from serving.lists.plan import Plan, make_plan
 from serving.lists.report import report_page
 from serving.lists.rivals import everyone, greedy
-from serving.lists.words import LAYER_NAMES, LAYERS, REASONS
+from serving.lists.sentences import said
+from serving.lists.words import LAYER_NAMES, LAYERS, REASONS, limit_words
 from tests.home import NOW, Clock, office_at
+from training.score import FROM_HOLDOUT, NO_HOLDOUT
+from training.trainers import ALL_REACHED, FROM_HOLDINGS, NO_FORECAST, NO_HARM, REFITTED
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reasons.md"
 BOTH = ["all_year", "dollars"]
@@ -90,6 +95,40 @@ def test_page_and_json_tell_the_same_numbers_as_the_files(scarce: Path) -> None:
     dearest = max(told.certificate.limits, key=lambda limit: limit.price_milli)
     assert f"One more {dearest.name[:-1]} is worth {money(dearest.price_milli / 1000, 'CNY')}." in page
     assert page == unescape(report_page(told)) and not re.search(r"<script|\ssrc=|https?:", page)
+
+
+def test_chinese_readers_get_chinese_sentences_and_titles(scarce: Path) -> None:
+    """What the run says of itself: notes, limits, minimums that cannot be kept."""
+    path = scarce / "campaigns" / "all_year.yaml"
+    path.write_text(path.read_text("utf-8") + "minimums: {card_gold: 5000}\n", "utf-8")
+    folder = Path(str(make_list(Home.open(scarce), BOTH, NOW).path))
+    page = unescape((folder / "report.html").read_text("utf-8"))
+    told = "\n".join(re.findall(r'<span class="zh" lang="zh">(.*?)</span>', page, re.S))
+    titles = load_catalogue(scarce / "catalogue.yaml")
+    branch = next(one.title.zh for one in titles.channels if one.id == "branch")
+    gold = next(one.title.zh for one in titles.offers if one.id == "card_gold")
+    assert f"：{branch} 名额" in told and f"：{gold} 最低量” 要求 5,000" in told and "有共同的产品与渠道" in told
+    assert "未经任何人审批" in told and not re.search(r"\b(seats|minimum|inventory|budget)\b", told)
+
+
+@pytest.mark.parametrize("line", [
+    NO_HOLDOUT, FROM_HOLDOUT, ALL_REACHED, NO_HARM, FROM_HOLDINGS, REFITTED, NO_FORECAST, "no live model `churn`; train and promote it",
+    "no feature snapshot; nbo features build", "the newest snapshot is of 2026-06-01T00:00:00Z, older than 1 day, 12:00:00; nbo features build",
+])  # fmt: skip
+def test_what_data_and_models_say_of_themselves_is_said_in_chinese_too(line: str) -> None:
+    found = said(line)
+    assert found.en == line and re.search("[\u4e00-\u9fff]", found.zh) and "\\" not in found.zh
+    assert said(f"{line}, says the bank") == Line.alike(f"{line}, says the bank")
+
+
+@pytest.mark.parametrize(("name", "en", "zh"), [
+    ("branch seats", "branch seats", "网点面谈 名额"),
+    ("a: branch seats of manager M: 1", "a: branch seats of manager M: 1", "甲：网点面谈 名额，客户经理 M: 1"),
+    ("a+b budget", "a+b budget", "甲 + b 预算"), ("calls", "calls", "calls"),
+])  # fmt: skip
+def test_a_limit_is_told_in_words(name: str, en: str, zh: str) -> None:
+    titles = {"branch": Line(en="at the branch", zh="网点面谈"), "a": Line(en="A", zh="甲")}
+    assert limit_words(name, titles) == (en, zh)
 
 
 def test_a_rule_costs_the_value_of_the_cells_it_alone_closes(scarce: Path) -> None:

@@ -143,7 +143,9 @@ def test_what_one_campaign_of_a_run_changes_for_another_is_said(bank: Path) -> N
     assert all(line in (folder / "report.html").read_text("utf-8") for line in lines)
 
     def said(*chosen: Campaign) -> tuple[str, ...]:
-        return sharing(chosen, load_catalogue(POLICIES / "retail.catalogue.yaml"), NOW.date())
+        return tuple(
+            str(line) for line in sharing(chosen, load_catalogue(POLICIES / "retail.catalogue.yaml"), NOW.date())
+        )
 
     assert said(named("a")) == said(named("a"), named("b")) == ()
     [three] = said(named("c"), named("a", holdout_share=0.1), named("b"))
