@@ -4,12 +4,12 @@ Prices first (`dual`), a list from the prices (`repair`), and the bound no list 
 that cannot be kept is lowered to what is possible, and said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serving.lists.dual import SCALE, bound, find_prices
+from serving.lists.dual import SCALE, SILENT, bound, find_prices
 from serving.lists.limits import Columns, Limit, LimitError
 from serving.lists.open_cells import OpenCells
 from serving.lists.repair import FEW_CELLS, List
@@ -22,6 +22,7 @@ class Short:
     """A minimum that no list can keep together with the other limits. possible: no list gives more.
 
     held_by: the limits that keep it from being more; empty: there are no more customers to whom it may be offered.
+    beside: the other minimums, where they take what this one lacks of what is possible.
     """
 
     limit: str
@@ -29,6 +30,7 @@ class Short:
     possible: int
     kept: int
     held_by: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line for people."""
@@ -54,22 +56,55 @@ class Allocation:
 def allocate(cells: OpenCells, columns: Columns, limits: Sequence[Limit]) -> Allocation:
     """The list of (nearly) most value that keeps every limit, with its prices and its bound."""
     lowered: dict[int, Short] = {}
+    fits = _fitting(cells, columns)
+    part = cells if fits.all() else cells.only(fits)
     for attempt in range(len(limits) + 2):
         price = find_prices(cells, columns)
-        made = _made(cells, columns, price)
-        cell = made.cell
+        made = _made(part, columns, price if part is cells else find_prices(part, columns))
         lacking = [place for place, left in enumerate(made.left) if left < 0 and limits[place].minimum]
         if not lacking:
-            chosen, short = cell[cell >= 0], [found for _, found in sorted(lowered.items()) if found.kept < found.asked]
-            value = int(cells.gross[chosen].sum())
-            return Allocation(cell, price, columns.room, bound(cells, columns, price), value, tuple(short))
+            short = _as_given(columns, limits, lowered, made.left)
+            columns = _held_to(columns, short)
+            lacked = tuple(found for _, found in sorted(short.items()) if found.kept < found.asked)
+            cell = made.cell if part is cells else _among_all(cells, fits, made.cell)
+            return Allocation(cell, price, columns.room, bound(cells, columns, price), made.value(), lacked)
         for place in lacking:
             lowered[place] = _most(cells, columns, limits, place, made.left[place], last=attempt > 0)
-        room = columns.room.copy()
-        for place, found in lowered.items():
-            room[place] = -found.kept
-        columns = replace(columns, room=room)
+        columns = _held_to(columns, lowered)
     raise LimitError("the minimums cannot be kept together; take one out")
+
+
+def _held_to(columns: Columns, lowered: Mapping[int, Short]) -> Columns:
+    """The columns with each of those minimums asking for what is kept of it."""
+    room = columns.room.copy()
+    for place, found in lowered.items():
+        room[place] = -found.kept
+    return replace(columns, room=room)
+
+
+def _as_given(
+    columns: Columns, limits: Sequence[Limit], lowered: Mapping[int, Short], left: Sequence[int]
+) -> dict[int, Short]:
+    """The lowered minimums as the list keeps them, which may be more than they were lowered to."""
+    given = {place: min(found.asked, left[place] - int(columns.room[place])) for place, found in lowered.items()}
+    others = {place: tuple(o.name for n, o in enumerate(limits) if o.minimum and n != place) for place in lowered}
+    return {place: replace(found, kept=given[place], possible=max(found.possible, given[place]),
+                           beside=others[place] if given[place] < min(found.asked, found.possible) else ())
+            for place, found in lowered.items()}  # fmt: skip
+
+
+def _fitting(cells: OpenCells, columns: Columns) -> np.ndarray:
+    """(n,) bool: which cells a list can hold: a call at 600 is open under a budget of 300, and spoils the prices of the rest."""
+    fits = (columns.units <= 0) | (columns.units <= np.append(columns.room, 0)[columns.limit])
+    return np.all(fits, axis=1)[cells.column]
+
+
+def _among_all(cells: OpenCells, fits: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """(n_choosers,) the cells of a list made of the fitting ones, counted among all."""
+    found = np.full(cells.n_choosers, SILENT)
+    owner = np.repeat(np.arange(cells.n_choosers), np.diff(cells.start))
+    found[np.unique(owner[fits])] = np.append(np.flatnonzero(fits), SILENT)[cell]
+    return found
 
 
 def _made(cells: OpenCells, columns: Columns, price: np.ndarray) -> List:

@@ -23,7 +23,8 @@ class LimitUse(BaseModel):
     """One limit of the run. price_milli: what one more unit is worth, thousandths of a minor unit.
 
     at_least: what the list was held to; asked: the minimum as it was written, where that is not possible; held_by: the
-    limits that keep it from being more, none where no more customers may be offered it.
+    limits that keep it from being more, none where no more customers may be offered it; beside: the other minimums, where
+    they take what is possible and not kept.
     """
 
     name: str
@@ -34,6 +35,7 @@ class LimitUse(BaseModel):
     asked: int | None = None
     possible: int | None = None
     held_by: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     used: int
     price_milli: int
 
@@ -66,8 +68,10 @@ def _short(limit: LimitUse) -> Line:
         if names
         else ("nobody else may be offered it", "没有其他可营销客户")
     )
-    return Line(en=f"minimum `{limit.name}` asks for {limit.asked:,}: at most {limit.possible:,} are possible ({why}); held to {limit.at_least:,}",
-                zh=f"最低量 `{limit.name}` 要求 {limit.asked:,}：最多可达 {limit.possible:,}（{wherefore}）；按 {limit.at_least:,} 执行")  # fmt: skip
+    others = ", ".join(f"`{name}`" for name in limit.beside)
+    en, zh = (f"; {others} take the rest", f"，其余为 {others} 所用") if others else ("", "")
+    return Line(en=f"minimum `{limit.name}` asks for {limit.asked:,}: at most {limit.possible:,} are possible ({why}); held to {limit.at_least:,}{en}",
+                zh=f"最低量 `{limit.name}` 要求 {limit.asked:,}：最多可达 {limit.possible:,}（{wherefore}）；按 {limit.at_least:,} 执行{zh}")  # fmt: skip
 
 
 def make_certificate(terms: Terms, cleared: Cleared, decisions: pa.Table, worth: np.ndarray) -> Certificate:
@@ -124,6 +128,8 @@ def _limit_uses(cleared: Cleared, used: list[int]) -> list[LimitUse]:
 
 
 def _limit_use(limit: Limit, room: int, price: int, used: int, short: Short | None) -> LimitUse:
-    asked, possible, held_by = (None, None, ()) if short is None else (short.asked, short.possible, short.held_by)
+    asked, possible, held_by, beside = (
+        (None, None, (), ()) if short is None else (short.asked, short.possible, short.held_by, short.beside)
+    )
     return LimitUse(name=limit.name, where=limit.where, unit=limit.unit, at_most=limit.at_most,
-                    at_least=-room if limit.minimum else None, asked=asked, possible=possible, held_by=held_by, used=used, price_milli=price)  # fmt: skip
+                    at_least=-room if limit.minimum else None, asked=asked, possible=possible, held_by=held_by, beside=beside, used=used, price_milli=price)  # fmt: skip

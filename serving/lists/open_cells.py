@@ -28,3 +28,9 @@ class OpenCells:
         start = np.concatenate(([0], np.cumsum(counts)))
         cells = np.repeat(self.start[choosers] - start[:-1], counts) + np.arange(start[-1])
         return OpenCells(start, self.column[cells], self.gross[cells])
+
+    def only(self, wanted: np.ndarray) -> "OpenCells":
+        """The wanted cells; choosers with none of them are left out. wanted: (n,) bool."""
+        counts = np.add.reduceat(wanted.astype(np.int64), self.start[:-1]) if len(wanted) else np.zeros(0, np.int64)
+        start = np.concatenate(([0], np.cumsum(counts[counts > 0])))
+        return OpenCells(start, self.column[wanted], self.gross[wanted])

@@ -23,7 +23,7 @@ class List(Draft):
     def make(self) -> np.ndarray:
         """(n_choosers,) int64: the cell of each chooser, SILENT (-1) for none; every limit holds where that is possible.
 
-        Few choosers are begun anew from an empty list as well, dearest surplus first: the better list is kept.
+        Few choosers are begun anew from an empty list as well, what minimums lack first: the better list is kept.
         """
         moves = self.near(MOVES_MAX)
         self.mend(moves)
@@ -33,7 +33,7 @@ class List(Draft):
             self.minima_hold = False  # seats are facts, volumes are wishes: `allocate` lowers what is then lacking
             self.mend(self.users_of_scarce())
         self.polish(moves)
-        if len(self.cells.gross) <= FEW_CELLS and not self.minima and self.columns.n_limits:
+        if len(self.cells.gross) <= FEW_CELLS and self.columns.n_limits:
             self.begin_anew()
         return self.cell
 
@@ -46,21 +46,30 @@ class List(Draft):
                 return
 
     def begin_anew(self) -> None:
-        """Fill an empty list by surplus, polish it, and keep it if it is worth more."""
-        old, old_left, worth = self.cell.copy(), list(self.left), self.value()
-        self.cell[:], self.left = SILENT, self.columns.room.tolist()
+        """Fill an empty list, with what minimums lack and then by surplus, polish it, and keep it if it is the better one."""
+        old, old_left, old_hold, rank = self.cell.copy(), list(self.left), self.minima_hold, self.rank()
+        self.cell[:], self.left, self.minima_hold = SILENT, self.columns.room.tolist(), True
         surplus = self.cells.gross * SCALE - self.paid[self.cells.column]
-        owner = np.repeat(np.arange(self.cells.n_choosers), np.diff(self.cells.start))
-        for cell in np.argsort(-surplus, kind="stable").tolist():
-            if (
-                self.cell[owner[cell]] == SILENT
-                and self.cells.gross[cell] > 0
-                and self.fits(change := self.change(int(owner[cell]), cell))
-            ):
-                self.go(int(owner[cell]), cell, change)
+        order = np.argsort(-surplus, kind="stable").tolist()
+        owner = np.repeat(np.arange(self.cells.n_choosers), np.diff(self.cells.start)).tolist()
+        for lacking in (True, False) if self.minima else (False,):
+            for cell in order:
+                who = owner[cell]
+                if self.cell[who] != SILENT or not (self.lacks(cell) if lacking else self.cells.gross[cell] > 0):
+                    continue
+                if self.fits(change := self.change(who, cell)):
+                    self.go(who, cell, change)
         self.polish(self.moves_of(np.arange(self.cells.n_choosers), None))
-        if self.value() <= worth:
-            self.cell, self.left = old, old_left
+        if self.rank() <= rank:
+            self.cell, self.left, self.minima_hold = old, old_left, old_hold
+
+    def rank(self) -> tuple[int, int]:
+        """What makes a list the better one: that less is lacking, then what it is worth."""
+        return sum(left for left in self.left if left < 0), self.value()
+
+    def lacks(self, cell: int) -> bool:
+        """Whether a minimum that does not hold yet counts that cell."""
+        return any(units < 0 and self.left[limit] < 0 for limit, units in self.uses(cell))
 
     def mend(self, moves: Moves) -> None:
         """Take moves, the least wasteful first, that bring a limit nearer to holding and break none."""

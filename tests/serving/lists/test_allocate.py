@@ -219,6 +219,43 @@ def test_a_minimum_is_kept_or_explained(n: int, seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize("budget", [50, 300, 700, 1_500])
+@pytest.mark.parametrize("seed", range(4))
+def test_p16_minimums_under_a_budget_cost_no_more_than_they_must(seed: int, budget: int) -> None:
+    """A call is worth most and costs twice the budget: the price its parts make must not spoil the list of the others."""
+    rng, n = np.random.default_rng(seed), 250
+    kinds: list[dict[str, str | int]] = [{"offer": offer, "channel": channel, COST: cost} for offer in OFFERS
+             for channel, cost in (("sms", 5), ("email", 1), ("call", 600))]  # fmt: skip
+    worth = np.array([3, 3, 60, 1, 1, 20, 0.5, 0.5, 10]) * rng.lognormal(6, 0.6, (n, 1)) * rng.lognormal(0, 0.3, (n, 9))
+    open_ = rng.random((n, len(kinds))) < 0.6
+    open_[:, 1] = True
+    cells = OpenCells(np.concatenate(([0], np.cumsum(open_.sum(axis=1)))), np.nonzero(open_)[1].astype(np.int32),
+                      np.rint(worth).astype(np.int64)[open_])  # fmt: skip
+    limits = [Limit(name="sms", where={"channel": "sms"}, at_most=3), Limit(name="email", where={"channel": "email"}, at_most=40),
+              Limit(name="call", where={"channel": "call"}, at_most=5), Limit(name="budget", unit=COST, at_most=budget),
+              Limit(name="stock", where={"offer": "card"}, at_most=10), Limit(name="cards", where={"offer": "card"}, at_least=10),
+              Limit(name="funds", where={"offer": "fund"}, at_least=1)]  # fmt: skip
+    columns = make_columns(limits, kinds, [{}])
+    found, best = allocate(cells, columns, limits), exactly(cells, columns)
+    assert found.short == () and kept(cells, columns, found)
+    assert best is not None and found.value_minor <= best <= found.bound_minor
+    assert found.value_minor >= 0.99 * best
+
+
+def test_a_minimum_lowered_beside_others_says_what_the_list_keeps_and_who_has_the_rest() -> None:
+    """Three calls are for two minimums of three each: one keeps three and the other none, or they share; both are told."""
+    cells = OpenCells(np.arange(0, 13, 2), np.tile(np.array([1, 3], np.int32), 6), np.arange(12, 0, -1))
+    limits = [Limit(name="call", where={"channel": "call"}, at_most=3),
+              *(Limit(name=offer, where={"offer": offer}, at_least=3) for offer in ("card", "loan"))]  # fmt: skip
+    found = allocate(cells, make_columns(limits, KINDS, PEOPLE), limits)
+    given_ = {offer: int(np.isin(cells.column[found.cell[found.cell >= 0]], [column]).sum()) for offer, column in (("card", 1), ("loan", 3))}  # fmt: skip
+    assert sum(given_.values()) == 3 and found.short
+    for short in found.short:
+        other = {"card": "loan", "loan": "card"}[short.limit]
+        assert (short.asked, short.possible, short.kept) == (3, 3, given_[short.limit])
+        assert short.beside == (other,)
+
+
 def test_a_minimum_nobody_can_keep_says_how_many_are_possible() -> None:
     """Five are asked for; three have the cell, and the two calls are theirs to share."""
     cells = OpenCells(np.array([0, 1, 2, 3, 4]), np.array([5, 5, 5, 0], np.int32), np.array([10, 20, 30, 7]))
