@@ -42,7 +42,8 @@ from serving.spark.table import ROW, as_was, to_plain
 
 UNTIL, SINCE = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 SIZES = {"small": 5_000, "middle": 15_000, "large": 40_000, "tenth": 100_000, "million": 1_000_000, "most": 5_000_000}
-PARTS = ("curve", "deciding", "tenth", "million", "most")
+CURVES = {"curve": ("small", "middle", "large"), "growth": ("tenth", "million", "most")}
+PARTS = (*CURVES, "deciding", "tenth", "million", "most")
 SEEDING, PLAN = "seeding", "plan"
 SERVED_FROM = 1_000_000
 STAGES = {
@@ -56,17 +57,17 @@ STAGES = {
 
 
 def run(quick: bool, part: str = "curve") -> list[Table]:
-    """part: `curve` three sizes with their fitted growth; `deciding` that step alone, here and on Spark; else one size."""
+    """part: `curve`, `growth` three sizes with their fitted growth; `deciding` that step alone, here and on Spark; else one size."""
     if part == "deciding":
         return [_deciding(20_000 if quick else 1_000_000)]
-    names = ["small", "middle", "large"] if part == "curve" else [part]
+    names = CURVES.get(part, (part,))
     with tempfile.TemporaryDirectory(prefix="nbo-scale-") as folder:
         models = _models(Path(folder), 2_000 if quick else 20_000)
         found = {name: _measured(Path(folder), 2_000 * (place + 1) if quick else SIZES[name], models)
                  for place, name in enumerate(names)}  # fmt: skip
     return [
         *(table for table, _ in found.values()),
-        *([_curve([rows for _, rows in found.values()])] if part == "curve" else []),
+        *([_curve([rows for _, rows in found.values()])] if part in CURVES else []),
     ]
 
 
@@ -87,7 +88,11 @@ def _measured(folder: Path, size: int, models: Path) -> tuple[Table, Rows]:
                 shutil.copytree(models, home / "models", dirs_exist_ok=True)
                 arguments = ["-c", _SEED, str(home)]
             with _service(table, home, of_use=stage == PLAN and size >= SERVED_FROM):
-                took, processor, own, mapped = _timed([sys.executable, *arguments])
+                try:
+                    took, processor, own, mapped = _timed([sys.executable, *arguments])
+                except Failed as failed:  # at which size a stage fails is a result
+                    table.add(stage, None, "s", note=f"FAILED: {failed}")
+                    continue
             rows[stage] = (size, took, processor, own)
             note = f"{processor:.1f} s of processor; {own:,.0f} MB at most, {mapped:,.0f} MB with mapped files"
             table.add(stage, took, "s", note=note)
@@ -133,6 +138,10 @@ def _service(table: Table, home: Path, of_use: bool) -> Generator[None]:
     note = f"of {found['answered']:,.0f} answers; p99 of a usual 10 s {found['p99_ms usual']:.1f} ms, the worst answer {found['worst_ms']:.0f} ms; refused: {found['refused']:.0f}"
     late = 100 * found["late"] / found["answered"]
     table.add(f"the service meanwhile, {beside.RATE:.0f} a second: answers over 50 ms", late, "%", 1, note)
+
+
+class Failed(RuntimeError):
+    """A command that ended otherwise than well: what it said last."""
 
 
 class MadeUp:
@@ -262,7 +271,7 @@ def _timed(command: list[str]) -> tuple[float, float, float, float]:
         seconds = time.perf_counter() - begun
         if child.returncode:
             said.seek(0)
-            raise RuntimeError(f"{' '.join(command[-4:])}: {said.read()[-1500:].decode()}")
+            raise Failed(f"{' '.join(command[-4:])}, exit {child.returncode}: {said.read()[-1500:].decode()}")
         answer.seek(0)
         _not_degraded(answer.read())
     return seconds, sum(spent.values()), own / 1e6, mapped / 1e6
@@ -293,6 +302,8 @@ def _curve(sizes: list[Rows]) -> Table:
     table = Table("scale", "growth: a + b x millions of customers, least squares")
     print(f"scale: {table.setting}")
     for stage in STAGES:
+        if any(stage not in rows for rows in sizes):
+            continue
         millions = np.array([rows[stage][0] / 1e6 for rows in sizes])
         for what, place, unit in (("seconds", 1, "s"), ("processor", 2, "s"), ("memory", 3, "MB")):
             seen = np.array([rows[stage][place] for rows in sizes])

@@ -8,8 +8,8 @@ from rules.decide import decide
 from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.types import DECISIONS, Score
-from serving.spark.decide import Kit, decide_frame, in_order
-from serving.spark.table import ROW, to_plain
+from serving.spark.decide import Kit, decide_frame
+from serving.spark.table import ROW, in_order, to_plain
 from tests.bank import customers_batch, scores_batch
 from tests.oracle import Decision, decide_unit
 
@@ -53,7 +53,8 @@ def by_spark(spark: Any, terms: Terms, rows: list[dict[str, Any]], scores: list[
     table = pa.Table.from_batches([customers])
     sent = to_plain(table).append_column(ROW, pa.array(range(len(rows)), pa.int64())).take(pa.array(order))
     kit = Kit(terms, GivenScores(terms, rows, scores), customers.schema)
-    return in_order(decide_frame(spark.createDataFrame(sent), kit, parts), DECISIONS).combine_chunks().to_batches()[0]
+    found = decide_frame(spark.createDataFrame(sent), kit, parts).toArrow()
+    return in_order(found, DECISIONS).combine_chunks().to_batches()[0]
 
 
 def assert_same(terms: Terms, decided: pa.RecordBatch, truth: dict[str, Decision]) -> None:

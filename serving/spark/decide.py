@@ -52,12 +52,6 @@ def _decided(kit: Kit, batches: Iterable[pa.RecordBatch]) -> Tables:
     return whole_units(batches, work)
 
 
-def in_order(frame: "DataFrame", schema: pa.Schema) -> pa.Table:
-    """The rows by `row`, with the columns and types of the schema."""
-    found = frame.toArrow().sort_by(ROW)
-    return pa.Table.from_batches([as_was(found, schema)], schema)
-
-
 def needed(terms: Terms, *more: str) -> list[str]:
     """Columns that deciding reads, in order, each once."""
     return list(dict.fromkeys([*CUSTOMERS.names, *terms.state_schema.names, *more]))

@@ -24,10 +24,20 @@ from serving.lists.batch import Decided, Inputs, Progress, chunks
 from serving.lists.choosers import choosers_of
 from serving.lists.clearing import Market, Stalls, cell_prices, clear, priced_terms, seat_prices, seats_given
 from serving.lists.limits import Limit
-from serving.spark.decide import Kit, in_order, needed
+from serving.spark.decide import Kit, needed
 from serving.spark.scoring import packed_models
 from serving.spark.sums import bounding_on
-from serving.spark.table import ROW, Tables, as_was, by_unit, spark_type, to_plain, whole_units
+from serving.spark.table import (
+    ROW,
+    Tables,
+    as_was,
+    by_unit,
+    read_in_order,
+    spark_type,
+    to_plain,
+    whole_units,
+    written,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -64,13 +74,14 @@ def decide_all(
         customers, columns = _written(spark, inputs, spill, progress)
         kit = Kit(terms, packed_models(inputs.engine, inputs.degraded), columns)
         shown = pa.schema([columns.field(name) for name in needed(terms)])
-        priced = _priced(customers, kit, shown, spill)
-        market = _market(priced, inputs, limits)
+        stood = _priced(customers, kit, shown, spill)
+        priced, market = spark.read.parquet(str(stood)), _market(stood, inputs, limits)
         price = seat_prices(market, limits, terms)
         under = priced_terms(terms, cell_prices(price, limits, terms))
-        cleared = clear(market, limits, terms, _drawn(priced, under, shown), bounding_on(spark))
+        drawn = _drawn(priced, under, shown, spill)
+        cleared = clear(market, limits, terms, drawn, bounding_on(spark, spill / "cells.parquet"))
         given = _Given(cleared.cell, cleared.bid_milli, terms.exploration.share)
-        found = _issued(priced, under, given, shown)
+        found = _issued(priced, under, given, shown, spill)
     return Decided(found.select(DECISIONS.names), np.asarray(found.column("worth")), cleared)
 
 
@@ -97,8 +108,8 @@ def _scores_of(terms: Terms) -> pa.Schema:
     return pa.schema([pa.field(f"score_{field.name}", field.type) for field in made])
 
 
-def _priced(customers: "DataFrame", kit: Kit, shown: pa.Schema, spill: Path) -> "DataFrame":
-    """The first pass: what is open, what it is worth, and the scores, written down."""
+def _priced(customers: "DataFrame", kit: Kit, shown: pa.Schema, spill: Path) -> Path:
+    """The first pass: what is open, what it is worth, and the scores; where they are written down."""
     out = pa.schema([*_STALL, *shown, *_scores_of(kit.terms)])
     sent = customers.sparkSession.sparkContext.broadcast(kit)
 
@@ -121,12 +132,11 @@ def _priced(customers: "DataFrame", kit: Kit, shown: pa.Schema, spill: Path) -> 
 
         return whole_units(batches, one)
 
-    by_unit(customers).mapInArrow(work, spark_type(out)).write.parquet(str(spill / "priced"))
-    return customers.sparkSession.read.schema(spark_type(out)).parquet(str(spill / "priced"))
+    return written(by_unit(customers).mapInArrow(work, spark_type(out)), spill / "priced")
 
 
-def _market(priced: "DataFrame", inputs: Inputs, limits: Sequence[Limit]) -> Market:
-    table = priced.select(*(field.name for field in _STALL)).toArrow().sort_by(ROW)
+def _market(priced: Path, inputs: Inputs, limits: Sequence[Limit]) -> Market:
+    table = read_in_order(priced, pa.schema(_STALL))
     cells, gross = (table.column(name).combine_chunks() for name in ("cells", "gross"))
     stalls = Stalls(n=table.num_rows)
     stalls.counts.append(np.diff(np.asarray(cells.offsets)).astype(np.int64))
@@ -142,7 +152,7 @@ def _rebuilt(rows: pa.Table, terms: Terms, shown: pa.Schema) -> tuple[pa.RecordB
     return as_was(rows, shown), scores.rename_columns([name.removeprefix("score_") for name in schema.names])
 
 
-def _drawn(priced: "DataFrame", terms: Terms, shown: pa.Schema) -> np.ndarray:
+def _drawn(priced: "DataFrame", terms: Terms, shown: pa.Schema, spill: Path) -> np.ndarray:
     """The second pass: (n,) the cell an explorer competes with, -1 for the others."""
     sent = priced.sparkSession.sparkContext.broadcast(terms)
 
@@ -153,11 +163,11 @@ def _drawn(priced: "DataFrame", terms: Terms, shown: pa.Schema) -> np.ndarray:
 
         return whole_units(batches, one)
 
-    found = by_unit(priced).mapInArrow(work, spark_type(_WISH)).toArrow().sort_by(ROW)
-    return np.asarray(found.column("drawn")).astype(np.int64)
+    found = written(by_unit(priced).mapInArrow(work, spark_type(_WISH)), spill / "drawn")
+    return np.asarray(read_in_order(found, _WISH).column("drawn")).astype(np.int64)
 
 
-def _issued(priced: "DataFrame", terms: Terms, given: _Given, shown: pa.Schema) -> pa.Table:
+def _issued(priced: "DataFrame", terms: Terms, given: _Given, shown: pa.Schema, spill: Path) -> pa.Table:
     """The third pass: the decisions as they were allotted, in the order of the run, with their worth."""
     sent = priced.sparkSession.sparkContext.broadcast((terms, given))
 
@@ -176,7 +186,7 @@ def _issued(priced: "DataFrame", terms: Terms, given: _Given, shown: pa.Schema) 
 
         return whole_units(batches, one)
 
-    return in_order(by_unit(priced).mapInArrow(work, spark_type(_ISSUED)), _ISSUED)
+    return read_in_order(written(by_unit(priced).mapInArrow(work, spark_type(_ISSUED)), spill / "issued"), _ISSUED)
 
 
 def _wish(customers: pa.RecordBatch, scores: pa.RecordBatch, terms: Terms) -> Choice:

@@ -6,10 +6,12 @@ to the same sum in any order: the figures are those of `serving.lists.dual`, bit
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from serving.lists.clearing import Bounding
 from serving.lists.dual import SCALE, bound_of, choose
@@ -36,16 +38,17 @@ class Sums:
         return bound_of(self.surplus, columns, price)
 
 
-def bounding_on(spark: "SparkSession") -> Bounding:
-    """`serving.lists.dual.bound`, added up by the workers of that session."""
-    return lambda cells, columns, price: sums(cells_frame(spark, cells), columns, price).bound(columns, price)
+def bounding_on(spark: "SparkSession", path: Path) -> Bounding:
+    """`serving.lists.dual.bound`, added up by the workers of that session; by way of that file."""
+    return lambda cells, columns, price: sums(cells_frame(spark, cells, path), columns, price).bound(columns, price)
 
 
-def cells_frame(spark: "SparkSession", cells: OpenCells) -> "DataFrame":
-    """Choosers with their open cells, spread over the workers; a chooser is one row, so no best is torn apart."""
+def cells_frame(spark: "SparkSession", cells: OpenCells, path: Path) -> "DataFrame":
+    """Choosers with their open cells, by way of a file there; a chooser is one row, so no best is torn apart."""
     lists = [pa.LargeListArray.from_arrays(cells.start, pa.array(values)).cast(field.type)
              for values, field in zip((cells.column, cells.gross), CELLS, strict=True)]  # fmt: skip
-    return spark.createDataFrame(pa.table(lists, schema=CELLS)).repartition(spark.sparkContext.defaultParallelism)
+    pq.write_table(pa.table(lists, schema=CELLS), path, compression="lz4", row_group_size=1 << 17)
+    return spark.read.parquet(str(path))
 
 
 def sums(frame: "DataFrame", columns: Columns, price: np.ndarray) -> Sums:

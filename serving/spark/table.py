@@ -5,10 +5,12 @@ and come back as they were. Spark also cuts a partition into batches where it li
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -48,6 +50,22 @@ def _as(column: Any, field: pa.Field) -> Any:
     if field.type == pa.uint64():
         return column.cast(pa.int64()).view(pa.uint64())
     return column.cast(field.type)
+
+
+def written(frame: "DataFrame", folder: Path) -> Path:
+    """The folder with the rows in it as Parquet: what Spark hands to its driver by itself must fit into 1 GB of Java."""
+    frame.write.parquet(str(folder))
+    return folder
+
+
+def in_order(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows by `row`, with the columns and types of the schema."""
+    return pa.Table.from_batches([as_was(rows.sort_by(ROW), schema)], schema)
+
+
+def read_in_order(folder: Path, schema: pa.Schema) -> pa.Table:
+    """What was written there by `row`, with the columns and types of the schema."""
+    return in_order(pq.read_table(folder, columns=list(dict.fromkeys([*schema.names, ROW]))), schema)
 
 
 def _combined(table: pa.Table) -> list[Any]:

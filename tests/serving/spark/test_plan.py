@@ -1,10 +1,10 @@
 """P15: a run on Spark is, byte for byte, the run of the local driver; the sums of its dual are the same whole numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from serving.lists.batch import decide_all as decide_here
 from serving.lists.batch import read_inputs
@@ -50,12 +50,12 @@ def test_p07_a_degraded_plan_is_silent_on_spark_too(office: Office, clock: Clock
     assert found.decisions.column("offer_id").null_count == len(found.decisions)
 
 
-def test_p16_the_sums_of_the_dual_are_the_same_whole_numbers(office: Office, clock: Clock) -> None:
+def test_p16_the_sums_of_the_dual_are_the_same_whole_numbers(office: Office, clock: Clock, tmp_path: Path) -> None:
     inputs = read_inputs(office.engine, office.ledger, clock.now, CAMPAIGNS)
     limits = limits_of(inputs, CAMPAIGNS)
     market = decide_here(inputs, limits).cleared.market
     cells, _ = _offered(market, limits, inputs.terms, None)
-    columns, frame = cell_columns(market, limits, inputs.terms), cells_frame(spark(), cells)
+    columns, frame = cell_columns(market, limits, inputs.terms), cells_frame(spark(), cells, tmp_path / "cells.parquet")
     dice = np.random.default_rng(5)
     for price in (np.zeros(columns.n_limits, np.int64), dice.integers(0, 40_000, columns.n_limits)):
         found = sums(frame, columns, price)
@@ -65,9 +65,7 @@ def test_p16_the_sums_of_the_dual_are_the_same_whole_numbers(office: Office, clo
         assert found.bound(columns, price) == bound(cells, columns, price)
 
 
-def test_p15_the_mutant_that_counts_a_chooser_twice_is_seen(
-    office: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_p15_the_mutant_that_counts_a_chooser_twice_is_seen(office: Office, clock: Clock, tmp_path: Path) -> None:
     """The bug: each of a chooser's cells competes for itself."""
     inputs = read_inputs(office.engine, office.ledger, clock.now, CAMPAIGNS)
     limits = limits_of(inputs, CAMPAIGNS)
@@ -76,4 +74,6 @@ def test_p15_the_mutant_that_counts_a_chooser_twice_is_seen(
     columns = cell_columns(market, limits, inputs.terms)
     torn = replace(cells, start=np.arange(len(cells.column) + 1))
     price = np.zeros(columns.n_limits, np.int64)
-    assert sums(cells_frame(spark(), torn), columns, price).bound(columns, price) > bound(cells, columns, price)
+    assert sums(cells_frame(spark(), torn, tmp_path / "torn.parquet"), columns, price).bound(columns, price) > bound(
+        cells, columns, price
+    )
