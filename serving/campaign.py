@@ -157,6 +157,11 @@ class Campaign(Frozen):
         """Whether the wording may be sent that day: a campaign that names none may send what the catalogue has."""
         return not self.treatments or self.treatment(name, day) is not None
 
+    def still_says(self, offer: str | None, family: str | None, channel: str, treatment: str | None, day: date) -> bool:
+        """Whether a contact made in its name may go out that day: it offers that there, in a wording that may be sent."""
+        offered = offer in self.offers or family in self.families
+        return offered and channel in (self.channels or (channel,)) and self.allows(treatment, day)
+
     def check_day(self, day: date) -> None:
         """CampaignError where the campaign does not run that day, or names wordings of which none is approved then."""
         if not self.in_force(day):

@@ -36,6 +36,7 @@ from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
 from serving.ledger.switches import paused
 from serving.ledger.writer import EPOCH
 from serving.rows import Asked, online_rows
+from serving.unnamed import is_named
 
 CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
 CURSOR_MAX = 2**62
@@ -158,9 +159,8 @@ def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int)
         return [ReasonCode.PAUSED.slug]
     if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
-    campaign = engine.campaigns.get(row.campaign_id or "")
-    if campaign is not None and not campaign.allows(row.treatment, engine.day(at)):
-        return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # its approval is over, or the campaign names it no more
+    if not is_named(engine, row, at):
+        return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # its approval is over, or the campaign says it no more, or is gone
     terms = engine.terms(at, stopped)
     known = None if engine.staleness(at) else online_rows(engine, terms, connection, [Asked(row.customer_id)], at)
     if known is None:  # nobody can say that he still may be contacted

@@ -3,6 +3,7 @@
     models/live.json and its like      a new engine, built and tried off the writer's thread, swapped as a whole
     a change approved, or dated ahead  its set is opened and tried, so that no decision waits for it
     features built                     a large snapshot is read before decisions turn to it
+    another set, another day           what was claimed for a campaign that says it no more is recalled
 
 Which set is in force each transaction asks the ledger itself (`serving.changes.live`); the watch only sees to it
 that the answer is at hand. Models that cannot be opened, or do not fit, leave the former engine in place: one line
@@ -13,17 +14,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
 
 from sqlalchemy.engine import Connection
 
 from serving.bids import bid_prices
-from serving.changes.live import coming, sibling
+from serving.changes.live import coming, current, sibling
 from serving.claims import instant
 from serving.decisions import decide_one
 from serving.engine import Engine
 from serving.http.messages import DecisionRequest
 from serving.ledger.book import Ledger, LedgerError
 from serving.ledger.changes import last_step
+from serving.unnamed import recall_unnamed
 from training.stamp import live_stamp
 
 EVERY_SECONDS = 0.25
@@ -48,6 +51,7 @@ class Watch:
         self._engine, self._ledger, self._swap, self._stamp = engine, ledger, swap, stamp
         self._failed: tuple[str, float] | None = None  # stamp of what could not be opened, when to try again
         self._step = -1
+        self._recalled: tuple[str, date] | None = None  # the set and the bank's day for which was last recalled
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,6 +78,7 @@ class Watch:
         self._look_at_snapshots()
         self._look_at_models()
         self._look_at_sets()
+        self._look_at_campaigns()
 
     def _run(self) -> None:
         waiting = False
@@ -128,6 +133,16 @@ class Watch:
                     except Exception as error:  # noqa: BLE001  # to activate it is refused with the same line
                         _log.warning("set %s does not fit this home: %s", revision[:12], _line(error))
         self._step = step
+
+    def _look_at_campaigns(self) -> None:
+        """Recall what is on its way in the name of a campaign that says it no more, once for each set and day."""
+        now = self._ledger.now_micros()
+        with self._ledger.read() as connection:
+            engine = current(self._engine(), connection, now)
+        holds = (engine.live_set, engine.day(instant(now)))
+        if holds != self._recalled:
+            recall_unnamed(engine, self._ledger, instant(now))
+            self._recalled = holds
 
 
 def tried(engine: Engine, connection: Connection, now: int) -> None:

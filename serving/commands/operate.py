@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from features.terminal import AsJson, tell
+from serving.claims import instant
 from serving.http.errors import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import switches
@@ -21,6 +22,7 @@ from serving.ledger.recalling import recall_campaign as recall_all
 from serving.lists.recalls import write_recalls
 from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
+from serving.unnamed import recall_unnamed
 
 switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
 recall_app = typer.Typer(help="Take back what is reserved, or claimed and not yet sent.", no_args_is_help=True)
@@ -77,10 +79,16 @@ def recall_campaign(context: typer.Context, campaign: str, as_json: AsJson = Fal
 
 @recall_app.command("list")
 def recall_list(context: typer.Context, run: str, as_json: AsJson = False) -> None:
-    """Write RUN's recalls.csv, for whoever was handed the list: the contacts that must not be sent any more."""
+    """Write RUN's recalls.csv, for whoever was handed the list: the contacts that must not be sent any more.
+
+    What a campaign of the list no longer says, or one that left, is taken back first.
+    """
     home = Home.open(context.obj)
-    with open_ledger(home) as ledger, ledger.read() as connection:
-        path, count = write_recalls(connection, home.lists, run)
+    engine = open_engine(home)
+    with open_ledger(home) as ledger:
+        recall_unnamed(engine, ledger, instant(ledger.now_micros()), run)
+        with ledger.read() as connection:
+            path, count = write_recalls(connection, home.lists, run)
     answer = RecallFileAnswer(path=str(path), recalled=count)
     tell(answer, as_json, f"{count} contacts recalled: {path}")
 

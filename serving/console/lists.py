@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from sqlalchemy.engine import Connection
 from starlette.responses import FileResponse, Response
 
+from serving.claims import instant
 from serving.console.campaigns import titles
 from serving.console.house import SECURITY_HEADERS
 from serving.console.visit import ROWS, Visit
@@ -17,6 +18,7 @@ from serving.lists.figures import Report
 from serving.lists.files import read_manifest
 from serving.lists.recalls import FILE as RECALLS
 from serving.lists.recalls import write_recalls
+from serving.unnamed import recall_unnamed
 
 NAMES_CUSTOMERS = re.compile(r".*\.(csv|parquet)")  # whoever takes these away takes customers' names away
 OFFERS = (
@@ -60,6 +62,8 @@ def download(visit: Visit) -> Response:
     if not _may_take(visit, file):
         raise Forbidden("this file names customers; marketing takes it away")
     if file == RECALLS:
+        engine = visit.read(lambda engine, _: engine)
+        recall_unnamed(engine, visit.house.office.ledger, instant(visit.now), name)
         visit.read(lambda _, connection: write_recalls(connection, folder.parent, name))
     elif file != "manifest.json" and file not in read_manifest(folder).files:
         raise NotFound("the list has no such file; its page names them")

@@ -1,16 +1,29 @@
-"""Take back what a campaign reserved, some at a time: nobody waits for the whole of it."""
+"""Take back what campaigns reserved, some at a time: nobody waits for the whole of it."""
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import NOTHING, Ledger
-from serving.ledger.lifecycle import RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_all
+from serving.ledger.lifecycle import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_all
 from serving.ledger.schema import contacts
 
 CHUNK = 500  # contacts a transaction, as in expiry
+_OPEN = (RECALLABLE_RESERVED, RECALLABLE_CLAIMED)  # each has an index of its own
+_SPOKEN = tuple(contacts.c[name] for name in ("campaign_id", "offer_id", "family", "channel", "treatment"))
+
+
+class Spoken(NamedTuple):
+    """What a contact says, where, and in whose name."""
+
+    campaign_id: str | None
+    offer_id: str | None
+    family: str | None
+    channel: str
+    treatment: str | None
 
 
 def recall_campaign(
@@ -21,9 +34,32 @@ def recall_campaign(
     One that a worker moves in this moment is asked again: in the end it is sent, or recalled. What is
     reserved after the call began may stay: pause the campaign first.
     """
-    # One after the other: each has an index of its own. What is reserved may be claimed meanwhile, never the reverse.
-    return sum(_recall_each(ledger, and_(contacts.c.campaign_id == campaign_id, open_), reason, pause)
-               for open_ in (RECALLABLE_RESERVED, RECALLABLE_CLAIMED))  # fmt: skip
+    # One after the other: what is reserved may be claimed meanwhile, never the reverse.
+    return sum(
+        _recall_each(ledger, and_(contacts.c.campaign_id == campaign_id, open_), reason, pause) for open_ in _OPEN
+    )
+
+
+def recall_spoken(
+    ledger: Ledger, may_go: Callable[[Spoken], bool], reason: str, run: str | None = None,
+    pause: Callable[[float], object] = time.sleep,
+) -> int:  # fmt: skip
+    """Recall the contacts of a list, null: those claimed within the last day, that may not go out; how many."""
+    since = contacts.c.claimed_at >= ledger.now_micros() - DAY_MICROS
+    among = (
+        [and_(contacts.c.decision_id == run, open_) for open_ in _OPEN] if run else [and_(since, RECALLABLE_CLAIMED)]
+    )
+    n_recalled = 0
+    for which in among:
+        with ledger.read() as connection:
+            found = [Spoken(*row) for row in connection.execute(select(*_SPOKEN).where(which).distinct())]
+        for said in found:
+            if not may_go(said):
+                alike = and_(
+                    which, *(column.is_not_distinct_from(it) for column, it in zip(_SPOKEN, said, strict=True))
+                )
+                n_recalled += _recall_each(ledger, alike, reason, pause)
+    return n_recalled
 
 
 def _recall_each(ledger: Ledger, which: ColumnElement[bool], reason: str, pause: Callable[[float], object]) -> int:

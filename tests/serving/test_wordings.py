@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+import nbo
 from features.home import Home
 from serving.campaign import CampaignError
 from serving.commands.lists import make_list
 from serving.engine import Engine
-from serving.http.messages import ClaimRequest, ClaimResponse
+from serving.http.messages import ClaimRequest, ClaimResponse, RecallsQuery
+from serving.ledger.book import NOTHING
 from serving.lists.handover import OFFER_COLUMNS
 from serving.office import Office
 from tests.home import HERO, NOW, Clock, adopt, ask, call, office_at
+from tests.home import rows as raw
+from training.stamp import live_stamp
 
 WEALTH, DEPOSIT = "wealth_usd_sms_1", "deposit_usd_sms_1"
 
@@ -46,6 +51,21 @@ def read(path: Path) -> list[dict[str, str]]:
 def claimed(office: Office, contact: str) -> tuple[int, bytes]:
     found = office.claim(contact, ClaimRequest(), call("claim")).result(30)
     return found.status, found.body
+
+
+def reserved(bank: Path, clock: Clock) -> str:
+    """A contact of all_year that the endpoint has reserved."""
+    office = office_at(bank, clock)
+    found = ask(office, channels=("sms",))
+    office.close()
+    assert (found.choices[0].offer_id, found.choices[0].channel) == ("wealth_usd_income", "sms")
+    return str(found.choices[0].contact_id)
+
+
+def gone(bank: Path) -> None:
+    """The campaign leaves the set in force."""
+    (bank / "campaigns" / "all_year.yaml").unlink()
+    adopt(bank)
 
 
 def test_a_list_holds_the_named_wordings_and_their_footers(bank: Path) -> None:
@@ -147,3 +167,74 @@ def test_a_claim_refuses_a_wording_that_is_approved_no_more(bank: Path, clock: C
     status, body = claimed(office, contact)
     office.close()
     assert status == 409 and json.loads(body)["error"]["code"] == "claim_refused" and b"not_in_campaign" in body
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ("families: [deposit, wealth, card, loan, insurance, retention]", "families: [deposit, card]", True),
+        ("seats:", "channels: [email, call]\nseats:", True),
+        ("owner: marketing", "owner: marketing 2", False),
+        ("families: [deposit, wealth, card, loan, insurance, retention]", "offers: [wealth_usd_income]", False),
+    ],
+)  # fmt: skip
+def test_a_claim_asks_whether_the_campaign_still_offers_that_there(
+    bank: Path, clock: Clock, old: str, new: str, refused: bool
+) -> None:
+    """Another version of the same id carries on what it still says. Mutant: only the wording is asked for."""
+    path = bank / "campaigns" / "all_year.yaml"
+    text = path.read_text("utf-8")
+    contact = reserved(bank, clock)
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+    adopt(bank)
+    office = office_at(bank, clock)
+    status, body = claimed(office, contact)
+    office.close()
+    assert (status == 409, b"not_in_campaign" in body) == (refused, refused)
+
+
+def test_a_claim_refuses_a_campaign_that_left_with_its_footer(bank: Path, clock: Clock) -> None:
+    """Mutant: what no campaign in force says passes, and goes out without the footer."""
+    words(bank, said(WEALTH))
+    contact = reserved(bank, clock)
+    gone(bank)
+    office = office_at(bank, clock)
+    status, body = claimed(office, contact)
+    feed = office.recalls(RecallsQuery(), call()).recalls
+    office.close()
+    assert status == 409 and b"claim_refused" in body and b"not_in_campaign" in body
+    assert [(one.contact_id, one.reason) for one in feed] == [(contact, "not_in_campaign")]
+
+
+def test_a_contact_without_a_campaign_asks_for_none(bank: Path, clock: Clock) -> None:
+    """One that the bank reserved before it had campaigns."""
+    contact = reserved(bank, clock)
+    office = office_at(bank, clock)
+    office.ledger.write(lambda c: c.exec_driver_sql("UPDATE contacts SET campaign_id = NULL WHERE contact_id = ?", (contact,)), touches=NOTHING).result()  # fmt: skip
+    office.close()
+    gone(bank)
+    office = office_at(bank, clock)
+    assert claimed(office, contact)[0] == 200
+    office.close()
+
+
+def test_what_left_its_campaign_is_recalled_by_the_rule_of_the_claim(bank: Path, clock: Clock) -> None:
+    """On its way: at the watch's next look, once. In a list handed over: with the recall file. Mutant: neither knows."""
+    folder = listed(bank)
+    office = office_at(bank, clock)
+    ids = [row[0] for row in raw(office, "SELECT contact_id FROM contacts WHERE decision_id = ? AND send_after <= ? ORDER BY 1 LIMIT 3", folder.name, office.ledger.now_micros())]  # fmt: skip
+    assert claimed(office, ids[0])[0] == 200
+    watch = office.watching(live_stamp(bank / "models"))
+    watch.look()
+    assert office.recalls(RecallsQuery(), call()).recalls == ()
+    gone(bank)
+    watch.look()
+    watch.look()
+    assert [(one.contact_id, one.reason) for one in office.recalls(RecallsQuery(), call()).recalls] == [(ids[0], "not_in_campaign")]  # fmt: skip
+    office.close()
+    done = CliRunner().invoke(nbo.app, ["--home", str(bank), "recall", "list", folder.name, "--json"])
+    assert done.exit_code == 0, done.stderr
+    told = read(folder / "recalls.csv")
+    assert len(told) == json.loads(done.stdout)["recalled"] == pq.read_table(folder / "offers.parquet").num_rows
+    assert {row["reason"] for row in told} == {"not_in_campaign"}
