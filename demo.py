@@ -33,6 +33,7 @@ from training.errors import GateError
 from training.promotion import promote
 
 UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
+CURRENCY = "CNY"
 MORNING = UNTIL + timedelta(hours=2)  # 10:00 in Shanghai, the day after the last booking
 HERO = "C0000001"  # simulation/cast.py: he holds USD 12,000
 STORY_HOURS = 11 * 24  # the demo's bank feeds once; what happens later comes as events
@@ -90,7 +91,7 @@ def _home(path: Path, seed: int) -> Home:
     if path.exists() and not (path / "demo").exists() and not (path.is_dir() and not any(path.iterdir())):
         raise DemoError(f"`{path}` exists and is no demo bank; choose another with nbo --home DIR demo")
     shutil.rmtree(path, ignore_errors=True)
-    settings = Settings(name="Demo bank", currency="CNY", currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
+    settings = Settings(name="Demo bank", currency=CURRENCY, currencies=("CNY", "USD", "EUR", "JPY"), zone="Asia/Shanghai",
                         clock="simulated", now=UNTIL, snapshot_max_age_hours=STORY_HOURS)  # fmt: skip
     home = Home.create(path, settings)
     (path / "demo").touch()  # a later demo may throw this home away, and no other
@@ -229,7 +230,7 @@ def _in_list(answer: PlanAnswer) -> str:
 
 
 def _told(answer: DemoAnswer) -> list[str]:
-    lines = ["", *plan_lines(answer.plan), "", "first rows of offers.csv:"]
+    lines = ["", *plan_lines(answer.plan, CURRENCY), "", "first rows of offers.csv:"]
     with (Path(answer.list_path) / "offers.csv").open(encoding="utf-8") as file:
         lines += [f"  {line.rstrip()}" for line in islice(file, 6)]
     lines += ["", "models on later data (area under the curve):"]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from rules.catalogue import Catalogue
 from rules.column import meaning
 from rules.language import Language, kind_of_type
+from rules.money import amount
 from rules.rule import Rule
 from rules.tree import (
     PLACEHOLDERS,
@@ -226,7 +227,8 @@ class _Speaker:
             return self._titles.get(str(value), (str(value), _VALUES.get(str(value), str(value))))[self.place]
         unit = self._unit(of)
         if unit.endswith(" minor"):
-            return f"{unit.split()[0]} {value / 100:,.2f}"
+            currency = unit.split()[0]
+            return f"{currency} {amount(value, currency)}"
         if unit.startswith("minutes after"):
             return f"{int(value) // 60:02d}:{int(value) % 60:02d}"
         if unit.startswith("1 Monday") and value in range(1, 8):

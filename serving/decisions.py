@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from sqlalchemy.engine import Connection
 
 from rules.alone import DecidedAlone, decide_few, ranked
+from rules.money import money
 from rules.reasons import ReasonCode
 from rules.terms import Terms
 from rules.worth import Scored, each_of
@@ -237,7 +238,7 @@ def _choice(engine: Engine, terms: Terms, scored: Scored, cell: int, value: int,
 
 def why_words(engine: Engine, title: Any, interest: float, reach: float, value: int) -> list[dict[str, str]]:
     """Why this offer, in one sentence a clerk can read out, in both languages."""
-    worth = f"{value / 100:,.2f} {engine.catalogue.base_currency}"
+    worth = money(value, engine.catalogue.base_currency)
     return [{"en": f"{title.en}: reached with {reach:.0%}, then interested with {interest:.1%}; worth {worth}.",
              "zh": f"{title.zh}：触达概率{reach:.0%}，触达后感兴趣概率{interest:.1%}，预期价值{worth}。"}]  # fmt: skip
 

@@ -18,6 +18,7 @@ from rules.errors import PolicyError
 from rules.folder import SHIPPED
 from rules.invariants import load_invariants
 from rules.language import Language
+from rules.money import money
 from rules.reasons import ReasonCode
 from rules.sentence import Tongue, fact_words
 from rules.suppress import checked_reader
@@ -144,7 +145,7 @@ def _named(terms: Terms, cell: int) -> tuple[str, str]:
 
 
 def _money(engine: Engine, minor: int) -> str:
-    return f"{minor / 100:,.2f} {engine.catalogue.base_currency}"
+    return money(minor, engine.catalogue.base_currency)
 
 
 __all__ = ["drivers", "would_change"]

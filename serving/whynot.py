@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from rules.arbitrate import cell_values
 from rules.closures import rows
+from rules.money import money
 from rules.suppress import row_facts
 from rules.terms import Terms
 from rules.tree import Scalar
@@ -140,7 +141,7 @@ def _beaten(engine: Engine, offer: str, channel: str, worth: int | None, chosen:
     if worth is None:
         why = "; ".join(engine.live.damaged or ()) or "the models say nothing of it"
         return f"{offer} on {channel} is open, but its value is unknown{': ' + why if degraded else ''}"
-    value = f"{worth / 100:,.2f} {engine.catalogue.base_currency}"
+    value = money(worth, engine.catalogue.base_currency)
     if chosen is not None:
         return f"{offer} on {channel} is open and worth {value}; {chosen} was preferred"
     return f"{offer} on {channel} is open and worth {value}; silence was preferred ({', '.join(reasons)})"

@@ -15,6 +15,7 @@ BANNED = {
     r"\bdatetime\.utcnow\(": "naive instants lie; use datetime.now(UTC)",
     r"\byaml\.(safe_load|load)\((?!text, _StrictLoader)": "YAML guesses; use rules.document or features.settings",
     r"https?://(?!127\.0\.0\.1|\{|localhost)[a-z0-9]": "no page of ours fetches or names a host",
+    r"(minor|worth|value|price)\w*\)? / 100\b": "not every currency has hundredths; rules.money says an amount",
     r"\bTODO\b": "an open end belongs into an issue",
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.base import SortedIds
+from rules.money import money
 from training.atomic import write_atomically
 from training.encode import Matrix
 from training.value import ValueModel
@@ -32,13 +33,15 @@ _PEERS_LEAST = 30  # fewer peers: those of the same kind
 _SALARY_STEPS_MINOR = (1, 2_000_000, 5_000_000)  # of 90 days: none, up to, up to, more
 
 
-def tier_table(people: pl.DataFrame, contribution: Matrix, model: ValueModel, as_of: datetime) -> pl.DataFrame:
+def tier_table(
+    people: pl.DataFrame, contribution: Matrix, model: ValueModel, as_of: datetime, currency: str
+) -> pl.DataFrame:
     """One row per customer, sorted by customer_id.
 
     Args:
         people: customer_id, and as far as known kind, age_years, salary_sum_90d; (n,), only those of
             whom a tier may be made.
-        contribution: Minor units a year, (n,); NaN: unknown.
+        contribution: Minor units of `currency` a year, (n,); NaN: unknown.
 
     Returns:
         customer_id, tier, potential, contribution_minor, peers_minor (what the better quarter of his
@@ -48,10 +51,10 @@ def tier_table(people: pl.DataFrame, contribution: Matrix, model: ValueModel, as
     low, high = model.interval(contribution)
     named = people.select("customer_id", _peers(people).alias("peers"),
                           (pl.col("kind") if "kind" in people.columns else pl.lit("")).alias("kind"))  # fmt: skip
-    money = {"contribution_minor": contribution, "lifetime_value_minor": contribution * model.expected_years,
-             "lifetime_low_minor": low, "lifetime_high_minor": high}  # fmt: skip
+    sums = {"contribution_minor": contribution, "lifetime_value_minor": contribution * model.expected_years,
+            "lifetime_low_minor": low, "lifetime_high_minor": high}  # fmt: skip
     rows = named.with_columns(
-        pl.Series(name, values).fill_nan(None).round().cast(pl.Int64) for name, values in money.items()
+        pl.Series(name, values).fill_nan(None).round().cast(pl.Int64) for name, values in sums.items()
     )
     upper, alike = pl.col("contribution_minor").quantile(0.75), pl.len()
     rows = rows.with_columns(
@@ -60,7 +63,7 @@ def tier_table(people: pl.DataFrame, contribution: Matrix, model: ValueModel, as
         (pl.col("peers_minor") - pl.col("contribution_minor")).clip(0).alias("above"))  # fmt: skip
     rows = rows.with_columns(_graded("contribution_minor", TIERS).alias("tier"), _graded("above", POTENTIALS).alias("potential"),
                              pl.lit(as_of).cast(pl.Datetime("us", "UTC")).alias("as_of"))  # fmt: skip
-    return rows.with_columns(_why()).select(
+    return rows.with_columns(_why(currency)).select(
         "customer_id", "tier", "potential", "contribution_minor", "peers_minor", "lifetime_value_minor",
         "lifetime_low_minor", "lifetime_high_minor", "as_of", "why").sort("customer_id")  # fmt: skip
 
@@ -173,12 +176,12 @@ def _peers(people: pl.DataFrame) -> pl.Expr:
     return pl.concat_str(parts, separator=", ") if parts else pl.lit("everybody")
 
 
-def _why() -> pl.Expr:
-    def money(name: str) -> pl.Expr:
-        return (pl.col(name) / 100).round(2).cast(pl.String)
+def _why(currency: str) -> pl.Expr:
+    def told(name: str) -> pl.Expr:
+        return pl.col(name).map_elements(lambda minor: money(minor, currency), pl.String)
 
     known = pl.format("brings {} a year ({} of the bank's customers bring less or as much); the better quarter of his peers ({}) brings {}",
-                      money("contribution_minor"), _share("contribution_minor"), pl.col("peers"), money("peers_minor"))  # fmt: skip
+                      told("contribution_minor"), _share("contribution_minor"), pl.col("peers"), told("peers_minor"))  # fmt: skip
     return (
         pl.when(pl.col("tier").is_null())
         .then(pl.lit("nothing is known of his balances, purchases or fees"))

@@ -247,7 +247,9 @@ def _tiers(study: Study, part: ValueFormula, features: tuple[Feature, ...]) -> t
         pl.lit(study.cut).cast(pl.Datetime("us", "UTC")).alias("as_of")).with_row_index("row")  # fmt: skip
     allowed = who_may_be_learned_from(people, study.customers)
     places = allowed["row"].to_numpy()
-    rows = tier_table(allowed.drop("row", "as_of"), contribution[places], part.model, study.cut)
+    rows = tier_table(
+        allowed.drop("row", "as_of"), contribution[places], part.model, study.cut, study.home.settings.currency
+    )
     known = rows.drop_nulls("tier")
     found: Metrics = {f"tier_{row['tier']}_from_minor": float(row["contribution_minor"]) for row in
                       known.group_by("tier").agg(pl.col("contribution_minor").min()).sort("tier").to_dicts()}  # fmt: skip

@@ -10,10 +10,10 @@ from jinja2 import Environment, StrictUndefined
 
 from features.home import Home
 from rules.liveset import Files, write_files
+from rules.money import money
 from rules.reasons import Layer
 from rules.review import ACTS_ZH, STATES_ZH
 from serving.changes.pack import Pack, PackError
-from serving.lists.money import money
 from serving.lists.words import LAYER_NAMES
 
 

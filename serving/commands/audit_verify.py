@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from features.terminal import AsJson, tell
+from rules.money import money
 from serving.engine import keyring_of
 from serving.ledger import changes
 from serving.ledger.export import check_days
@@ -69,7 +70,8 @@ def verify_(context: typer.Context, run: Annotated[str | None, typer.Option("--l
               f"{f', {answer.pruned:,} pruned' if answer.pruned else ''}; head {answer.head or 'none yet'}")]  # fmt: skip
     lines += [f"{answer.steps:,} steps of changes, each by its signature"] if answer.steps else []
     if (of := answer.list_recomputed) is not None:
-        lines += [f"list {of.run}: value {of.value_minor / 100:,.2f}, bound {of.bound_minor / 100:,.2f} and {of.limits:,} limits recomputed from its cells"]  # fmt: skip
+        value, bound = (money(minor, home.settings.currency) for minor in (of.value_minor, of.bound_minor))
+        lines += [f"list {of.run}: value {value}, bound {bound} and {of.limits:,} limits recomputed from its cells"]  # fmt: skip
     lines += [f"not sealed yet: {len(answer.tail):,} rows"] if answer.tail else []
     lines += [f"  {kind} {row}" for kind, row in answer.tail[:TAIL_SHOWN]]
     tell(answer, as_json, "\n".join(lines))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from features.commands import parse_instant
 from features.home import Home
 from features.terminal import AsJson, tell
+from rules.money import money
 from serving.bids import bid_prices
 from serving.decisions import decide_one
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
@@ -33,7 +34,7 @@ def decide(context: typer.Context, customers: list[str], at: Annotated[str | Non
     home = Home.open(context.obj)
     moment = parse_instant(at, home) if at else home.now()
     answer = DecideAnswer(decisions=decide_customers(home, customers, moment, channel, direction))
-    text = "\n".join(decision_line(decision) for decision in answer.decisions)
+    text = "\n".join(decision_line(decision, home.settings.currency) for decision in answer.decisions)
     tell(answer, as_json, text)
 
 
@@ -56,13 +57,12 @@ def decide_customers(home: Home, customers: list[str], at: datetime, channel: st
         ]
 
 
-def decision_line(decision: DecisionResponse) -> str:
+def decision_line(decision: DecisionResponse, currency: str) -> str:
     """One line for people: the offer and its worth, or the reasons of silence."""
     if not decision.choices:
         return f"{decision.customer_id}: silent ({', '.join(decision.reasons)})" + (
             " DEGRADED" if decision.degraded else ""
         )
     first = decision.choices[0]
-    return (
-        f"{decision.customer_id}: {first.offer_id} by {first.channel} (value {first.expected_value_minor / 100:,.2f})"
-    )
+    worth = money(first.expected_value_minor, currency)
+    return f"{decision.customer_id}: {first.offer_id} by {first.channel} (value {worth})"

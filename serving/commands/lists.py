@@ -20,6 +20,7 @@ from features.home import Home
 from features.settings import Engines
 from features.terminal import AsJson, tell
 from rules.line import Line
+from rules.money import money
 from serving.bids import PRICES, held_for_run, publish
 from serving.changes.approved import live_campaigns, unapproved
 from serving.changes.live import boot, drafts
@@ -32,6 +33,7 @@ from serving.lists.batch import DecideAll, decide_all
 from serving.lists.certificate import Certificate, LimitUse
 from serving.lists.files import certificate, read_manifest, write_list
 from serving.lists.funnel import Funnel, funnel
+from serving.lists.limits import CONTACT
 from serving.lists.manifest import enter_manifest
 from serving.lists.overdue import check_sendable
 from serving.lists.plan import Plan, Progress, check_campaigns, make_plan, reserve_plan, run_name
@@ -76,7 +78,7 @@ def plan(context: typer.Context, campaigns: list[str], as_of: AsOf = None,
     home = Home.open(context.obj)
     at = parse_instant(as_of, home) if as_of else home.now()
     answer = make_list(home, campaigns, at, dry_run=dry_run, confirm=confirm, on=engine, sendable=True)
-    text = "\n".join(plan_lines(answer))
+    text = "\n".join(plan_lines(answer, home.settings.currency))
     tell(answer, as_json, text)
 
 
@@ -190,19 +192,17 @@ def _seeding(show: Progress) -> Callable[[int, int], object]:
     return lambda done, of: show("contact history", done, of)
 
 
-def limit_line(limit: LimitUse) -> str:
+def limit_line(limit: LimitUse, currency: str) -> str:
     """How scarce one thing was. The price is what one unit more, or one asked for less, is worth to the list."""
-    of, price = limit.at_most if limit.at_most is not None else limit.at_least or 0, limit.price_milli / SCALE / 100
+    room = limit.at_most if limit.at_most is not None else limit.at_least or 0
+    used, of = (f"{n:,}" if limit.unit == CONTACT else money(n, currency) for n in (limit.used, room))
+    price = money(limit.price_milli / SCALE, currency) if limit.price_milli else ""
     if limit.at_least is not None:
-        return f"  {limit.name}: {limit.used:,} for at least {of:,}" + (
-            f"; one less asked for is worth {price:,.2f}" if price else ""
-        )
-    if not price:
-        return f"  {limit.name}: {limit.used:,} of {of:,} used; one more is worth nothing"
-    return f"  {limit.name}: {limit.used:,} of {of:,} used; one more is worth {price:,.2f}"
+        return f"  {limit.name}: {used} for at least {of}" + (f"; one less asked for is worth {price}" if price else "")
+    return f"  {limit.name}: {used} of {of} used; one more is worth {price or 'nothing'}"
 
 
-def plan_lines(answer: PlanAnswer) -> list[str]:
+def plan_lines(answer: PlanAnswer, currency: str) -> list[str]:
     """The run in a few lines for people."""
     lines = [f"DEGRADED, everyone stays silent: {problem}" for problem in answer.problems]
     lines += [
@@ -224,12 +224,13 @@ def plan_lines(answer: PlanAnswer) -> list[str]:
         last = next(layer for layer, count in answer.funnel.after.items() if not count)
         lines.append(f"the list is empty: nobody was left after {last}")
     if answer.funnel.chosen or issued.bound_minor:
-        lines.append(
-            f"value {issued.value_minor / 100:,.2f}, proven bound {issued.bound_minor / 100:,.2f}, gap {issued.gap_share:.3%}"
-        )
+        value, bound = (money(minor, currency) for minor in (issued.value_minor, issued.bound_minor))
+        lines.append(f"value {value}, proven bound {bound}, gap {issued.gap_share:.3%}")
     if (exploring := issued.bound_minor - issued.drawn_bound_minor) > 0:
-        lines.append(f"  of the gap, exploring costs at most {exploring / 100:,.2f}")
-    lines += [limit_line(limit) for limit in sorted(issued.limits, key=lambda one: -one.price_milli)[:LIMITS_TOLD]]
+        lines.append(f"  of the gap, exploring costs at most {money(exploring, currency)}")
+    lines += [
+        limit_line(limit, currency) for limit in sorted(issued.limits, key=lambda one: -one.price_milli)[:LIMITS_TOLD]
+    ]
     if len(issued.limits) > LIMITS_TOLD:
         lines.append(f"  and {len(issued.limits) - LIMITS_TOLD:,} limits more: certificate.json")
     lines += [line.en for line in issued.short()]

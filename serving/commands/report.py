@@ -6,9 +6,9 @@ import typer
 
 from features.home import Home
 from features.terminal import AsJson, tell
+from rules.money import money
 from serving.lists.aftermath import CampaignReport, CampaignRow, campaign_report
 from serving.lists.grievances import Grievance
-from serving.lists.money import money
 from serving.office import open_engine, reading_ledger
 
 app = typer.Typer(name="report", help="What came of what was said.", no_args_is_help=True)

@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 
 from features.home import Home
 from features.terminal import AsJson
+from rules.money import money
 from serving.engine import EXPLORATION
 
 SERVICE = "serving.service:NextBestOffer"
@@ -73,8 +74,8 @@ def serve(
         }
         with _running(address, port, environment) as child:
             _wait_until_live(child, url, complaint)
-            most = EXPLORATION.share * EXPLORATION.max_loss_minor / 100
-            print(f"exploring {EXPLORATION.share:.0%} of decisions: expected to cost {most:.2f} {home.settings.currency} at most"
+            most = money(EXPLORATION.share * EXPLORATION.max_loss_minor, home.settings.currency)
+            print(f"exploring {EXPLORATION.share:.0%} of decisions: expected to cost {most} at most"
                   " for each decision made", file=sys.stderr)  # fmt: skip
             print(f"serving on {url}, press Ctrl-C to stop", file=sys.stderr, flush=True)
             if as_json:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from features.home import Home
 from features.terminal import AsJson, tell
+from rules.money import money
 from serving.http.errors import DoorError
 from serving.http.messages import Message, MoveTasksRequest, Task, WorklistQuery
 from serving.ledger.book import Touches
@@ -36,7 +37,7 @@ def show(context: typer.Context, manager: Annotated[str | None, typer.Argument()
         answer = worklist(engine, connection, query, ledger.now_micros())
     lines = [
         f"{answer.manager or 'nobody'}: {answer.open:,} open",
-        *(line for task in answer.tasks for line in _lines(task)),
+        *(line for task in answer.tasks for line in _lines(task, home.settings.currency)),
     ]
     tell(answer, as_json, "\n".join(lines))
 
@@ -71,8 +72,8 @@ def _asked(model: type[M], **said: object) -> M:
         ) from None
 
 
-def _lines(task: Task) -> list[str]:
-    worth = "" if task.expected_value_minor is None else f"  worth {task.expected_value_minor / 100:,.2f}"
+def _lines(task: Task, currency: str) -> list[str]:
+    worth = "" if task.expected_value_minor is None else f"  worth {money(task.expected_value_minor, currency)}"
     lines = [f"{task.customer_id}  {task.title.en}{worth}  until {task.send_before:%H:%MZ}  {task.contact_id}"]
     lines += [f"    {words.en}" for words in task.reason]
     lines += [f"    say: {task.script.en}"] if task.script else []

@@ -5,10 +5,10 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from rules.money import money
 from rules.reasons import Layer, ReasonCode
 from rules.review import ACTS_ZH, STATES_ZH, Act, State
 from serving.console.strings import Tongue
-from serving.lists.money import money
 from serving.lists.words import LAYER_NAMES, LAYERS, REASONS
 
 

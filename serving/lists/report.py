@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, StrictUndefined
 
 from rules.line import Line
+from rules.money import money
 from rules.reasons import Layer, ReasonCode
 from serving.lists.allocate import SCALE
 from serving.lists.exposure import GROUPS_TOLD, Group
 from serving.lists.figures import Report
 from serving.lists.forgone import RuleCost
 from serving.lists.limits import CONTACT
-from serving.lists.money import money
 from serving.lists.sentences import said
 from serving.lists.words import DIMENSIONS, GROUPS, LAYER_NAMES, LAYERS, REASONS, UNKNOWN, Pair, limit_words
 

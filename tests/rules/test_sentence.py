@@ -59,6 +59,11 @@ def test_a_condition_reads_as_a_sentence_in_both_languages(when: str, en: str, z
     assert zh is None or said(when, "zh") == zh
 
 
+def test_an_amount_is_read_in_the_units_of_its_currency() -> None:
+    """Mutant: hundredths of a yen."""
+    assert said("outflow_jpy_sum_14d >= 5000000") == said("outflow_cny_sum_14d >= 5000000").replace("CNY", "JPY").replace("50,000.00", "5,000,000")  # fmt: skip
+
+
 def test_every_shipped_rule_has_a_sentence_without_column_names() -> None:
     for rule in bank.policy().lowered(bank.catalogue()):
         for tongue in ("en", "zh"):

@@ -138,7 +138,7 @@ def test_p23_rollback_of_value_brings_the_former_tiers_back(new_home: Callable[[
     registry = Registry.open(home.mlflow_uri)
     for number, contribution in enumerate(([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), 1):
         people = pl.DataFrame({"customer_id": ["A", "B", "C"]})
-        sha = write_tiers(home.models, tier_table(people, np.asarray(contribution) * 1e5, ValueModel(), END))
+        sha = write_tiers(home.models, tier_table(people, np.asarray(contribution) * 1e5, ValueModel(), END, "CNY"))
         parts: dict[str, Part] = {"value": ValueFormula(("purchase_sum_365d",), ValueModel())}
         manifest = small_manifest("value", parts, metrics={}).model_copy(update={"dataset": sha})
         registry.log(

@@ -22,7 +22,7 @@ def people(n: int) -> pl.DataFrame:
 def made(n: int = 200) -> pl.DataFrame:
     contribution = np.arange(n, dtype=np.float64) * 1000 + 1
     contribution[5] = np.nan
-    return tier_table(people(n), contribution, MODEL, AS_OF)
+    return tier_table(people(n), contribution, MODEL, AS_OF, "CNY")
 
 
 def test_tiers_are_shares_of_the_bank_and_null_for_the_unknown() -> None:
@@ -34,7 +34,7 @@ def test_tiers_are_shares_of_the_bank_and_null_for_the_unknown() -> None:
 
 
 def test_equal_customers_have_equal_tiers() -> None:
-    rows = tier_table(people(50), np.full(50, 700.0), MODEL, AS_OF)
+    rows = tier_table(people(50), np.full(50, 700.0), MODEL, AS_OF, "CNY")
     assert rows["tier"].n_unique() == 1 and rows["potential"].n_unique() == 1
 
 
@@ -46,15 +46,15 @@ def test_potential_is_apart_from_the_present_and_measured_against_peers() -> Non
     young = [1000 * i + 1 for i in range(200) if i % 2 and i != 5]
     mine = rows.filter(pl.col("contribution_minor") == 1001)["peers_minor"].item()
     assert mine == round(float(np.quantile(young, 0.75, method="nearest")))
-    assert "brings 0.01 a year" in poor["why"] and "45 to 59, salary step 2" in poor["why"]
+    assert "brings 0.01 CNY a year" in poor["why"] and "45 to 59, salary step 2" in poor["why"]
 
 
 def test_lifetime_value_lies_in_its_interval_and_a_surer_bank_has_a_narrower_one() -> None:
     rows = made().drop_nulls("tier")
     assert (rows["lifetime_low_minor"] <= rows["lifetime_value_minor"]).all()
     assert (rows["lifetime_value_minor"] <= rows["lifetime_high_minor"]).all()
-    sure = tier_table(people(200), np.full(200, 1e5), ValueModel(annual_churn=0.1), AS_OF).row(0, named=True)
-    wide = tier_table(people(200), np.full(200, 1e5), MODEL, AS_OF).row(0, named=True)
+    sure = tier_table(people(200), np.full(200, 1e5), ValueModel(annual_churn=0.1), AS_OF, "CNY").row(0, named=True)
+    wide = tier_table(people(200), np.full(200, 1e5), MODEL, AS_OF, "CNY").row(0, named=True)
     assert sure["lifetime_low_minor"] == sure["lifetime_high_minor"] == sure["lifetime_value_minor"]
     assert (
         wide["lifetime_low_minor"]

@@ -19,6 +19,7 @@ from serving.commands import lists as room
 from serving.commands.lists import make_list
 from serving.ledger import changes
 from serving.lists.files import read_manifest
+from serving.lists.limits import COST
 from serving.lists.overdue import OverdueError
 from serving.office import open_ledger
 from tests.home import NOW, adopt
@@ -50,7 +51,7 @@ def test_a_list_of_a_campaign_that_nobody_approved_says_so_and_keeps_saying_it(b
     folder = Path(str(first.path))
     whole = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert line in first.assumptions and line in read_manifest(folder).assumptions
-    assert f"assumption: {line}" in room.plan_lines(first)
+    assert f"assumption: {line}" in room.plan_lines(first, "CNY")
     assert line in (folder / "report.html").read_text("utf-8")
     approve_first(bank)
     assert make_list(Home.open(bank), ["dollars"], NOW - timedelta(minutes=1)) == first
@@ -84,7 +85,7 @@ def test_a_written_run_is_read_back_though_its_campaign_has_left_the_set(bank: P
 def test_an_empty_list_says_that_nobody_was_left(bank: Path) -> None:
     path = bank / "campaigns" / "dollars.yaml"
     path.write_text("audience: age_years > 200\n" + path.read_text("utf-8"), "utf-8")
-    lines = room.plan_lines(make_list(Home.open(bank), ["dollars"], NOW, dry_run=True))
+    lines = room.plan_lines(make_list(Home.open(bank), ["dollars"], NOW, dry_run=True), "CNY")
     assert "the list is empty: nobody was left after campaign" in lines
     assert not any("gap" in line for line in lines)
 
@@ -106,3 +107,18 @@ def test_the_airflow_recipe_gives_the_command_one_instant(bank: Path) -> None:
     assert "{{ data_interval_end | ts }}" in recipe
     words = shlex.split(recipe.replace("{{ data_interval_end | ts }}", "2026-06-01T02:00:00+00:00"))
     assert words[:4] == ["nbo", "plan", "all_year", "--as-of"] and parse_instant(*words[4:], Home.open(bank)) == NOW
+
+
+@pytest.mark.parametrize(("currency", "scale", "digits"), [("CNY", 100, 2), ("JPY", 1, 0), ("KWD", 1000, 3)])
+def test_the_command_tells_money_in_the_units_of_the_banks_currency(bank: Path, currency: str, scale: int, digits: int) -> None:  # fmt: skip
+    """The list's value, bound and prices, and a budget's use. Mutant: hundredths of everything."""
+    path = bank / "campaigns" / "dollars.yaml"
+    path.write_text("budget_minor: 900\n" + path.read_text("utf-8"), "utf-8")
+    answer = make_list(Home.open(bank), ["dollars"], NOW, dry_run=True)
+    lines = room.plan_lines(answer, currency)
+    told = lambda minor: f"{minor / scale:,.{digits}f} {currency}"
+    issued = answer.certificate
+    assert any(line.startswith(f"value {told(issued.value_minor)}, proven bound {told(issued.bound_minor)}, gap") for line in lines)  # fmt: skip
+    [budget] = [limit for limit in issued.limits if limit.unit == COST]
+    assert budget.price_milli > 0
+    assert f"  {budget.name}: {told(budget.used)} of {told(900)} used; one more is worth {told(budget.price_milli / 1000)}" in lines  # fmt: skip

@@ -338,7 +338,7 @@ def test_p07_a_stale_snapshot_makes_an_empty_list_that_says_so(bank: Path) -> No
     write_settings(bank / "bank.yaml", home.settings.model_copy(update={"now": UNTIL + timedelta(days=12)}))
     answer_ = make_list(Home.open(bank), BOTH, UNTIL + timedelta(days=12))
     assert answer_.degraded and answer_.contacts == 0
-    first = command.plan_lines(answer_)[0]
+    first = command.plan_lines(answer_, "CNY")[0]
     assert first.startswith("DEGRADED, everyone stays silent: the newest snapshot is of ")
     assert first.endswith("; nbo features build")
 

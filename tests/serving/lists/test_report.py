@@ -14,6 +14,7 @@ from features.home import Home
 from rules.arbitrate import cell_values
 from rules.catalogue import load_catalogue
 from rules.line import Line
+from rules.money import money
 from rules.reasons import PRECEDENCE, Layer, ReasonCode
 from rules.why import why_closed
 from serving.commands.lists import make_list
@@ -22,7 +23,6 @@ from serving.lists.batch import chunks
 from serving.lists.figures import Report
 from serving.lists.files import certificate
 from serving.lists.forgone import alone, forgone
-from serving.lists.money import money
 from serving.lists.plan import Plan, make_plan
 from serving.lists.report import report_page
 from serving.lists.rivals import everyone, greedy
@@ -60,13 +60,6 @@ def test_every_reason_has_the_words_of_the_document() -> None:
     rows = re.findall(r"^\| \d+ \| `(\w+)` \| \w+ \| (.*?) \| (.*?) \|$", DOCUMENT.read_text("utf-8"), re.M)
     assert {ReasonCode.of(slug): (en, zh) for slug, en, zh in rows} == REASONS and set(REASONS) == set(ReasonCode)
     assert set(LAYERS) == set(LAYER_NAMES) == set(Layer)
-
-
-@pytest.mark.parametrize(("minor", "currency", "text"), [
-    (123_450, "CNY", "1,234.50 CNY"), (-5, "EUR", "−0.05 EUR"), (1_235, "JPY", "1,235 JPY"), (-0.4, "CNY", "0.00 CNY"), (1, "KWD", "0.001 KWD"),
-])  # fmt: skip
-def test_money_is_never_raw_minor_units(minor: float, currency: str, text: str) -> None:
-    assert money(minor, currency) == text
 
 
 def test_page_and_json_tell_the_same_numbers_as_the_files(scarce: Path) -> None:
