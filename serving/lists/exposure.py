@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from rules.reasons import ReasonCode
 from serving.lists.plan import Plan
+from serving.lists.shared import rates
 
 AGES = ((18, "under 18"), (30, "18-29"), (45, "30-44"), (60, "45-59"), (75, "60-74"))
 OLDEST, NOT_A_PERSON = "75 and over", "firm"
@@ -37,7 +38,10 @@ class Group(BaseModel):
 
 
 class Hour(BaseModel):
-    """Contacts of a channel in one hour of the bank's day, were each spread evenly over its sending window."""
+    """Contacts of a channel in one hour of the bank's day, each spread evenly over its sending window.
+
+    One of a channel with a rate has its minute already: it counts in the hour of that minute.
+    """
 
     channel: str
     day: str
@@ -95,9 +99,8 @@ def hours(plan: Plan) -> list[Hour]:
     """Contacts per channel and hour, in the bank's zone."""
     chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
     zone = plan.inputs.engine.home.settings.tz
-    windows = pa.table(
-        [chosen.column(n) for n in ("channel", "send_after", "send_before")], ["channel", "after", "before"]
-    )
+    ends = pc.if_else(_has_minute(plan, chosen), chosen.column("send_after"), chosen.column("send_before"))
+    windows = pa.table([chosen.column("channel"), chosen.column("send_after"), ends], ["channel", "after", "before"])
     counts = windows.group_by(["channel", "after", "before"]).aggregate([([], "count_all")]).to_pylist()
     load: dict[tuple[str, str, int], float] = {}
     for row in counts:
@@ -107,8 +110,17 @@ def hours(plan: Plan) -> list[Hour]:
     return [Hour(channel=c, day=d, hour=h, contacts=round(n, 3)) for (c, d, h), n in sorted(load.items())]
 
 
+def _has_minute(plan: Plan, chosen: pa.Table) -> pa.ChunkedArray:
+    """(n,) whether the contact's channel has a rate, so that its send_after is a minute of its own."""
+    paced = rates([plan.inputs.engine.campaign(name) for name in plan.campaigns])
+    return pc.is_in(chosen.column("channel"), pa.array(sorted(paced), pa.string()))
+
+
 def _spread(after: datetime, before: datetime, zone: ZoneInfo) -> list[tuple[tuple[str, int], float]]:
-    """((day, hour), share) of a window."""
+    """((day, hour), share) of a window; all of it in the hour of `after` where it ends there."""
+    if before == after:
+        local = after.astimezone(zone)
+        return [((f"{local:%F}", local.hour), 1.0)]
     parts: list[tuple[tuple[str, int], float]] = []
     at, whole = after, (before - after) / timedelta(seconds=1)
     while at < before:

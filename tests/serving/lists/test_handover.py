@@ -4,6 +4,7 @@ import csv
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from features.home import Home
 from serving.commands.lists import make_list
 from serving.http.messages import ClaimRequest
 from serving.lists.check import check_list
+from serving.lists.figures import Report
 from serving.lists.files import read_manifest
 from tests.home import NOW, Clock, call, office_at, rows, said
 
@@ -88,6 +90,19 @@ def test_a_rate_is_a_limit_with_a_price_and_spreads_the_list_over_the_hours(bank
     reserved = dict(rows(office, "SELECT contact_id, send_after FROM contacts WHERE decision_id = ?", folder.name))
     office.close()
     assert {r["contact_id"]: int(r["send_after"].timestamp() * 1e6) for r in listed} == reserved
+
+
+def test_the_hours_of_the_report_are_those_of_the_minutes_a_rate_gave(bank: Path) -> None:
+    """Mutant: each paced contact spread once more, from its minute to the end of its window."""
+    folder = made(bank, "per_minute: {app: 1, sms: 2}\n")
+    listed = pq.read_table(folder / "offers.parquet").to_pylist()
+    told = Report.model_validate_json((folder / "report.json").read_bytes()).hours
+    for channel in ("app", "sms"):
+        local = [r["send_after"].astimezone(ZoneInfo("Asia/Shanghai")) for r in listed if r["channel"] == channel]
+        assert {(h.day, h.hour): h.contacts for h in told if h.channel == channel} == Counter((f"{at:%F}", at.hour) for at in local)  # fmt: skip
+    whole = Counter(r["channel"] for r in listed)
+    assert "email" in whole  # it has no rate: spread, as before
+    assert {c: round(sum(h.contacts for h in told if h.channel == c), 1) for c in whole} == whole
 
 
 def test_p12_a_list_that_was_handed_over_gets_a_recall_file(bank: Path, clock: Clock) -> None:
