@@ -1,5 +1,6 @@
 """`nbo report campaign`: what came of a campaign's contacts."""
 
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -50,7 +51,15 @@ def _grievance(one: Grievance) -> str:
     policy = one.policy[:12] if one.policy else "not recorded"
     audience = f"`{one.audience}`" if one.audience else "not recorded"
     return (f"{one.kind} on {one.at:%F}: contact {one.contact_id}, {one.offer_id} by {one.channel}, list {one.source or 'none'}, "
-            f"policy {policy}, audience {audience}")  # fmt: skip
+            f"policy {policy}, audience {audience}; asked: {_rules(one)}")  # fmt: skip
+
+
+def _rules(one: Grievance) -> str:
+    """`regulatory minors, staff; contact calls_a_week`: what that policy asked of the contact's cell, by layer."""
+    if one.rules is None:
+        return "not known, the policy's files cannot be had any more"
+    of = groupby(one.rules, key=lambda rule: rule.layer)  # by precedence, so each layer comes once
+    return "; ".join(f"{layer} {', '.join(rule.id for rule in rules)}" for layer, rules in of) or "no rule"
 
 
 def _line(row: CampaignRow, currency: str) -> str:

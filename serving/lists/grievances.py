@@ -28,6 +28,7 @@ from serving.ledger.outcomes import WITHDRAWING, Kind
 from serving.ledger.schema import decisions
 from serving.ledger.statement import is_listed, listed
 from serving.lists.files import Manifest
+from serving.lists.governing import RuleAsked, rules_asked
 from serving.lists.incremental import WINDOW
 
 OPTING_OUT = {Kind.OPTED_OUT, Kind.DO_NOT_CALL}
@@ -35,9 +36,10 @@ Said = dict[str, list[tuple[str, datetime]]]  # contact -> (outcome, when)
 
 
 class Grievance(BaseModel):
-    """A complaint or opt-out, and what had allowed the contact: its list or decision, the policy and the audience.
+    """A complaint or opt-out, and what had allowed the contact: its list or decision, the policy, its rules, the audience.
 
-    policy, audience: as they were in force for the list or decision; null: nobody recorded it here.
+    policy, audience: as they were in force for the list or decision; null: nobody recorded it here. rules: those of that
+    policy that were asked of the contact's offer and channel, by precedence; null: its files cannot be had any more.
     """
 
     contact_id: str
@@ -48,6 +50,7 @@ class Grievance(BaseModel):
     source: str | None  # the run, or the decision
     policy: str | None  # a revision
     audience: str | None
+    rules: list[RuleAsked] | None = None
 
 
 def withdrawals(connection: Connection, made: Sequence[dict[str, Any]], said: Said) -> dict[str, datetime]:
@@ -93,11 +96,12 @@ def grievances(engine: Engine, connection: Connection, campaign: str, runs: Iter
         one = _campaign_of(engine, connection, campaign, live_set)
         return None if one is None else one.audience
 
-    found: list[Grievance] = []
+    found, asked = list[Grievance](), rules_asked(engine, connection, campaign)
     for contact, kind, at in told:
         held = behind.get(contact["decision_id"], {})
+        rules = asked(held.get("live_set"), held.get("policy"), contact["offer_id"], contact["channel"], _instant(contact["decided_at"]))  # fmt: skip
         found.append(Grievance(contact_id=contact["contact_id"], kind=kind, at=at, offer_id=contact["offer_id"], channel=contact["channel"],
-                               source=contact["decision_id"], policy=held.get("policy"), audience=audience(held.get("live_set"))))  # fmt: skip
+                               source=contact["decision_id"], policy=held.get("policy"), audience=audience(held.get("live_set")), rules=rules))  # fmt: skip
     return sorted(found, key=lambda g: (g.at, g.contact_id, g.kind))
 
 

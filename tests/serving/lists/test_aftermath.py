@@ -94,7 +94,7 @@ def test_answers_are_counted_and_a_complaint_is_traced_to_its_list(bank: Path) -
     lines = report_lines(report, "CNY")
     assert f"not known: {report.why[0].en}" in lines and f"未知：{report.why[0].zh}" in lines
     policy = next(g.policy for g in report.grievances) or ""
-    assert sum(f"list {folder.name}, policy {policy[:12]}, audience `TRUE`" in line for line in lines) == 2
+    assert sum(f"list {folder.name}, policy {policy[:12]}, audience `TRUE`; asked: regulatory " in line for line in lines) == 2  # fmt: skip
 
 
 def test_a_grievance_names_the_audience_of_its_day_and_an_opt_out_past_the_contact_counts_once(bank: Path) -> None:
@@ -126,6 +126,52 @@ def test_a_grievance_names_the_audience_of_its_day_and_an_opt_out_past_the_conta
     assert [(g.contact_id, g.kind) for g in report.grievances] == [(ids[1], "opted_out"), (ids[5], "opted_out"), (ids[0], "opted_out")]  # fmt: skip
     assert {(g.audience, g.source) for g in report.grievances} == {("TRUE", folder.name)}
     assert "audience `TRUE`" in next(line for line in report_lines(report, "CNY") if ids[0] in line)
+
+
+def test_a_grievance_names_the_rules_that_its_policy_asked_of_its_cell(bank: Path) -> None:
+    """Those in force for the list, day and cell; with a slow look. Mutants: today's policy; rules of another channel."""
+    adopt(bank)
+    home = Home.open(bank)
+    before = open_engine(home)
+    folder = Path(str(make_list(home, ["all_year"], NOW).path))
+    rows = pl.read_parquet(folder / "offers.parquet").sort("contact_id").filter(pl.col("send_after") <= NOW)
+    ids = rows.unique("channel", maintain_order=True)["contact_id"].to_list()
+    with open_ledger(home) as ledger:
+        for contact in ids:
+            ledger.write(lambda c, contact=contact: claim(c, contact, micros(NOW))).result()
+            ledger.write(lambda c, contact=contact: accept(c, contact, "complained", micros(NOW), micros(NOW))).result()
+    policy = home.policies / "retail.yaml"
+    text = policy.read_text("utf-8")
+    late = "  - {id: of_tomorrow, layer: suppression, reason: recently_complained, title: {en: a, zh: b}, source: s, owner: o, when: staff}"
+    policy.write_text(text.replace("\nrules:\n", f"\nrules:\n{late}\n", 1), "utf-8")
+    adopt(bank)
+    assert "of_tomorrow" in {part.id for part in open_engine(home).policy.parts}
+    report = told(bank)
+    assert len(report.grievances) == len(ids) > 1
+    for one in report.grievances:
+        cell = before.catalogue.cell(one.offer_id or "", one.channel)
+        lowered = {r.id for r in before.policy.lowered(before.catalogue, NOW.date()) if r.scope.direction != "inbound" and r.scope.cells(before.catalogue) >> cell & 1}  # fmt: skip
+        layers = {part.id: str(part.layer) for part in before.policy.parts}
+        named = {rule.id: rule.layer for rule in one.rules or ()}
+        assert named and named.keys() <= lowered and named == {name: layers[name] for name in named}
+        line = next(line for line in report_lines(report, "CNY") if one.contact_id in line)
+        assert all(name in line for name in named)
+    assert len({frozenset(rule.id for rule in one.rules or ()) for one in report.grievances}) > 1, "by channel"
+
+
+def test_a_grievance_says_that_the_rules_of_its_policy_cannot_be_had(bank: Path) -> None:
+    """Its set is in no ledger of ours: a list made elsewhere, or restored without it."""
+    home = Home.open(bank)
+    folder = Path(str(make_list(home, ["all_year"], NOW).path))
+    first = pl.read_parquet(folder / "offers.parquet").filter(pl.col("send_after") <= NOW)["contact_id"][0]
+    with open_ledger(home) as ledger:
+        ledger.write(lambda c: claim(c, first, micros(NOW))).result()
+        ledger.write(lambda c: accept(c, first, "complained", micros(NOW), micros(NOW))).result()
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(open_engine(home).live_set, "f" * 64))
+    report = told(bank)
+    assert [one.rules for one in report.grievances] == [None]
+    assert "asked: not known, the policy's files cannot be had any more" in "\n".join(report_lines(report, "CNY"))
 
 
 def test_the_value_against_the_held_out_counts_units_that_the_rules_let_through(bank: Path) -> None:
