@@ -9,9 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 from pydantic import BaseModel
 
 
@@ -26,55 +24,56 @@ class ListCheck(BaseModel):
 
 def check_list(folder: Path) -> ListCheck:
     """Recompute the certificate of a run's folder; whole numbers throughout."""
-    told = json.loads((folder / "certificate.json").read_text("utf-8"))
-    market = pq.read_table(folder / "cells.parquet").combine_chunks()
-    cell, gross = (np.asarray(market[name].combine_chunks().flatten()).astype(np.int64) for name in ("cell", "gross_minor"))  # fmt: skip
-    owner = np.asarray(market["cell"].combine_chunks().value_parent_indices()).astype(np.int64)
-    chooser, drawn = (np.asarray(market[name].fill_null(-1)).astype(np.int64) for name in ("chooser", "drawn"))
-    offered = (drawn[owner] < 0) | (drawn[owner] == cell)
-    hit, n_listed = _listed(folder, told, market, owner, cell)
-    hit, wrong, used = hit & offered, list[str](), dict[str, int]()
-    if hit.sum() != n_listed or len(np.unique(chooser[owner[hit]])) != n_listed:
+    told: dict[str, Any] = json.loads((folder / "certificate.json").read_text("utf-8"))
+    cells, n_listed = _cells(folder, told["cells"])
+    limits, scale, wrong = told["limits"], told["scale"], list[str]()
+    listed = pl.col("offered") & pl.col("expected_value_minor").is_not_null()
+    hits, used, rest = cells.filter(listed), dict[str, int](), 0
+    if len(hits) != n_listed or hits["chooser"].n_unique() != n_listed:
         wrong.append("the list holds a contact that was not open, or two that exclude each other")
-    paid, rest = np.zeros(len(cell), np.int64), 0
-    for by in sorted({(limit["unit"], *sorted(limit["where"])) for limit in told["limits"]}):
-        units = np.array([1 if by[0] == "contact" else kind["cost_minor"] for kind in told["cells"]], np.int64)[cell]
-        code, place = _codes(by[1:], told["cells"], market, owner, cell)
-        price, total = np.zeros(len(place) + 1, np.int64), np.zeros(len(place) + 1, np.int64)
-        np.add.at(total, code[hit], units[hit])
-        for limit in told["limits"]:
-            if (limit["unit"], *sorted(limit["where"])) == by:
-                at = place.get(tuple(limit["where"][name] for name in by[1:]), len(place))  # the last: nobody's
+    for unit, *names in sorted({(limit["unit"], *sorted(limit["where"])) for limit in limits}):
+        keys, prices = ["contact", *names], list[dict[str, Any]]()  # contact is 1 everywhere: no name counts all
+        sums = {tuple(key): n for *key, n in hits.group_by(keys).agg(pl.col(unit).sum().alias("sum")).rows()}
+        for limit in limits:
+            if (limit["unit"], *sorted(limit["where"])) == (unit, *names):
+                much = used[limit["name"]] = sums.get((1, *(limit["where"][name] for name in names)), 0)
                 sign, room = (-1, limit["at_least"]) if limit["at_most"] is None else (1, limit["at_most"])
-                price[at] += sign * limit["price_milli"]
                 rest += sign * limit["price_milli"] * room
-                used[limit["name"]] = much = int(total[at])
-                if much != limit["used"] or (much - room) * sign > 0 or limit["price_milli"] < 0:
-                    wrong.append(f"limit `{limit['name']}`: {much:,} used, {limit['used']:,} told, held to {room:,} at {limit['price_milli']:,}")  # fmt: skip
-        paid += price[code] * units
-    value, surplus, bounds = int(gross[hit].sum()), gross * told["scale"] - paid, list[int]()
-    for open_ in (np.ones(len(cell), bool), offered):
-        best = np.zeros(chooser.max(initial=0) + 1, np.int64)
-        np.maximum.at(best, chooser[owner[open_]], surplus[open_])
-        bounds.append((sum(best.tolist()) + rest) // told["scale"])
-    facts = zip(("value_minor", "bound_minor", "drawn_bound_minor", "gap_share"), (value, *bounds, round((bounds[0] - value) / max(abs(bounds[0]), 1), 6)), strict=True)  # fmt: skip
-    wrong += [f"{name} is {found:,}, {told[name]:,} is told" for name, found in facts if found != told[name]]
-    return ListCheck(value_minor=value, bound_minor=bounds[0], used=used, wrong=wrong + ["worth more than the bound"] * (value > min(bounds)))  # fmt: skip
+                prices.append(limit["where"] | {"contact": 1, "price": sign * limit["price_milli"]})
+                wrong += _wrong(limit, much, sign, room)
+        cells = cells.join(pl.DataFrame(prices).group_by(keys).agg(pl.col("price").sum()), on=keys, how="left")
+        cells = cells.with_columns(pl.col("paid") + pl.col("price").fill_null(0) * pl.col(unit)).drop("price")
+    cells = cells.with_columns(surplus=pl.col("gross_minor") * scale - pl.col("paid"))
+    off = (pl.col("expected_value_minor") * scale - pl.col("surplus")).abs() * 2 > scale
+    wrong += ["two limits have one name"] * (len(used) != len(limits))
+    wrong += ["a customer has a cell twice"] * cells.select("customer_id", "cell").is_duplicated().any()
+    wrong += ["an expected value is not gross less its prices"] * (not cells.filter(listed & off).is_empty())
+    value, bounds = int(hits["gross_minor"].sum()), list[int]()
+    for open_ in (cells, cells.filter("offered")):
+        best = open_.group_by("chooser").agg(pl.col("surplus").max().clip(0))["surplus"]
+        bounds.append((sum(best.to_list()) + rest) // scale)
+    gap = round((bounds[0] - value) / max(abs(bounds[0]), 1), 6)
+    facts = {"value_minor": value, "bound_minor": bounds[0], "drawn_bound_minor": bounds[1], "gap_share": gap}
+    wrong += [f"{name} is {n:,}, {told[name]:,} is told" for name, n in facts.items() if n != told[name]]
+    wrong += ["worth more than the bound"] * (value > min(bounds))
+    return ListCheck(value_minor=value, bound_minor=bounds[0], used=used, wrong=wrong)
 
 
-def _listed(folder: Path, told: dict[str, Any], market: pa.Table, owner: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, int]:  # fmt: skip
-    offers = pq.read_table(folder / "offers.parquet", columns=["customer_id", "offer_id", "channel"]).to_pylist()
-    who, which = ({key: n for n, key in enumerate(keys)} for keys in (market["customer_id"].to_pylist(), [(k["offer"], k["channel"]) for k in told["cells"]]))  # fmt: skip
-    pairs = [(who.get(row["customer_id"], -1), which.get((row["offer_id"], row["channel"]), -1)) for row in offers]
-    return np.isin(owner * len(which) + cell, [a * len(which) + b for a, b in pairs if a >= 0 and b >= 0]), len(offers)
+def _wrong(limit: dict[str, Any], much: int, sign: int, room: int) -> list[str]:
+    told = {key: limit[key] for key in ("used", "at_most", "at_least", "asked", "possible", "price_milli")}
+    used, most, least, asked, possible, price = told.values()
+    # One side, used as told and within it, priced from 0; a minimum that is not possible is held to what is.
+    kept = (most is None) != (least is None) and much == used and (much - room) * sign <= 0 <= price
+    short = asked is possible is None or (sign < 0 and None not in (asked, possible) and room <= possible < asked)
+    return [] if kept and short else [f"limit `{limit['name']}`: {much:,} used; told {told}"]
 
 
-def _codes(by: tuple[str, ...], kinds: list[dict[str, Any]], market: pa.Table, owner: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, dict[Any, int]]:  # fmt: skip
-    """(the number of each cell's combination of attributes, combination -> number)."""
-    code, places = np.zeros(len(cell), np.int64), dict[Any, int]({(): 0})
-    for name in by:
-        values = [kind[name] for kind in kinds] if name in kinds[0] else market[name].to_pylist()
-        known = {value: n for n, value in enumerate(dict.fromkeys(values))}
-        code = (code * len(known) + np.array([known[value] for value in values], np.int64)[cell if name in kinds[0] else owner])  # fmt: skip
-        places = {(*left, value): n * len(known) + k for left, n in places.items() for value, k in known.items()}
-    return code, places
+def _cells(folder: Path, kinds: list[dict[str, Any]]) -> tuple[pl.DataFrame, int]:
+    """(every open cell with its attributes and, where it is listed, its expected value; how many are listed)."""
+    contact = ["customer_id", "offer_id", "channel"]
+    market = pl.read_parquet(folder / "cells.parquet").with_columns(pl.col(pl.Categorical).cast(pl.String))
+    cells = market.explode("cell", "gross_minor").with_columns(pl.col("cell").cast(pl.UInt32), paid=pl.lit(0, pl.Int64))
+    offers = pl.read_parquet(folder / "offers.parquet", columns=[*contact, "expected_value_minor"])
+    cells = cells.join(pl.DataFrame(kinds).with_row_index("cell").with_columns(offer_id="offer"), on="cell", how="left")
+    cells = cells.join(offers, on=contact, how="left").with_columns(contact=pl.lit(1, pl.Int64))
+    return cells.with_columns(offered=pl.col("drawn").is_null() | (pl.col("drawn") == pl.col("cell"))), len(offers)

@@ -128,6 +128,11 @@ def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(explorin
     below = [limit | {"price_milli": -1} for limit in told["limits"]]
     wider = [limit | {"at_most": limit["at_most"] + 5} for limit in told["limits"]]
     fewer = [limit | {"used": limit["used"] + 1} for limit in told["limits"]]
+    first, rest = told["limits"][0], told["limits"][1:]
+    both, again = first | {"at_least": 0}, [*told["limits"], first | {"price_milli": 0}]
+    lies = [[first | lie, *rest] for lie in ({"asked": 5}, {"possible": 99}, {"asked": 99, "possible": 5})]
+    worth = offers.schema.get_field_index("expected_value_minor")
+    dearer = pa.chunked_array([[n + (k == 0) * 1_000_000 for k, n in enumerate(offers.column(worth).to_pylist())]], pa.int64())  # fmt: skip
     best_alone = market.set_column(
         market.schema.get_field_index("gross_minor"), "gross_minor", _best_alone(market.column("gross_minor"))
     )
@@ -137,6 +142,10 @@ def test_p16_the_checker_catches_a_list_or_certificate_that_was_touched(explorin
         "prices": certified(limits=dear), "below": certified(limits=below), "room": certified(limits=wider), "used": certified(limits=fewer),
         "twice": lambda folder: pq.write_table(twice, folder / "offers.parquet"),
         "shorter": lambda folder: pq.write_table(offers.slice(1), folder / "offers.parquet"),
+        "both sides": certified(limits=[both, *rest]), "no side": certified(limits=[first | {"at_most": 0, "at_least": 0}, *rest]),
+        "one name": certified(limits=again), **{f"lie {k}": certified(limits=found) for k, found in enumerate(lies)},
+        "doubled": lambda folder: pq.write_table(pa.concat_tables([market, market.slice(0, 1)]), folder / "cells.parquet"),
+        "worth": lambda folder: pq.write_table(offers.set_column(worth, "expected_value_minor", dearer), folder / "offers.parquet"),
         "cells": lambda folder: pq.write_table(best_alone, folder / "cells.parquet"),
     }  # fmt: skip
     passed = [name for name, change in forgeries.items() if not touched(name, change)]
