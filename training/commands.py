@@ -18,9 +18,7 @@ from rich.progress import Progress as Bars
 from features.home import Home
 from features.store import FeatureStore
 from features.terminal import AsJson
-from training.bundle import verify_bundle
 from training.errors import DatasetError, GateError, TrainingError
-from training.gate import gate
 from training.model_commands import models_app, say
 from training.promotion import promote
 from training.score import ALL_NAMES, FROM_HOLDOUT, NO_HOLDOUT
@@ -179,10 +177,10 @@ def _report(home: Home, model: "TrainedModel", live: bool) -> ModelReport:
     if not live:
         return report
     try:
-        bundle = promote(home, model.name, model.version)
+        promoted = promote(home, model.name, model.version)
     except GateError as error:
         return report.model_copy(update={"gate": str(error)})
-    return report.model_copy(update={"live": True, "gate": gate(verify_bundle(bundle))})
+    return report.model_copy(update={"live": True, "gate": promoted.gate})
 
 
 def _lines(report: ModelReport) -> list[str]:

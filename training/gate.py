@@ -13,7 +13,7 @@ ONE_CLASS = ("no positives", "only positives")  # how the note of a constant beg
 _DECLARED = frozenset({"reach", "harm"})  # may be a constant because the source says nothing, which is declared
 
 
-def gate(manifest: Manifest, live_as_of: str | None = None) -> str:
+def gate(manifest: Manifest, live: Manifest | None = None) -> str:
     """The lines why a model may go live, joined by "; ".
 
     On rows later than all it learned from: the AUC's 95 % interval must lie above 0.5, with 20 rows of
@@ -28,20 +28,20 @@ def gate(manifest: Manifest, live_as_of: str | None = None) -> str:
     need not win, or nothing could ever be learned anew - unless it is cut earlier than what is live.
 
     Args:
-        live_as_of: `trained_as_of` of the version it would replace; None: it replaces none.
+        live: The version it would replace, or decide beside; None: there is none.
 
     Raises:
         GateError: The line that failed.
     """
     who = f"model `{manifest.name}` stays out"
-    lines = _checked(manifest, live_as_of)
+    lines = _checked(manifest, live)
     failed = next((line for passed, line in lines if not passed), None)
     if failed is not None:
         raise GateError(f"{who}: {failed}")
     return "; ".join(line for _, line in lines)
 
 
-def _checked(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool, str]]:
+def _checked(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
     """(passed, line) of each check, in order; the first that failed is the one that is told."""
     served = sorted({note.served for note in manifest.parts.values()})
     empty = [(name, note.note) for name, note in manifest.parts.items() if note.note.startswith(ONE_CLASS)]
@@ -49,7 +49,7 @@ def _checked(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool, str
         return [(False, f"part `{empty[0][0]}`: {empty[0][1]}; import more history")]
     alarms = [(False, line) for line in manifest.alarms]
     figures = manifest.metrics
-    beside = [*_beside_the_live(figures), *_cut_earlier(manifest, live_as_of)]
+    beside = [*_beside_the_live(figures), *_cut_earlier(manifest, live)]
     if set(served) <= {"constant", "formula"}:
         level = [] if figures.get("ece") is None else [_calibrated(figures["ece"] or 0.0)]
         return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *beside, *level, *alarms]
@@ -109,11 +109,11 @@ def _beside_the_live(figures: Mapping[str, float | None]) -> list[tuple[bool, st
     return [(high >= 0, said if high >= 0 else f"{said}: surely worse; keep what is live")]
 
 
-def _cut_earlier(manifest: Manifest, live_as_of: str | None) -> list[tuple[bool, str]]:
+def _cut_earlier(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
     """The line about a model that knows less of the present than what it would replace."""
-    if live_as_of is None or datetime.fromisoformat(manifest.trained_as_of) >= datetime.fromisoformat(live_as_of):
+    if live is None or datetime.fromisoformat(manifest.trained_as_of) >= datetime.fromisoformat(live.trained_as_of):
         return []
-    said = f"cut at {manifest.trained_as_of}, before the live version's {live_as_of}"
+    said = f"cut at {manifest.trained_as_of}, before the live version's {live.trained_as_of}"
     if (manifest.metrics.get("live_gain_low") or 0.0) > 0:
         return [(True, f"{said}, and surely ranks better on rows neither has learned from")]
     return [(False, f"{said}, and does not surely rank better on later rows; take a later cut, or keep what is live")]

@@ -15,7 +15,6 @@ from features.home import Home
 from features.terminal import AsJson
 from training.bundle import verify_bundle
 from training.errors import GateError, TrainingError
-from training.gate import gate
 from training.promotion import promote, rollback
 from training.registry import Registry
 from training.score import NAMES, read_live
@@ -93,11 +92,11 @@ def promote_model(context: typer.Context, name: str, version: str, json: AsJson 
     """Make a version live if it passes the gate; exit 1 with the failing line if it does not."""
     home = Home.open(context.obj)
     try:
-        bundle = promote(home, name, version)
+        promoted = promote(home, name, version)
     except GateError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    _say_live(name, bundle, gate(verify_bundle(bundle)), json)
+    _say_live(name, promoted.bundle, promoted.gate, json)
 
 
 @models_app.command("rollback")

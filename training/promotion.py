@@ -7,11 +7,12 @@ rollback is a change of one line.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from features.home import Home
 from training.atomic import write_atomically
-from training.bundle import read_bundle, stamp_version, verify_bundle
+from training.bundle import Manifest, read_bundle, stamp_version, verify_bundle
 from training.errors import BundleError, RegistryError
 from training.gate import gate
 from training.lock import exclusive
@@ -19,8 +20,16 @@ from training.registry import Registry, temporary_folder
 from training.score import ALL_NAMES, read_live
 
 
-def promote(home: Home, name: str, version: str, registry: Registry | None = None) -> Path:
-    """Make a version live if the gate lets it, and return its folder in HOME/models.
+@dataclass(frozen=True)
+class Promoted:
+    """A version that went live: its folder in HOME/models, and the gate's lines why it may."""
+
+    bundle: Path
+    gate: str
+
+
+def promote(home: Home, name: str, version: str, registry: Registry | None = None) -> Promoted:
+    """Make a version live if the gate lets it.
 
     Raises:
         RegistryError: No such name or version.   GateError: The line of the gate that failed.
@@ -30,10 +39,13 @@ def promote(home: Home, name: str, version: str, registry: Registry | None = Non
     registry = registry or Registry.open(home.mlflow_uri)
     with temporary_folder() as folder:
         fetched = registry.fetch(name, version, Path(folder))
-        gate(verify_bundle(fetched), _live_as_of(home.models, name))
+        manifest = verify_bundle(fetched)
+        gate(manifest, live_beside(home.models, manifest))  # before anything is written
         bundle = stamp_version(fetched, home.models, version)
     read_bundle(bundle)
     with exclusive(home.models / ".lock"):
+        # Asked anew: while the bundle was opened another may have gone live, of a later cut perhaps.
+        why = gate(manifest, live_beside(home.models, manifest))
         live = read_live(home.models)
         if live.get(name) not in (None, bundle.name):
             history = read_history_of(home.models)
@@ -41,7 +53,7 @@ def promote(home: Home, name: str, version: str, registry: Registry | None = Non
             _write(home.models / "history.json", history)
         _write(home.models / "live.json", {**live, name: bundle.name})
     registry.set_champion(name, version)
-    return bundle
+    return Promoted(bundle, why)
 
 
 def rollback(home: Home, name: str, registry: Registry | None = None) -> Path:
@@ -63,6 +75,20 @@ def rollback(home: Home, name: str, registry: Registry | None = None) -> Path:
     return former
 
 
+def live_beside(models: Path, manifest: Manifest) -> Manifest | None:
+    """What a version is held against at the gate: the one now live under its name.
+
+    None where none is live, where it is that version itself, or where it is damaged and promoting is the remedy.
+    """
+    sha = read_live(models).get(manifest.name)
+    try:
+        live = None if sha is None else verify_bundle(models / sha)
+    except BundleError:
+        return None
+    # Not by number: a registry that was begun anew counts from 1 again.
+    return None if live is None or live.model_copy(update={"version": manifest.version}) == manifest else live
+
+
 def read_history_of(models: Path) -> dict[str, list[str]]:
     """Name -> shas that were live before, the newest last."""
     path = models / "history.json"
@@ -77,15 +103,6 @@ def read_history_of(models: Path) -> dict[str, list[str]]:
 def _known(name: str) -> None:
     if name not in ALL_NAMES:
         raise RegistryError(f"no model `{name}`; there are {', '.join(ALL_NAMES)}")
-
-
-def _live_as_of(models: Path, name: str) -> str | None:
-    """The cut of the live version; None where none is live, or it is damaged and promoting is the remedy."""
-    sha = read_live(models).get(name)
-    try:
-        return None if sha is None else verify_bundle(models / sha).trained_as_of
-    except BundleError:
-        return None
 
 
 def _write(path: Path, value: object) -> None:

@@ -1,5 +1,6 @@
 """P23: rollback of a model gives exactly the former scores."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from features.home import Home
 from tests.training.small import (
@@ -20,10 +22,12 @@ from tests.training.small import (
     small_manifest,
     write_small,
 )
-from training.bundle import Part, write_bundle
+from training.bundle import Bundle, Part, read_bundle, write_bundle
 from training.encode import Feature
 from training.errors import GateError, RegistryError
-from training.promotion import gate, promote, read_history_of, rollback
+from training.gate import gate
+from training.model_commands import models_app
+from training.promotion import promote, read_history_of, rollback
 from training.registry import Registry
 from training.score import Models, read_live
 from training.scorer import ConstantModel, ConstantScorer
@@ -201,7 +205,7 @@ def test_a_ranking_of_a_handful_of_positives_is_not_sure() -> None:
 def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_better() -> None:
     parts: dict[str, Part] = {"churn": small_booster()}
     manifest = small_manifest("churn", parts)  # cut at 2026-06-01
-    same, later = "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z"
+    same, later = manifest, manifest.model_copy(update={"trained_as_of": "2026-07-01T00:00:00Z"})
     assert "cut at" not in gate(manifest) + gate(manifest, same)
     with pytest.raises(
         GateError,
@@ -212,18 +216,58 @@ def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_bett
     assert "surely ranks better on rows" in gate(small_manifest("churn", parts, metrics=GOOD | better), later)
 
 
-def test_promoting_an_earlier_cut_is_refused_and_leaves_the_later_one(new_home: Callable[[str], Home]) -> None:
-    home = new_home("home")
+def put_versions(home: Home, *cuts: str) -> Registry:
+    """Versions of churn, alike but for their cuts, registered in this order."""
     registry = Registry.open(home.mlflow_uri)
     parts: dict[str, Part] = {"churn": small_booster()}
-    for cut in ("2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z"):
+    for cut in cuts:
         manifest = small_manifest("churn", parts).model_copy(update={"trained_as_of": cut})
         registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(4)), {"as_of": cut}, {})
+    return registry
+
+
+def test_promoting_an_earlier_cut_is_refused_and_leaves_the_later_one(new_home: Callable[[str], Home]) -> None:
+    home = new_home("home")
+    registry = put_versions(home, "2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z")
     promote(home, "churn", "1", registry)
     before = read_live(home.models)
     with pytest.raises(GateError, match="cut at 2026-03-01T00:00:00Z, before the live version's 2026-06-01T00:00:00Z"):
         promote(home, "churn", "2", registry)
     assert read_live(home.models) == before
+
+
+def test_the_gate_is_asked_again_where_another_goes_live_meanwhile(
+    new_home: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutant: asked before the lock alone, of two promotions at once the earlier cut may stay."""
+    home = new_home("home")
+    registry = put_versions(home, "2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z")
+
+    def slowly(path: Path) -> Bundle:
+        monkeypatch.setattr("training.promotion.read_bundle", read_bundle)
+        promote(home, "churn", "1", registry)
+        return read_bundle(path)
+
+    monkeypatch.setattr("training.promotion.read_bundle", slowly)
+    with pytest.raises(GateError, match="cut at 2026-03-01T00:00:00Z, before the live version's"):
+        promote(home, "churn", "2", registry)
+    assert [v.live for v in registry.versions("churn")] == [True, False]
+    assert read_history_of(home.models) == {}
+
+
+def test_what_promote_says_is_what_was_checked(new_home: Callable[[str], Home]) -> None:
+    """Mutant: the gate asked once more without what was live says less than it checked."""
+    home = new_home("home")
+    registry = Registry.open(home.mlflow_uri)
+    parts: dict[str, Part] = {"churn": small_booster()}
+    better = GOOD | {"live_gain": 0.05, "live_gain_low": 0.01, "live_gain_high": 0.09}
+    for cut in ("2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z"):
+        manifest = small_manifest("churn", parts, metrics=better).model_copy(update={"trained_as_of": cut})
+        registry.log(write_bundle(home.path / "drafts", manifest, parts, draw_matrix(4)), {"as_of": cut}, {})
+    first = CliRunner().invoke(models_app, ["promote", "churn", "1", "--json"], obj=home.path)
+    then = CliRunner().invoke(models_app, ["promote", "churn", "2", "--json"], obj=home.path)
+    assert "cut at" not in json.loads(first.stdout)["gate"]
+    assert "cut at 2026-03-01T00:00:00Z, before the live version's" in json.loads(then.stdout)["gate"]
 
 
 def test_p28_an_alarm_keeps_the_best_figures_out() -> None:
