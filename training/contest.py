@@ -20,6 +20,7 @@ from training.errors import DatasetError, RegistryError
 from training.gate import gate
 from training.lock import exclusive
 from training.means import mean_interval
+from training.promotion import live_beside
 from training.registry import Registry, temporary_folder
 from training.score import read_live
 from training.served import MONITORED, Served, mature_rows
@@ -70,7 +71,8 @@ def challenge(home: Home, name: str, version: str, share: float, season: str) ->
     registry = Registry.open(home.mlflow_uri)
     with temporary_folder() as folder:
         fetched = registry.fetch(name, version, Path(folder))
-        gate(verify_bundle(fetched))
+        manifest = verify_bundle(fetched)
+        gate(manifest, live_beside(home.models, manifest))
         bundle = stamp_version(fetched, home.models, version)
     read_bundle(bundle)
     if bundle.name == read_live(home.models)[name]:

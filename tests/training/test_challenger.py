@@ -20,7 +20,7 @@ from tests.training.small import (
     small_manifest,
     write_small,
 )
-from training.bundle import write_bundle
+from training.bundle import Part, write_bundle
 from training.challenger import Challenge, Duel, in_challenge, read_challenges
 from training.contest import challenge, compare, compared, end_challenge
 from training.encode import Feature
@@ -222,6 +222,20 @@ def test_the_road_of_a_challenger(new_home: Callable[[str], Home], tmp_path: Pat
         end_challenge(home, "interest")
     with pytest.raises(RegistryError, match="nobody challenges"):
         compare(home, "interest", SINCE)
+
+
+def test_a_challenger_of_an_earlier_cut_stays_out(new_home: Callable[[str], Home], tmp_path: Path) -> None:
+    """Mutant: judged without what is live, a version that may not be promoted decides for half the units."""
+    home = new_home("contest")
+    registry = Registry.open(home.mlflow_uri)
+    parts: dict[str, Part] = {"churn": small_booster()}
+    for cut in ("2026-06-01T00:00:00Z", "2026-03-01T00:00:00Z"):
+        manifest = small_manifest("churn", parts).model_copy(update={"trained_as_of": cut})
+        registry.log(write_bundle(tmp_path / "drafts", manifest, parts, draw_matrix(4)), {"as_of": cut}, {})
+    promote(home, "churn", "1", registry)
+    with pytest.raises(GateError, match="cut at 2026-03-01T00:00:00Z, before the live version's 2026-06-01T00:00:00Z"):
+        challenge(home, "churn", "2", 0.5, "2026H1")
+    assert read_challenges(home.models) == {}
 
 
 def test_a_challenge_is_plain() -> None:
