@@ -116,4 +116,6 @@ def _cut_earlier(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, 
     said = f"cut at {manifest.trained_as_of}, before the live version's {live.trained_as_of}"
     if (manifest.metrics.get("live_gain_low") or 0.0) > 0:
         return [(True, f"{said}, and surely ranks better on rows neither has learned from")]
-    return [(False, f"{said}, and does not surely rank better on later rows; take a later cut, or keep what is live")]
+    formula = {note.served for note in manifest.parts.values()} == {"formula"}  # ranks nobody: no rank can excuse it
+    why = "" if formula else ", and does not surely rank better on later rows"
+    return [(False, f"{said}{why}; take a later cut, or keep what is live")]

@@ -7,6 +7,7 @@ from training.bundle import Part
 from training.errors import GateError
 from training.gate import gate
 from training.scorer import ConstantModel, ConstantScorer
+from training.value import ValueFormula, ValueModel
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,16 @@ def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_bett
         gate(manifest, later)
     better = {"live_gain": 0.05, "live_gain_low": 0.01, "live_gain_high": 0.09}
     assert "surely ranks better on rows" in gate(small_manifest("churn", parts, metrics=GOOD | better), later)
+
+
+def test_a_formula_of_an_earlier_cut_is_not_told_of_ranks() -> None:
+    parts: dict[str, Part] = {"value": ValueFormula(("purchase_sum_365d",), ValueModel())}
+    manifest = small_manifest("value", parts, metrics={"annual_churn": 0.1})
+    later = manifest.model_copy(update={"trained_as_of": "2026-07-01T00:00:00Z"})
+    with pytest.raises(
+        GateError, match=r"before the live version's 2026-07-01T00:00:00Z; take a later cut, or keep what is live$"
+    ):
+        gate(manifest, later)
 
 
 def test_p28_an_alarm_keeps_the_best_figures_out() -> None:
