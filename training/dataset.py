@@ -53,6 +53,7 @@ class Dataset:
     bands: Names = field(default_factory=lambda: np.empty(0, np.str_))  # age band, "" unknown; never a feature
     signs: Mapping[str, int] = field(default_factory=dict[str, int])  # see training/monotone.py
     at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # as_of, microseconds; 0 unknown
+    ends: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # when the label ripened
 
     def __post_init__(self) -> None:
         """Fill in what was left out: every row stands for itself, of no known band."""
@@ -60,8 +61,9 @@ class Dataset:
             object.__setattr__(self, "weight", np.ones(len(self.label)))
         if len(self.bands) != len(self.label):
             object.__setattr__(self, "bands", np.full(len(self.label), "", np.str_))
-        if len(self.at) != len(self.label):
-            object.__setattr__(self, "at", np.zeros(len(self.label), np.int64))
+        for name in ("at", "ends"):
+            if len(getattr(self, name)) != len(self.label):
+                object.__setattr__(self, name, np.zeros(len(self.label), np.int64))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ class Dataset:
         return replace(
             self, matrix=self.matrix[keep], label=self.label[keep], owners=self.owners[keep],
             groups=self.groups[keep], items=self.items[keep], slices=self.slices[keep],
-            weight=self.weight[keep], bands=self.bands[keep], at=self.at[keep],
+            weight=self.weight[keep], bands=self.bands[keep], at=self.at[keep], ends=self.ends[keep],
         )  # fmt: skip
 
     def slice(self, *wanted: Slice) -> "Dataset":
@@ -144,7 +146,7 @@ def labelled(seen: Observed, label: str, *, end: str, item: str | None = None,
         label=known[label].cast(pl.Float64).to_numpy(), groups=_names(known, "campaign_id"),
         items=_names(known, item), snapshot=snapshot_id(known, seen.features), bands=_names(known, "age_band"),
         weight=np.ones(len(known)) if weight is None else known[weight].cast(pl.Float64).to_numpy(),
-        at=_micros(known, "as_of"),
+        at=_micros(known, "as_of"), ends=_micros(known, end),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from training.evaluate import LEAST_TO_RANK
 ECE_MOST = 0.10
 _GAIN = ("lightgbm_auc", "logistic_auc", "gain", "gain_low", "gain_high")  # of each part that LightGBM serves
 ONE_CLASS = ("no positives", "only positives")  # how the note of a constant begins that learned nothing
-_DECLARED = frozenset({"reach", "harm"})  # may be a constant because the source says nothing, which is declared
+_SILENT = ("no channel outcomes", "no complaints or opt-outs")  # how an assumption begins that declares this
+_DECLARED = frozenset({"reach", "harm"})  # may be of one class because the source says nothing
 
 
 def gate(manifest: Manifest, live: Manifest | None = None) -> str:
@@ -43,13 +44,13 @@ def gate(manifest: Manifest, live: Manifest | None = None) -> str:
 
 def _checked(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
     """(passed, line) of each check, in order; the first that failed is the one that is told."""
-    served = sorted({note.served for note in manifest.parts.values()})
+    served = sorted(_served(manifest))
     empty = [(name, note.note) for name, note in manifest.parts.items() if note.note.startswith(ONE_CLASS)]
     if empty and manifest.name not in _DECLARED:
         return [(False, f"part `{empty[0][0]}`: {empty[0][1]}; import more history")]
     alarms = [(False, line) for line in manifest.alarms]
     figures = manifest.metrics
-    beside = [*_beside_the_live(figures), *_cut_earlier(manifest, live)]
+    beside = [*_beside_the_live(manifest, live), *_cut_earlier(manifest, live)]
     if set(served) <= {"constant", "formula"}:
         level = [] if figures.get("ece") is None else [_calibrated(figures["ece"] or 0.0)]
         return [(True, f"served by {', '.join(served)}: nothing simpler to lose against"), *beside, *level, *alarms]
@@ -101,12 +102,31 @@ def _beside_the_baseline(manifest: Manifest, auc: float) -> list[tuple[bool, str
     return lines
 
 
-def _beside_the_live(figures: Mapping[str, float | None]) -> list[tuple[bool, str]]:
+def _beside_the_live(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
+    figures = manifest.metrics
     gain, low, high = (figures.get(key) for key in ("live_gain", "live_gain_low", "live_gain_high"))
-    if gain is None or low is None or high is None:  # none was live, or it had seen these rows
-        return []
+    if gain is None or low is None or high is None:
+        return _not_compared(manifest, live)
     said = f"against the live version, on rows neither has learned from, auc {gain:+.4f} ({low:+.4f} to {high:+.4f})"
     return [(high >= 0, said if high >= 0 else f"{said}: surely worse; keep what is live")]
+
+
+def _not_compared(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
+    """The line about a comparison that was not made, where there was something to compare with."""
+    silent = any(line.startswith(_SILENT) for line in manifest.assumptions)
+    if silent or _served(manifest) == {"formula"} or (live is None and "live_rows" not in manifest.metrics):
+        return []
+    rows, positives = (manifest.metrics.get(key) or 0.0 for key in ("live_rows", "live_positives"))
+    said = (
+        f"not compared with the live version: {rows:.0f} rows, {positives:.0f} positives, that neither has learned from"
+    )
+    if live is not None and _served(manifest) == {"constant"} and not _served(live) <= {"constant", "formula"}:
+        return [(False, f"{said}, too few to tell that a constant ranks no worse; keep what is live")]
+    return [(True, said)]
+
+
+def _served(manifest: Manifest) -> set[str]:
+    return {note.served for note in manifest.parts.values()}
 
 
 def _cut_earlier(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
@@ -116,6 +136,5 @@ def _cut_earlier(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, 
     said = f"cut at {manifest.trained_as_of}, before the live version's {live.trained_as_of}"
     if (manifest.metrics.get("live_gain_low") or 0.0) > 0:
         return [(True, f"{said}, and surely ranks better on rows neither has learned from")]
-    formula = {note.served for note in manifest.parts.values()} == {"formula"}  # ranks nobody: no rank can excuse it
-    why = "" if formula else ", and does not surely rank better on later rows"
+    why = "" if _served(manifest) == {"formula"} else ", and does not surely rank better on later rows"
     return [(False, f"{said}{why}; take a later cut, or keep what is live")]

@@ -13,13 +13,13 @@ from features.home import Home
 from features.store import FeatureStore
 from training import trainers
 from training.bankuplift import learn_uplift
-from training.bundle import Manifest, read_bundle, write_bundle
-from training.errors import BundleError, DatasetError, ScoreError, TrainingError
-from training.evaluate import LEAST_TO_RANK, Metrics, gain_interval
+from training.bundle import Manifest, write_bundle
+from training.errors import DatasetError, TrainingError
+from training.evaluate import Metrics
+from training.incumbent import beside_live
 from training.plots import draw
 from training.registry import Registry
-from training.score import ALL_NAMES, OPTIONAL, read_live
-from training.served import score_rows
+from training.score import ALL_NAMES, OPTIONAL
 from training.study import Study
 from training.trainers import SEED, Draft
 from training.tune import Progress, silent
@@ -119,7 +119,7 @@ def _registered(registry: Registry, study: Study, name: str, draft: Draft | None
         features=draft.features,
         context=draft.context,
         parts=draft.notes,
-        metrics=draft.metrics | _beside_live(study.home, name, draft, study.cut),
+        metrics=draft.metrics | beside_live(study.home, name, draft, study.cut),
         trained_as_of=study.cut.strftime("%Y-%m-%dT%H:%M:%SZ"),
         views=study.store.revision,
         dataset=draft.dataset,
@@ -157,33 +157,3 @@ def _with_uplift(study: Study, draft: Draft, trials: int, progress: Progress) ->
     if found is None:
         return replace(draft, said=(NO_CONTACTS,)), None
     return replace(draft, metrics=draft.metrics | found.metrics, said=found.notes, qini=found.curve), found.foretold
-
-
-def _beside_live(home: Home, name: str, draft: Draft, cut: datetime) -> Metrics:
-    """By how much the draft ranks better than the version now live, on rows neither has learned from.
-
-    Those of the latest slice that were decided after the live one was trained; where that is cut later than
-    the draft, those decided after its cut. live_gain with its interval, as AUC, and live_rows; empty where
-    none is live, where there are no such rows, or where they are too few to tell.
-    """
-    try:
-        sha = read_live(home.models).get(name)
-        if sha is None:
-            return {}
-        live = read_bundle(home.models / sha)
-        live_cut = datetime.fromisoformat(live.manifest.trained_as_of)
-        shown = draft.pictured if live_cut <= cut else draft.newer
-        if shown is None:
-            return {}
-        data, p = shown.data, shown.p
-        unseen = data.at >= round(live_cut.timestamp() * 1e6)
-        rows = data.rows(unseen)
-        former = score_rows(live, rows)
-    except (BundleError, ScoreError):  # damaged, or of features the home no longer gives: training is the remedy
-        return {}
-    if min(rows.label.sum(), len(rows.label) - rows.label.sum()) < LEAST_TO_RANK:
-        return {}
-    gain = gain_interval(rows.label, p[unseen], former, rows.owners, SEED, rows.weight)
-    shown = {"live_gain": gain.value, "live_gain_low": gain.low, "live_gain_high": gain.high}
-    return {key: None if value is None else round(value, 6) for key, value in shown.items()} | {
-        "live_rows": float(len(rows.label))}  # fmt: skip

@@ -79,6 +79,7 @@ class Draft:
     alarms: tuple[str, ...] = ()
     pictured: Pictured | None = None
     newer: Pictured | None = None  # rows decided after the cut, as the served models score them
+    seen: Dataset | None = None  # all rows ripe at the cut
     said: tuple[str, ...] = ()  # notes on the run, beside those on the parts
     qini: pd.DataFrame | None = None  # share, gain, random: for a picture of the uplift
 
@@ -201,6 +202,7 @@ def _draft(seen: Dataset, pooled: Learned, own: dict[str, Learned], context: Fea
         later={} if later is None else figures(later, pooled, own, context, SEED, served=True),
         dataset=seen.snapshot, rows=len(seen.label), assumptions=(*said, *refitted),
         alarms=tuple(line for line in alarms if line), pictured=Pictured(_wide(test, context), p, pooled), newer=newer,
+        seen=seen,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from training.bundle import Part
 from training.errors import GateError
 from training.gate import gate
 from training.scorer import ConstantModel, ConstantScorer
+from training.trainers import ALL_REACHED, NO_HARM
 from training.value import ValueFormula, ValueModel
 
 
@@ -88,6 +89,42 @@ def test_a_ranking_of_a_handful_of_positives_is_not_sure() -> None:
     for positives in (19.0, 1990.0):
         with pytest.raises(GateError, match=r"in 2000 rows of the latest slice proves no ranking, 20 of either class"):
             gate(small_manifest("churn", parts, metrics=GOOD | {"positives": positives}))
+
+
+def test_what_was_not_compared_with_the_live_version_is_said() -> None:
+    parts: dict[str, Part] = {"churn": small_booster()}
+    live = small_manifest("churn", parts)
+    few = small_manifest("churn", parts, metrics=GOOD | {"live_rows": 300.0, "live_positives": 12.0})
+    assert "compared with" not in gate(live)
+    assert "not compared with the live version: 0 rows, 0 positives, that neither has learned from" in gate(live, live)
+    assert "not compared with the live version: 300 rows, 12 positives, that neither has learned from" in gate(
+        few, live
+    )
+
+
+@pytest.mark.parametrize("name", ["churn", "interest", "harm"])
+def test_a_constant_that_was_not_compared_does_not_replace_what_ranks(name: str) -> None:
+    """Mutant: a slice of 15 positives proves no ranking, and the rate for everybody goes live over one that was proved."""
+    constant: dict[str, Part] = {"pooled": ConstantScorer(NAMES, ConstantModel(p=0.01, why="15 positives"))}
+    ranks: dict[str, Part] = {"pooled": small_booster()}
+    figures = GOOD | {"auc": 0.5, "auc_low": 0.5, "live_rows": 4000.0, "live_positives": 15.0}
+    manifest, live = small_manifest(name, constant, metrics=figures), small_manifest(name, ranks)
+    assert "served by constant" in gate(manifest) and "served by constant" in gate(manifest, manifest)
+    with pytest.raises(
+        GateError,
+        match="not compared with the live version: 4000 rows, 15 positives, that neither has learned from, too few"
+        " to tell that a constant ranks no worse; keep what is live",
+    ):
+        gate(manifest, live)
+    compared = {"live_gain": -0.01, "live_gain_low": -0.05, "live_gain_high": 0.03}
+    assert "against the live version" in gate(small_manifest(name, constant, metrics=figures | compared), live)
+
+
+@pytest.mark.parametrize(("name", "declared"), [("reach", ALL_REACHED), ("harm", NO_HARM)])
+def test_a_constant_of_a_silent_source_replaces_what_ranked(name: str, declared: str) -> None:
+    constant: dict[str, Part] = {"pooled": ConstantScorer(NAMES, ConstantModel(p=0.0, why=declared))}
+    manifest = small_manifest(name, constant).model_copy(update={"assumptions": (declared,)})
+    assert "compared with" not in gate(manifest, small_manifest(name, {"pooled": small_booster()}))
 
 
 def test_an_earlier_cut_does_not_replace_a_later_one_unless_it_surely_ranks_better() -> None:

@@ -15,7 +15,7 @@ from features.store import FeatureStore
 from tests.training.small import END, prepare_home, write_bank
 from training.commands import ModelReport, TrainAnswer, models_app, parse_instant, train_app
 from training.errors import DatasetError, TrainingError
-from training.promotion import promote
+from training.promotion import promote, rollback
 from training.registry import CHAMPION, FAMILIES, Registry
 from training.score import NAMES, Models
 from training.train import train_all
@@ -164,3 +164,14 @@ def test_a_new_version_is_laid_beside_the_live_one_on_rows_neither_has_seen(
     assert (newer.metrics["live_rows"] or 0) > 100
     (same,) = train_all(small_bank, CUT, names=("interest",))
     assert "live_gain" not in same.metrics and same.sha256 == trained["interest"].sha256
+
+
+def test_a_month_later_there_are_rows_that_neither_has_seen(trained: dict[str, ModelReport], small_bank: Home) -> None:
+    """Answers take 30 days: whoever retrains each month has none yet to what was decided since."""
+    promote(small_bank, "interest", trained["interest"].version)
+    (newer,) = train_all(small_bank, CUT + timedelta(days=30), names=("interest",))
+    low, high = newer.metrics["live_gain_low"], newer.metrics["live_gain_high"]
+    assert low is not None and high is not None and low <= 0 <= high
+    assert 40 < (newer.metrics["live_positives"] or 0) < (newer.metrics["live_rows"] or 0)
+    assert "against the live version, on rows neither" in promote(small_bank, "interest", newer.version).gate
+    rollback(small_bank, "interest")
