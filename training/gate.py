@@ -26,7 +26,9 @@ def gate(manifest: Manifest, live: Manifest | None = None) -> str:
     then what is served; a constant rate and a formula need not rank, but a label of one class is nothing
     to serve, unless the source is declared to be silent about it. Against the version that was live when
     it was trained no model, a constant least of all, may surely lose, on rows neither has learned from: it
-    need not win, or nothing could ever be learned anew - unless it is cut earlier than what is live.
+    need not win, or nothing could ever be learned anew - unless it is cut earlier than what is live. Where such
+    rows are too few to compare on, that is said, and a constant does not replace what ranks. A bank's own
+    scores are laid beside the live interest model.
 
     Args:
         live: The version it would replace, or decide beside; None: there is none.
@@ -107,8 +109,9 @@ def _beside_the_live(manifest: Manifest, live: Manifest | None) -> list[tuple[bo
     gain, low, high = (figures.get(key) for key in ("live_gain", "live_gain_low", "live_gain_high"))
     if gain is None or low is None or high is None:
         return _not_compared(manifest, live)
-    said = f"against the live version, on rows neither has learned from, auc {gain:+.4f} ({low:+.4f} to {high:+.4f})"
-    return [(high >= 0, said if high >= 0 else f"{said}: surely worse; keep what is live")]
+    rival, remedy = _rival(manifest)
+    said = f"against {rival}, on rows neither has learned from, auc {gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    return [(high >= 0, said if high >= 0 else f"{said}: surely worse; {remedy}")]
 
 
 def _not_compared(manifest: Manifest, live: Manifest | None) -> list[tuple[bool, str]]:
@@ -117,12 +120,17 @@ def _not_compared(manifest: Manifest, live: Manifest | None) -> list[tuple[bool,
     if silent or _served(manifest) == {"formula"} or (live is None and "live_rows" not in manifest.metrics):
         return []
     rows, positives = (manifest.metrics.get(key) or 0.0 for key in ("live_rows", "live_positives"))
-    said = (
-        f"not compared with the live version: {rows:.0f} rows, {positives:.0f} positives, that neither has learned from"
-    )
+    said = f"not compared with {_rival(manifest)[0]}: {rows:.0f} rows, {positives:.0f} positives, that neither has learned from"
     if live is not None and _served(manifest) == {"constant"} and not _served(live) <= {"constant", "formula"}:
         return [(False, f"{said}, too few to tell that a constant ranks no worse; keep what is live")]
     return [(True, said)]
+
+
+def _rival(manifest: Manifest) -> tuple[str, str]:
+    """What it was laid beside, and what to do where that is better: a bank's own scores displace the interest model."""
+    if _served(manifest) == {"supplied"}:
+        return "the live model `interest`", "leave the family to it"
+    return "the live version", "keep what is live"
 
 
 def _served(manifest: Manifest) -> set[str]:

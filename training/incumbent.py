@@ -8,6 +8,7 @@ of them, the rows decided before whose answer was still out.
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +21,18 @@ from training.errors import BundleError, ScoreError
 from training.evaluate import LEAST_TO_RANK, Metrics, gain_interval
 from training.score import read_live
 from training.served import score_rows
-from training.trainers import SEED, Draft
+
+if TYPE_CHECKING:
+    from training.trainers import Draft  # what fits models is not for those who only read them
 
 
-def beside_live(home: Home, name: str, draft: Draft, cut: datetime) -> Metrics:
+def beside_live(home: Home, name: str, draft: "Draft", cut: datetime, seed: int) -> Metrics:
     """By how much the draft ranks better than the version now live, on rows neither has learned from.
 
     Those of the latest slice; where the live one is cut later than the draft, those decided after the draft's
     cut. Empty where none is live, where it cannot be read, or where there is no such row.
     """
-    live = _live(home, name)
+    live = read_incumbent(home, name)
     if live is None:
         return {}
     live_cut = datetime.fromisoformat(live.manifest.trained_as_of)
@@ -43,7 +46,7 @@ def beside_live(home: Home, name: str, draft: Draft, cut: datetime) -> Metrics:
         former = score_rows(live, rows)
     except ScoreError:  # of features the home no longer gives: training is the remedy
         return {}
-    return gain_over_live(rows.label, shown.p[unseen], former, rows.owners, rows.weight)
+    return gain_over_live(rows.label, shown.p[unseen], former, rows.owners, seed, rows.weight)
 
 
 def unseen_rows(data: Dataset, known: Iterable[Dataset], live_cut: int) -> npt.NDArray[np.bool_]:
@@ -64,7 +67,9 @@ def unseen_rows(data: Dataset, known: Iterable[Dataset], live_cut: int) -> npt.N
     return (data.ends > live_cut) & (until <= data.at)
 
 
-def gain_over_live(label: Matrix, p: Matrix, former: Matrix, owners: Names, weight: Matrix | None = None) -> Metrics:
+def gain_over_live(
+    label: Matrix, p: Matrix, former: Matrix, owners: Names, seed: int, weight: Matrix | None = None
+) -> Metrics:
     """live_rows, live_positives and, with enough of either class, live_gain with its interval, as AUC.
 
     Args:
@@ -77,13 +82,13 @@ def gain_over_live(label: Matrix, p: Matrix, former: Matrix, owners: Names, weig
     counted: Metrics = {"live_rows": float(n), "live_positives": positives}
     if min(positives, n - positives) < LEAST_TO_RANK:
         return counted
-    gain = gain_interval(label, p, former, owners, SEED, weight)
+    gain = gain_interval(label, p, former, owners, seed, weight)
     shown = {"live_gain": gain.value, "live_gain_low": gain.low, "live_gain_high": gain.high}
     return {key: None if value is None else round(value, 6) for key, value in shown.items()} | counted
 
 
-def _live(home: Home, name: str) -> Bundle | None:
-    """None where none is live, or it is damaged and training is the remedy."""
+def read_incumbent(home: Home, name: str) -> Bundle | None:
+    """The live bundle; None where none is live, or it is damaged and training is the remedy."""
     try:
         sha = read_live(home.models).get(name)
         return None if sha is None else read_bundle(home.models / sha)

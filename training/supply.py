@@ -16,16 +16,21 @@ import numpy as np
 import polars as pl
 
 from features.home import Home
+from features.store import FeatureStore
 from training.atomic import write_atomically
 from training.bundle import Manifest, PartNote
-from training.errors import BundleError, DatasetError, RegistryError
+from training.dataset import labelled, observe, sample_rows
+from training.errors import BundleError, DatasetError, RegistryError, ScoreError
 from training.evaluate import evaluate
 from training.gate import gate
 from training.history import read_history
+from training.incumbent import gain_over_live, read_incumbent
 from training.labels import contact_labels, who_may_be_learned_from
 from training.lock import exclusive
 from training.scorer import rounded
+from training.served import score_rows
 from training.stability import PSI_MOST, chance_stability, population_stability
+from training.study import REACHED_MOST
 from training.supplied import COLUMNS, MAX_AGE, read_supplied
 
 LEAST_ROWS, RANK_LEAST = 100, 0.5  # scores of the same source a month apart rank their customers alike
@@ -36,8 +41,9 @@ def promote_scores(home: Home, family: str, offers: Sequence[str], *, live: bool
     """Make the bank's table of a family live if the gate lets it; what was measured comes back.
 
     The gate is the models' own: on contacts with the family's offers, decided after the scores were made,
-    they must rank better than chance and be calibrated. Measured is this table, else the last of those that
-    passed before that has enough ripe answers.
+    they must rank better than chance and be calibrated, and not surely worse than the live interest model where
+    neither could know the answer. Measured is this table, else the last of those that passed before that has
+    enough ripe answers.
 
     Args:
         live: False: measure a table, of any age, on answers of its own, to speak for later ones; nothing goes live.
@@ -142,7 +148,7 @@ def _judged(
     ripe = _ripe(home, offers)
     own = _after(ripe, table)
     if len(own) >= LEAST_ROWS:
-        return table, _figures(own)
+        return table, _figures(own) | _beside_interest(home, own)
     live = read_supplied(home.models).get(family)
     former = [] if alone else [*read_passed(home.models).get(family, []), *([live] if live else [])]
     for sha256 in dict.fromkeys(reversed(former)):
@@ -155,7 +161,7 @@ def _judged(
         judge = read_scores(path, home.now(), text)
         rows = _after(ripe, judge)
         if len(rows) >= LEAST_ROWS:
-            return judge, _figures(rows)
+            return judge, _figures(rows) | _beside_interest(home, rows)
     raise _too_few(len(own))
 
 
@@ -186,14 +192,14 @@ def _refuse_stale(name: str, table: pl.DataFrame, now: datetime) -> None:
 
 
 def _ripe(home: Home, offers: Sequence[str]) -> pl.DataFrame:
-    """Ripe answers (customer_id, unit_id, as_of, accepted) to the offers, of those reached."""
+    """Ripe answers (contact_id, customer_id, unit_id, offer_id, as_of, answer_end, accepted) to the offers, of those reached."""
     contacts, outcomes, cases, consents, customers = (
         read_history(home, name) for name in ("contacts", "outcomes", "cases", "consents", "customers"))  # fmt: skip
     rows = contact_labels(contacts, outcomes, cases, consents, home.now())
     rows = rows.filter(pl.col("offer_id").is_in(list(offers)), pl.col("reached").fill_null(False))
     units = customers.select("customer_id", pl.coalesce("household_id", "customer_id").alias("unit_id"))
     allowed = who_may_be_learned_from(rows, customers).join(units, on="customer_id", how="left", maintain_order="left")
-    return allowed.select("customer_id", "unit_id", "as_of", "accepted")
+    return allowed.select("contact_id", "customer_id", "unit_id", "offer_id", "as_of", "answer_end", "accepted")
 
 
 def _after(ripe: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -205,6 +211,24 @@ def _after(ripe: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 def _figures(rows: pl.DataFrame) -> dict[str, float | None]:
     label = rows["accepted"].cast(pl.Float64).to_numpy()
     return evaluate(label, rows["score"].to_numpy(), rows["unit_id"].to_numpy().astype(np.str_), _SEED)
+
+
+def _beside_interest(home: Home, rows: pl.DataFrame) -> dict[str, float | None]:
+    """By how much the scores rank better than the live interest model, on answers that were out at its cut."""
+    live = read_incumbent(home, "interest")
+    if live is None:
+        return {}
+    cut = datetime.fromisoformat(live.manifest.trained_as_of)
+    unseen = sample_rows(rows.filter(pl.col("answer_end") > cut), "contact_id", REACHED_MOST)
+    if unseen.is_empty():
+        return {"live_rows": 0.0, "live_positives": 0.0}
+    seen = observe(FeatureStore(home), unseen)
+    data = labelled(seen, "accepted", end="answer_end", item="offer_id", later=True)
+    try:
+        former = score_rows(live, data)
+    except ScoreError:  # of features the home no longer gives: it serves nobody either
+        return {}
+    return gain_over_live(data.label, seen.rows["score"].to_numpy(), former, data.owners, _SEED)
 
 
 def _too_few(n: int) -> DatasetError:

@@ -119,7 +119,7 @@ def _registered(registry: Registry, study: Study, name: str, draft: Draft | None
         features=draft.features,
         context=draft.context,
         parts=draft.notes,
-        metrics=draft.metrics | beside_live(study.home, name, draft, study.cut),
+        metrics=draft.metrics | beside_live(study.home, name, draft, study.cut, SEED),
         trained_as_of=study.cut.strftime("%Y-%m-%dT%H:%M:%SZ"),
         views=study.store.revision,
         dataset=draft.dataset,

@@ -40,16 +40,16 @@ def ranked(n: int, share: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[n
 def test_the_gain_is_of_the_new_over_the_live() -> None:
     label, good = ranked(400, 0.2)
     owners = np.arange(400).astype(str)
-    found = gain_over_live(label, good, np.zeros(400), owners)
+    found = gain_over_live(label, good, np.zeros(400), owners, 1)
     assert (found["live_rows"], found["live_positives"]) == (400.0, 80.0)
     assert (found["live_gain_low"] or 0.0) > 0.15
-    lost = gain_over_live(label, np.zeros(400), good, owners)
+    lost = gain_over_live(label, np.zeros(400), good, owners, 1)
     assert lost["live_gain"] == -(found["live_gain"] or 0.0)
 
 
 @pytest.mark.parametrize("positives", [19, 381])
 def test_a_handful_of_a_class_is_counted_and_not_compared(positives: int) -> None:
     label, good = ranked(400, positives / 400)
-    counted = gain_over_live(label, good, np.zeros(400), np.arange(400).astype(str))
+    counted = gain_over_live(label, good, np.zeros(400), np.arange(400).astype(str), 1)
     assert counted == {"live_rows": 400.0, "live_positives": float(positives)}
-    assert gain_over_live(label[:0], good[:0], good[:0], np.empty(0, np.str_)) == {}
+    assert gain_over_live(label[:0], good[:0], good[:0], np.empty(0, np.str_), 1) == {}

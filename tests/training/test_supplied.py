@@ -9,9 +9,15 @@ import pyarrow as pa
 import pytest
 
 from features.home import Home
+from features.store import FeatureStore
 from tests.training.small import END
+from training.bundle import Manifest, PartNote, write_bundle
+from training.calibration import Calibrator
+from training.encode import model_features
 from training.errors import BundleError, DatasetError, GateError, RegistryError
+from training.gate import gate
 from training.score import _schema
+from training.scorer import LogisticModel, LogisticScorer, LogisticTerm
 from training.supplied import MAX_AGE, Supplied, read_supplied
 from training.supply import measure, promote_scores, read_passed, read_scores, withdraw_scores
 
@@ -121,6 +127,46 @@ def test_only_answers_after_the_scores_count(home: Home) -> None:
     assert all_of > later > 0  # type: ignore[operator]
     with pytest.raises(DatasetError, match="0 ripe answers to the family's offers since the scores were made"):
         measure(home, read_scores(put(home, by_age(home, END)), END), ["card"])
+
+
+def put_interest(home: Home, sign: float, cut: datetime) -> None:
+    """A live interest model that follows age: as the customers do, or against them."""
+    age = next(feature for feature in model_features(FeatureStore(home).schema) if feature.name == "age_years")
+    slope = LogisticTerm(feature="age_years", kind="number", mean=55.0, scale=12.0, weights=(2 * sign,))
+    part = LogisticScorer(("age_years",), LogisticModel(intercept=0.0, terms=(slope,)), Calibrator())
+    note = PartNote(served="logistic", features=("age_years",))
+    manifest = Manifest(name="interest", features=(age,), parts={"pooled": note}, trained_as_of=f"{cut:%FT%TZ}")
+    bundle = write_bundle(home.models, manifest, {"pooled": part}, np.asarray([[30.0], [60.0]]))
+    (home.models / "live.json").write_text(json.dumps({"interest": bundle.name}))
+
+
+def coarse(table: pl.DataFrame) -> pl.DataFrame:
+    """Scores that rank better than chance and worse than age: the mean for half of the customers."""
+    known = pl.Series(np.random.default_rng(5).random(len(table)) < 0.5)
+    return table.with_columns(pl.when(known).then("score").otherwise(pl.col("score").mean()).alias("score"))
+
+
+def test_scores_that_rank_surely_worse_than_interest_stay_out(home: Home) -> None:
+    """Mutant: held against chance alone, they take the family from a model that knows it better."""
+    put(home, coarse(by_age(home)))
+    alone = promote_scores(home, "cards", ["card"], live=False)
+    assert "live_gain" not in alone.metrics
+    put_interest(home, 1.0, datetime(2025, 12, 1, tzinfo=UTC))
+    with pytest.raises(
+        GateError, match=r"against the live model `interest`, on rows .*: surely worse; leave the family to it$"
+    ):
+        promote_scores(home, "cards", ["card"], live=False)
+    put_interest(home, -1.0, datetime(2025, 12, 1, tzinfo=UTC))
+    better = promote_scores(home, "cards", ["card"], live=False).metrics
+    assert (better["live_gain_low"] or 0) > 0 and 100 < (better["live_rows"] or 0) < (better["rows"] or 0)
+
+
+def test_answers_the_interest_model_has_learned_compare_nothing(home: Home) -> None:
+    put(home, coarse(by_age(home)))
+    put_interest(home, 1.0, END)
+    found = promote_scores(home, "cards", ["card"], live=False)
+    assert found.metrics["live_rows"] == 0 and "live_gain" not in found.metrics
+    assert "not compared with the live model `interest`: 0 rows, 0 positives" in gate(found)
 
 
 @pytest.mark.parametrize(("change", "message"), [
