@@ -1,24 +1,25 @@
 """After go-live: do the served models still say what happens? Calibration, ranking and drift, with alarms.
 
     calibration  what happened less what was foretold, per row, with its interval by unit
-    ranking      AUC since, beside that on rows before
+    ranking      AUC since, beside that on rows it had not learned from, each with its interval
     drift        PSI of the scores, since against before (training/stability.py); beyond 0.25 and what chance alone brings
 
 Only rows whose outcome is ripe count: a young contact is not a refusal. Every figure is of all rows, those
 left out of a sample as well (`Served.weight`). Source of the PSI's 0.25: Siddiqi, Credit Risk Scorecards (2006).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from features.home import Home
-from training.bundle import read_bundle
+from training.bundle import Bundle, Manifest, read_bundle
 from training.dataset import Names
 from training.encode import Matrix
 from training.errors import RegistryError, ScoreError
-from training.evaluate import auc, auc_interval
+from training.evaluate import Interval, auc_interval
 from training.means import at_once, mean_interval, rare_interval
 from training.score import read_live
 from training.served import WATCHED, Served, mature_rows
@@ -71,22 +72,36 @@ def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
     for name in sorted(live, key=WATCHED.index):
         bundle = read_bundle(home.models / live[name])
         trained = datetime.fromisoformat(bundle.manifest.trained_as_of)
-        start = max(since, trained) if since else trained
-        try:
-            before, after = mature_rows(home, name, {"live": bundle}, start)
-        except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on
-            states.append(ModelState(name, bundle.sha256, start, 0, 0, alarms=(str(error),), unmeasured=str(error)))
-            continue
-        states.append(state_of(name, bundle.sha256, start, before, after, bundle.manifest.metrics.get("auc")))
+        states.append(watched(home, name, {"live": bundle}, max(since, trained) if since else trained)[0])
     return states
 
 
+def watched(home: Home, name: str, bundles: Mapping[str, Bundle], since: datetime) -> tuple[ModelState, Served | None]:
+    """The state of bundles["live"] since an instant, and its rows since, scored by every bundle.
+
+    No rows where it reads what the home does not give: a served model that nobody can watch is an alarm.
+    """
+    live = bundles["live"]
+    try:
+        before, after = mature_rows(home, name, bundles, since)
+    except ScoreError as error:
+        line = str(error)
+        return ModelState(name, live.sha256, since, 0, 0, alarms=(line,), unmeasured=line), None
+    return state_of(name, live.sha256, since, before, after, promised(live.manifest)), after
+
+
+def promised(manifest: Manifest) -> Interval | None:
+    """The AUC that a model was let in with, on rows it had not learned from; None: there is none."""
+    value, low, high = (manifest.metrics.get(key) for key in ("auc", "auc_low", "auc_high"))
+    return None if value is None else Interval(value, low, high)
+
+
 def state_of(
-    name: str, sha256: str, since: datetime, before: Served, after: Served, measured: float | None = None
+    name: str, sha256: str, since: datetime, before: Served, after: Served, promise: Interval | None
 ) -> ModelState:
     """Measure one model on rows before and after; see ModelState.
 
-    measured: its AUC on rows it had not learned from, as the gate saw it; null: on the rows before. A served
+    promise: its AUC on rows it had not learned from, see `promised`; None: on the rows before. A served
     model is fitted once more on all of these, and what it ranks there promises too much.
     """
     n, positives = len(after.label), int(after.label.sum())
@@ -96,13 +111,11 @@ def state_of(
     score, former = after.scores["live"], before.scores["live"]
     rate, foretold = (float(np.average(values, weights=after.weight)) for values in (after.label, score))
     low, high = off_interval(after.label, score, after.owners, after.weight)
-    enough = LEAST_POSITIVES <= positives <= n - LEAST_POSITIVES
-    area = auc_interval(after.label, score, after.owners, _SEED, after.weight) if enough else None
-    earlier, psi, psi_most = measured, None, PSI_MOST
+    area, psi, psi_most = _area(after), None, PSI_MOST
+    earlier = _area(before) if promise is None else promise
     if len(former) >= LEAST_ROWS:
         psi = population_stability(former, score, before.weight, after.weight)
         psi_most += chance_stability((before.owners, before.weight), (after.owners, after.weight))
-        earlier = auc(before.label, former, before.weight) if measured is None else measured
     alarms: list[str] = []
     if (low > 0 or high < 0) and abs(rate - foretold) > OFF_MOST * foretold:
         alarms.append(
@@ -110,12 +123,15 @@ def state_of(
         )
     if psi is not None and psi > psi_most:
         alarms.append(f"drift: PSI {psi:.3f} of the scores > {psi_most:.3f}; look at nbo features drift, then retrain")
-    if area is not None and area.high is not None and earlier is not None and area.high < earlier - AUC_DROP_MOST:
-        alarms.append(f"ranking: auc {area.value:.4f} (to {area.high:.4f}), {earlier:.4f} before; retrain")
-    unmeasured = None if area else f"{positives} positives: ranking not measured"
+    if _fallen(area, earlier):
+        alarms.append(
+            f"ranking: auc {area.value:.4f} (to {area.high:.4f}),"
+            f" {earlier.value:.4f} (from {earlier.low:.4f}) before; retrain"
+        )
+    unmeasured = f"{positives} positives: ranking not measured" if area.value is None else None
     return ModelState(
-        name, sha256, since, n, positives, rate, foretold, low, high, psi, area and area.value, area and area.low,
-        area and area.high, earlier, tuple(alarms), unmeasured)  # fmt: skip
+        name, sha256, since, n, positives, rate, foretold, low, high, psi, area.value, area.low, area.high,
+        earlier.value, tuple(alarms), unmeasured)  # fmt: skip
 
 
 def off_interval(label: Matrix, score: Matrix, owners: Names, weight: Matrix) -> tuple[float, float]:
@@ -133,3 +149,26 @@ def off_interval(label: Matrix, score: Matrix, owners: Names, weight: Matrix) ->
             ends = sorted(sign * (rate - share) for rate in rare_interval(rare, owners, weight))
             return ends[0], ends[1]
     return mean_interval(label - score, owners, weight)
+
+
+def _area(rows: Served) -> Interval:
+    """The AUC of the live scores; all None where either class is too rare for an interval."""
+    positives = int(rows.label.sum())
+    if not LEAST_POSITIVES <= positives <= len(rows.label) - LEAST_POSITIVES:
+        return Interval(None, None, None)
+    return auc_interval(rows.label, rows.scores["live"], rows.owners, _SEED, rows.weight)
+
+
+def _fallen(now: Interval, earlier: Interval) -> bool:
+    """Whether the AUC surely fell by more than is borne, or to less than half of what it had beyond chance.
+
+    What was measured before has an error too, and stays the same in every later look: taken at its word, a model
+    that was let in by luck would ring for ever. So the interval of the difference must lie below; of independent
+    rows the errors add up by squares. But where few positives promised, that would be deaf to a model that ranks
+    at random: one that has surely lost half rings without it.
+    """
+    if now.value is None or now.high is None or earlier.value is None or earlier.low is None:
+        return False
+    either = float(np.hypot(now.high - now.value, earlier.value - earlier.low))
+    half = max(AUC_DROP_MOST, (earlier.value - 0.5) / 2)
+    return now.value - earlier.value + either < -AUC_DROP_MOST or now.high < earlier.value - half

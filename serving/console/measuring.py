@@ -10,12 +10,12 @@ from serving.lists.plan import Progress
 from training.bundle import Bundle, read_bundle
 from training.challenger import read_challenges
 from training.contest import LEAST_ROWS, Comparison, arm_of, begin, compared
-from training.errors import DatasetError, RegistryError, ScoreError
+from training.errors import DatasetError, RegistryError
 from training.evaluate import calibration_bins, lift
-from training.monitor import ModelState, state_of
+from training.monitor import ModelState, watched
 from training.registry import Registry
 from training.score import read_live
-from training.served import WATCHED, Served, mature_rows
+from training.served import WATCHED, Served
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 PICTURES = ("calibration.svg", "lift.svg")
@@ -62,12 +62,9 @@ def _of(home: Home, name: str, bundles: dict[str, Bundle], folder: Path) -> Meas
     bundle = bundles["live"]
     since = datetime.fromisoformat(bundle.manifest.trained_as_of)
     pictures = tuple(file for who, one in bundles.items() for file in _pictures(home, name, who, one, folder))
-    try:
-        before, after = mature_rows(home, name, bundles, since)
-    except ScoreError as error:  # a served model that nobody can watch is an alarm, the others go on
-        state = ModelState(name, bundle.sha256, since, 0, 0, alarms=(str(error),), unmeasured=str(error))
+    state, after = watched(home, name, bundles, since)
+    if after is None:
         return Measured(state, None, pictures=pictures)
-    state = state_of(name, bundle.sha256, since, before, after)
     against = _against(home, name, bundles, after) if "challenger" in bundles else None
     curves = (
         tuple(_curve(who, after) for who in bundles) if len(after.label) >= LEAST_ROWS and after.label.any() else ()

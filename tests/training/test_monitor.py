@@ -15,6 +15,7 @@ from training.bundle import Manifest, PartNote, read_bundle, write_bundle
 from training.dataset import weighted_sample
 from training.encode import Feature
 from training.errors import RegistryError
+from training.evaluate import Interval, auc_interval
 from training.means import mean_interval, rare_interval
 from training.monitor import ModelState, monitor, state_of
 from training.served import Served, mature_rows, score_rows
@@ -34,7 +35,7 @@ def served(n: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> Served:
 
 
 def state(before: Served, after: Served) -> ModelState:
-    return state_of("interest", "0" * 64, SINCE, before, after)
+    return state_of("interest", "0" * 64, SINCE, before, after, None)
 
 
 def test_a_model_that_holds_raises_no_alarm() -> None:
@@ -223,7 +224,39 @@ def test_ranking_is_held_against_what_was_measured_and_not_against_rows_it_has_l
     alarmed = state(learned, after)
     assert any(line.startswith("ranking") for line in alarmed.alarms)
     assert alarmed.auc is not None
-    held = state_of("interest", "0" * 64, SINCE, known, after, alarmed.auc + 0.01)
-    assert held.auc_before == alarmed.auc + 0.01 and not held.alarms
-    fallen = state_of("interest", "0" * 64, SINCE, known, after, 0.99)
+    about = alarmed.auc + 0.01
+    held = state_of("interest", "0" * 64, SINCE, known, after, Interval(about, about - 0.02, about + 0.02))
+    assert held.auc_before == about and not held.alarms
+    fallen = state_of("interest", "0" * 64, SINCE, known, after, Interval(0.99, 0.98, 1.0))
     assert any(line.startswith("ranking") for line in fallen.alarms)
+
+
+def faint(n: int, rng: np.random.Generator) -> Served:
+    """Rows of owners of their own, of a perfect model that ranks at 0.62, with one positive in forty."""
+    p = 1 / (1 + np.exp(3.7 - 0.45 * rng.normal(size=n)))
+    label = (rng.random(n) < p).astype(np.float64)
+    return Served(np.arange(n).astype(str), np.full(n, ""), label, {"live": p}, np.ones(n), np.zeros(n, np.int64))
+
+
+def test_what_was_promised_of_few_positives_is_not_taken_at_its_word() -> None:
+    """Mutant: of a thousand rows the gate lets in those that were lucky, and 17 % of them rang ever after."""
+    rng, rung, let_in = np.random.default_rng(0), 0, 0
+    while let_in < 40:
+        test = faint(1_000, rng)
+        promise = auc_interval(test.label, test.scores["live"], test.owners, 1)
+        if promise.low is None or promise.low <= 0.5 or test.label.sum() < 20:
+            continue
+        let_in += 1
+        found = state_of("churn", "0" * 64, SINCE, faint(1_000, rng), faint(4_000, rng), promise)
+        rung += any(line.startswith("ranking") for line in found.alarms)
+    assert rung <= 2
+
+
+@pytest.mark.parametrize("promise", [Interval(0.80, 0.72, 0.87), Interval(0.66, 0.55, 0.76)])
+def test_of_few_positives_a_model_that_lost_all_still_rings(promise: Interval) -> None:
+    """The second's interval of the difference reaches above -0.05: what it has surely lost is half."""
+    after = faint(8_000, np.random.default_rng(2))
+    lost = replace(after, scores={"live": np.random.default_rng(1).permutation(after.scores["live"])})
+    found = state_of("churn", "0" * 64, SINCE, lost, lost, promise)
+    assert [line.split(":")[0] for line in found.alarms] == ["ranking"]
+    assert f"{promise.value:.4f} (from {promise.low:.4f}) before" in found.alarms[0]

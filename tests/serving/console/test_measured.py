@@ -12,10 +12,12 @@ import pytest
 
 from serving.console.charts import draw_measured
 from serving.console.measuring import Measured, _curve
+from serving.console.measuring import measured as measure
 from serving.console.works import models as work
 from serving.office import Office
+from tests.training.small import write_small
 from training.contest import Comparison, compared
-from training.monitor import state_of
+from training.monitor import monitor, state_of
 from training.score import read_live
 from training.served import Served
 
@@ -32,7 +34,7 @@ def measured() -> Measured:
     scores = {"live": 1 / (1 + np.exp(2 - knows)), "challenger": 1 / (1 + np.exp(2 - 2 * knows))}
     rows = Served(np.arange(ROWS).astype(str), np.full(ROWS, ""), yes, scores, np.ones(ROWS), np.zeros(ROWS, np.int64))
     against: Comparison = compared("interest", SINCE, rows, "live", np.arange(ROWS) % 2 == 0)
-    state = state_of("interest", "0" * 64, SINCE, rows, rows)
+    state = state_of("interest", "0" * 64, SINCE, rows, rows, None)
     return Measured(state, against, tuple(_curve(who, rows) for who in scores))
 
 
@@ -80,3 +82,23 @@ def test_without_a_live_model_there_is_one_line(office: Office, tmp_path: Path) 
     (office.engine.home.models / "live.json").write_text("{}")
     with pytest.raises(ValueError, match="no live model to measure"):
         work(office.engine.home, {}, "ana", tmp_path, lambda *_: None)
+
+
+def test_the_console_says_what_the_command_says(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutant: the rows before, which a refitted model has learned from and ranks too well, in place of what was promised."""
+    rng = np.random.default_rng(4)
+    score = rng.uniform(0.05, 0.6, ROWS)
+    label = (rng.random(ROWS) < score).astype(float)
+    blank, one, at = np.full(ROWS, ""), np.ones(ROWS), np.zeros(ROWS, np.int64)
+    owners = np.arange(ROWS).astype(str)
+    after = Served(owners, blank, label, {"live": score}, one, at)
+    learned = Served(owners, blank, label, {"live": np.clip(score + 0.3 * label, 0, 1)}, one, at)
+    monkeypatch.setattr("training.monitor.mature_rows", lambda *_: (learned, after))
+    home = office.engine.home
+    (home.models / "live.json").write_text(json.dumps({"reach": write_small(home.models, "reach").name}))
+    told = [one.state for one in measure(home, tmp_path, lambda *_: None)]
+    assert told == monitor(home)
+    assert told[0].auc_before == 0.7
+    assert not any(line.startswith("ranking") for line in told[0].alarms)
