@@ -72,9 +72,9 @@ def checked_log(rows: pl.DataFrame) -> DecisionLog:
     missing = [name for name in _NEEDED if name not in rows.columns]
     if missing:
         raise DatasetError(f"the log lacks `{missing[0]}`; it needs {', '.join(_NEEDED)} (training/decisionlog.py)")
-    rows = _typed(rows)
-    if rows.is_empty():
+    if rows.is_empty():  # first: of a CSV without a row every column is text
         raise DatasetError("the log holds no decision; run longer, then export it again")
+    rows = _typed(rows)
     twice = len(rows) - rows.select("decision_id", "action").n_unique()
     if twice:
         raise DatasetError(f"{twice} rows repeat a decision and action; a decision has one row per action")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from training.clustered import clustered_error
 from training.encode import Matrix
 from training.errors import DatasetError, TrainingError
 
@@ -135,15 +136,8 @@ def _estimates(sample: Sample, weight: Matrix) -> tuple[dict[str, float], dict[s
 
 
 def _estimate(value: float, influence: Matrix, owners: npt.NDArray[np.intp]) -> Estimate:
-    error = _error(influence, owners)
+    error = clustered_error(influence, owners) / len(influence)
     return Estimate(value, error, value - _Z95 * error, value + _Z95 * error)
-
-
-def _error(influence: Matrix, owners: npt.NDArray[np.intp]) -> float:
-    """Standard error of the mean of influences that sum to 0, units resampled together."""
-    sums = np.bincount(owners, influence)
-    n = len(sums)
-    return float(np.sqrt((sums**2).sum() * n / (n - 1))) / len(influence)
 
 
 def _refuse_without_support(raw: Matrix, ess: float, owners: npt.NDArray[np.intp], clip: float | None) -> None:
@@ -159,7 +153,7 @@ def _refuse_without_support(raw: Matrix, ess: float, owners: npt.NDArray[np.intp
             " the figure would be the clip's; raise it or evaluate a policy nearer to the log"
         )
     mean = float(raw.mean())
-    error = _error(raw - mean, owners)
+    error = clustered_error(raw - mean, owners) / len(raw)
     if abs(mean - 1.0) > MOST_Z * error + 1e-9:
         raise SupportError(
             f"wrong probabilities: the weights average {mean:.3f} +- {error:.3f}, not 1;"

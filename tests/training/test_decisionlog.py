@@ -36,6 +36,13 @@ def test_the_chosen_rows_alone_give_the_same_but_dr(rows: pl.DataFrame) -> None:
     assert found.values == {name: whole.values[name] for name in ("ips", "snips")}
 
 
+def test_a_csv_without_a_decision_is_told_as_one(rows: pl.DataFrame, tmp_path: Path) -> None:
+    """Mutant: its columns are all text, and `chosen` was asked to be true or false."""
+    rows.clear().write_csv(tmp_path / "log.csv")
+    with pytest.raises(DatasetError, match="the log holds no decision; run longer, then export it again"):
+        read_log(tmp_path / "log.csv")
+
+
 def test_csv_and_parquet_are_the_same(rows: pl.DataFrame, tmp_path: Path) -> None:
     rows.write_csv(tmp_path / "log.csv")
     rows.write_parquet(tmp_path / "log.parquet")
