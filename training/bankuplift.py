@@ -65,7 +65,11 @@ def learn_uplift(study: Study, seed: int, trials: int, progress: Progress) -> Ba
     return BankUplift(
         metrics,
         measured.curve,
-        (_words(learned, len(held)), *faint(measured.metrics)),
+        (
+            _words(learned, len(held)),
+            *([apart] if (apart := learned.assignment.apart) else []),
+            *faint(measured.metrics),
+        ),
         _foretold(study, data, learned.model),
     )
 

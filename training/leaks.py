@@ -24,7 +24,7 @@ _AFTER_WORDS = frozenset({"duration", "talktime", "disposition"})
 
 
 class Alarm(BaseModel):
-    """One thing that makes the figures too good. kind: leak, after_contact, too_good, overlap or order."""
+    """One thing that makes the figures too good. kind: leak, after_contact, too_good, overlap, order, or support: no arms to compare."""
 
     model_config = ConfigDict(frozen=True)
 

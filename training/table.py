@@ -21,6 +21,7 @@ from training.crossfit import CANDIDATES, Averaged, crossfit, leaning
 from training.encode import Matrix
 from training.evaluate import Metrics, auc
 from training.intervals import Ranking, with_intervals
+from training.leaks import Alarm
 from training.tableparts import Parts, Question
 from training.tablereport import SEED, TableReport, rounded_metrics
 from training.tableuplift import TableUplift, faint, report_uplift
@@ -123,6 +124,12 @@ def _uplift(parts: Parts, asked: Question, progress: Progress, began: float) -> 
     test, model = parts.test, fit.model
     p = model.p_outcome(test.matrix, parts.test_treated)
     alarms = parts.alarmed(fit.outcome_areas[model.outcome], leaning(model.arms[model.outcome][1]))
+    if fit.assignment.apart is not None:
+        alarms.append(
+            Alarm(
+                kind="support", column=asked.treatment, auc=round(fit.assignment.auc, 6), message=fit.assignment.apart
+            )
+        )
     found = report_uplift(fit, test, parts.test_treated, parts.test_units, asked.value, asked.cost, asked.seed)
     rivals = {name: {"auc": _short(auc(test.label, model.p_outcome(test.matrix, parts.test_treated, name)))}
               for name in model.arms}  # fmt: skip

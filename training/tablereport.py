@@ -18,7 +18,8 @@ class UpliftReport(BaseModel):
     cut-off where value and cost are given, else the share up to which contacts added outcomes on
     held-out rows of the fitting part. gain_at_best_share: outcomes added there on the test part, per
     treated row of it. net_gain: value x outcomes added - cost x contacts among the treated test rows above the
-    cut-off; net_gain_everyone: the same of all. p_organic_mean: mean chance without a contact.
+    cut-off; net_gain_everyone: the same of all. p_organic_mean: mean chance without a contact. Shares, gains and the
+    figures of the effect are null where the arms cannot be compared (alarm `support`).
     """
 
     learner: str
@@ -28,8 +29,8 @@ class UpliftReport(BaseModel):
     slope_low: float
     slope_high: float
     cut_off: float | None = None
-    best_share: float
-    gain_at_best_share: float
+    best_share: float | None
+    gain_at_best_share: float | None
     net_gain: float | None = None
     net_gain_low: float | None = None
     net_gain_high: float | None = None
@@ -89,7 +90,8 @@ def lines(report: TableReport) -> list[str]:
             between = f"  ({low:.4f} to {high:.4f})" if low is not None and high is not None else ""
             said.append(f"  {name:<18}{value:>9.4f}{between}")
     if report.uplift is not None:
-        said.append(f"  best share to contact: {report.uplift.best_share:.1%}")
+        if report.uplift.best_share is not None:
+            said.append(f"  best share to contact: {report.uplift.best_share:.1%}")
         if report.uplift.net_gain is not None:
             said.append(f"  net gain there {report.uplift.net_gain:,.2f}"
                         f" ({report.uplift.net_gain_low:,.2f} to {report.uplift.net_gain_high:,.2f});"

@@ -41,6 +41,8 @@ def faint(metrics: Metrics) -> tuple[str, ...]:
     Not by the slope: learner, rounds and calibration are chosen on the rows that give it, and without any difference its
     interval lies above 0 in a third of small worlds.
     """
+    if metrics["qini_area"] is None:  # the arms cannot be compared
+        return ()
     low, high = metrics["qini_area_low"] or 0.0, metrics["qini_area_high"] or 0.0
     if low > 0:
         return ()
@@ -60,6 +62,8 @@ def report_uplift(fit: UpliftFit, test: Dataset, treated: Matrix, units: Rows, v
     rows = UpliftRows.of(test.label, treated, score, weight)
     curve = rows.curve()
     metrics = with_intervals(lambda times: qini_figures(rows, times), units, seed)
+    apart = fit.assignment.apart is not None  # a figure without comparable rows is worse than none
+    metrics = dict.fromkeys(metrics) if apart else metrics
     cut_off = None if value is None or cost is None else cost / value
     share = fit.best_share if cut_off is None else float(np.mean(score > cut_off))
     gain = float(np.interp(share, curve.share, curve.gain)) / max(1.0, float(curve.n_treated[-1]))
@@ -67,10 +71,10 @@ def report_uplift(fit: UpliftFit, test: Dataset, treated: Matrix, units: Rows, v
         learner=fit.model.learner, randomised=fit.assignment.randomised,
         treatment_auc=round(fit.assignment.auc, 6), slope=round(fit.model.slope, 6),
         slope_low=round(fit.slope_low, 6), slope_high=round(fit.slope_high, 6), cut_off=cut_off,
-        best_share=round(share, 6), gain_at_best_share=round(gain, 8),
+        best_share=None if apart else round(share, 6), gain_at_best_share=None if apart else round(gain, 8),
         p_organic_mean=round(float(fit.model.p_organic(test.matrix).mean()), 6),
     )  # fmt: skip
-    if value is not None and cost is not None:
+    if value is not None and cost is not None and not apart:
         report = report.model_copy(update=_money(test.label, treated, (score > cost / value).astype(np.float64), value, cost, weight,
                                                  units, seed))  # fmt: skip
     added = (

@@ -33,7 +33,9 @@ from training.crossfit import Averaged, CrossFit, crossfit
 from training.dataset import Dataset
 from training.encode import Matrix
 from training.errors import DatasetError
+from training.leaks import ALONE
 from training.logistic import fit_logistic
+from training.offpolicy import LEAST_ESS, MOST_CLIPPED, effective_sample_size
 from training.qini import UpliftRows
 from training.roles import LEAST_OF_A_CLASS
 from training.scorer import SCORE_DECIMALS, LogisticScorer
@@ -53,13 +55,17 @@ _RANDOM_SIGMA = 4.0  # an assignment that ranks rows better than so many standar
 
 @dataclass(frozen=True)
 class Assignment:
-    """How contacts were given out: chance of each row (n,), whether by lot, and one sentence about it."""
+    """How contacts were given out: chance of each row (n,), whether by lot, and one sentence about it.
+
+    apart: why rows with and without a contact cannot be compared, so that no effect can be told; null: they can.
+    """
 
     propensity: Matrix
     randomised: bool
     auc: float
     words: str
     model: LogisticScorer | None = None  # of the chance, where it had to be estimated
+    apart: str | None = None
 
     def weight(self, treated: Matrix, matrix: Matrix) -> Matrix | None:
         """1 / chance of the arm each of other rows is in, (n,); None where the lot decided."""
@@ -198,10 +204,29 @@ def assignment(data: Dataset, treated: Matrix, folds: Sequence[Fold], known: Mat
         words = f"contacts look drawn by lot: who got one cannot be told from the columns (AUC {area:.3f})"
         return Assignment(np.full(len(treated), treated.mean()), True, area, words)
     estimated = np.clip(np.where(seen, guess, treated.mean()), _E_LEAST, 1 - _E_LEAST)
-    words = (f"no randomised control: who got a contact can be told from the columns (AUC {area:.3f});"
-             " effects hold only if nothing else decided it")  # fmt: skip
+    apart = _apart(treated[seen], guess[seen], area)
+    held = apart or f"who got a contact can be told from the columns (AUC {area:.3f}); effects hold only if nothing else decided it"  # fmt: skip
+    words = f"no randomised control: {held}"
     fitted = fit_logistic(data.features, data.matrix, treated)
-    return Assignment(estimated, False, area, words, LogisticScorer(data.names, fitted, Calibrator()))
+    return Assignment(estimated, False, area, words, LogisticScorer(data.names, fitted, Calibrator()), apart)
+
+
+def _apart(treated: Matrix, chance: Matrix, area: float) -> str | None:
+    """Why the arms cannot be compared, of estimated chances (n,): rows that hardly could be in the other, or too few that weigh.
+
+    A chance is held against the share treated, for of a rare contact every chance is small. Held-out chances of few
+    rows are drawn to the middle, and the AUC alone tells that nothing is shared.
+    """
+    rate = float(treated.mean())
+    low, high = min(_E_LEAST, rate / 10), 1 - min(_E_LEAST, (1 - rate) / 10)
+    clipped = float(((chance < low) | (chance > high)).mean())
+    weight = inverse_propensity(treated, np.clip(chance, _E_LEAST, 1 - _E_LEAST))
+    arms = [weight[treated == arm] for arm in (0, 1)]
+    fewest, n = min((effective_sample_size(arm), len(arm)) for arm in arms)
+    if area <= ALONE and clipped <= MOST_CLIPPED and fewest >= min(LEAST_ESS, n / 2):
+        return None
+    return (f"who got a contact is decided by the columns (AUC {area:.3f}, {clipped:.1%} of the rows hardly could be in the other"
+            f" arm, {fewest:.0f} effective rows of {n} in one): no comparable rows, so no effect can be told")  # fmt: skip
 
 
 def check_arms(outcome: Matrix, treated: Matrix) -> None:

@@ -247,3 +247,23 @@ def test_a_treatment_of_other_numbers_is_named_and_told() -> None:
     assert "  contacted: `contacted` = 1" in lines(named)
     with pytest.raises(DatasetError, match="--treated names a value of a treatment"):
         train_table(frame, "y", treated="1")
+
+
+def test_who_is_contacted_by_a_column_alone_gives_no_effect() -> None:
+    """Mutant: no effect at all, and the report sold one of 0.20 with a net gain, surely above nothing."""
+    rng, n = np.random.default_rng(5), 4_000
+    x = rng.normal(size=n)
+    outcome = (rng.random(n) < np.where(x > 0, 0.35, 0.15)).astype(int)
+    frame = pd.DataFrame({"x": x, "z": rng.normal(size=n), "t": (x > 0).astype(int), "y": outcome})
+    report = train_table(frame, "y", treatment="t", value=10, cost=1).report
+    assert [alarm.kind for alarm in report.alarms] == ["support"]
+    assert report.uplift is not None
+    told = (
+        report.uplift.best_share,
+        report.uplift.gain_at_best_share,
+        report.uplift.net_gain,
+        report.metrics["average_effect"],
+    )
+    assert told == (None, None, None, None)
+    said = "\n".join(lines(report))
+    assert "no comparable rows" in said and "net gain" not in said and "nothing else decided it" not in said

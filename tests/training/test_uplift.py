@@ -148,3 +148,26 @@ def test_too_few_outcomes_in_an_arm_are_named() -> None:
     rare = replace(data, label=np.where(treated == 1, data.label, 0.0))
     with pytest.raises(DatasetError, match=r"^untreated rows have 0 of the rarer outcome; 10 are needed at least$"):
         fit_uplift(rare, treated, folds(Axis(treated.astype(np.int64)), 1), 1)
+
+
+def split_by(steep: float, n: int, seed: int, rate: float = 0.0) -> str | None:
+    """Why arms cannot be compared whose contact follows one column so steeply."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    treated = (rng.random(n) < 1 / (1 + np.exp(-steep * x[:, 0] - rate))).astype(float)
+    data = plain_dataset(FEATURES, x, (rng.random(n) < 0.3).astype(float))
+    return assignment(data, treated, folds(Axis(treated.astype(np.int64)), seed)).apart
+
+
+@pytest.mark.parametrize(
+    ("steep", "n", "rate"), [(0.0, 4_000, 0.0), (0.8, 900, 0.0), (1.2, 6_000, 0.0), (0.8, 6_000, -4.5)]
+)
+def test_arms_that_overlap_are_compared(steep: float, n: int, rate: float) -> None:
+    """Contacts by lot, fair overlap, few rows, and rare contacts whose chances are all small."""
+    assert [split_by(steep, n, seed, rate) for seed in range(10)] == [None] * 10
+
+
+@pytest.mark.parametrize(("steep", "n"), [(1e6, 4_000), (1e6, 400), (6.0, 4_000)])
+def test_arms_without_overlap_are_not(steep: float, n: int) -> None:
+    for seed in range(5):
+        assert "no comparable rows, so no effect can be told" in (split_by(steep, n, seed) or "")
