@@ -18,17 +18,20 @@ from features.home import Home
 from training.bundle import Bundle, Manifest, read_bundle
 from training.dataset import Names
 from training.encode import Matrix
-from training.errors import RegistryError, ScoreError
+from training.errors import BundleError, DatasetError, RegistryError, ScoreError
 from training.evaluate import Interval, auc_interval
 from training.means import at_once, mean_interval, rare_interval
+from training.ownscores import own_scores
 from training.score import read_live
 from training.served import WATCHED, Served, mature_rows
 from training.stability import PSI_MOST, chance_stability, population_stability
+from training.supplied import read_supplied
 
 OFF_MOST = 0.20  # of what was foretold; less than that is no alarm, however sure
 AUC_DROP_MOST = 0.05
 LEAST_ROWS, LEAST_POSITIVES = 100, 20
 _SEED = 20260601
+_REMEDY = "supply better scores, or --withdraw them"
 
 
 @dataclass(frozen=True)
@@ -58,21 +61,39 @@ class ModelState:
 
 
 def monitor(home: Home, since: datetime | None = None) -> list[ModelState]:
-    """The state of every live model since an instant, at the earliest since what each was trained to.
+    """The state of every live model and of every family's own scores since an instant, at the earliest since what each was trained to.
 
     Rows of before it has learned from: they would promise too much. A model that reads what the home does not give is an alarm of its own.
 
     Raises:
-        RegistryError: No model is live.
+        RegistryError: Nothing is live.
     """
     live = {name: sha for name, sha in read_live(home.models).items() if name in WATCHED}
-    if not live:
+    if not live and not read_supplied(home.models):
         raise RegistryError("no live model to watch; nbo train all --promote")
     states: list[ModelState] = []
     for name in sorted(live, key=WATCHED.index):
         bundle = read_bundle(home.models / live[name])
         trained = datetime.fromisoformat(bundle.manifest.trained_as_of)
         states.append(watched(home, name, {"live": bundle}, max(since, trained) if since else trained)[0])
+    return [*states, *watched_scores(home, since)]
+
+
+def watched_scores(home: Home, since: datetime | None = None) -> list[ModelState]:
+    """The state of each family whose own scores are live, `scores of FAMILY`, see training/ownscores.py.
+
+    `interest` is watched on the family's contacts as well: it serves them again after a withdrawal.
+    """
+    states: list[ModelState] = []
+    for family, sha256 in sorted(read_supplied(home.models).items()):
+        name = f"scores of {family}"
+        try:
+            own = own_scores(home, family, LEAST_ROWS, LEAST_POSITIVES, since)
+        except (BundleError, DatasetError) as error:
+            line = str(error)
+            states.append(ModelState(name, sha256, since or home.now(), 0, 0, alarms=(line,), unmeasured=line))
+            continue
+        states.append(state_of(name, sha256, own.since, own.before, own.after, None, _REMEDY))
     return states
 
 
@@ -97,7 +118,13 @@ def promised(manifest: Manifest) -> Interval | None:
 
 
 def state_of(
-    name: str, sha256: str, since: datetime, before: Served, after: Served, promise: Interval | None
+    name: str,
+    sha256: str,
+    since: datetime,
+    before: Served,
+    after: Served,
+    promise: Interval | None,
+    remedy: str = "retrain",
 ) -> ModelState:
     """Measure one model on rows before and after; see ModelState.
 
@@ -119,14 +146,14 @@ def state_of(
     alarms: list[str] = []
     if (low > 0 or high < 0) and abs(rate - foretold) > OFF_MOST * foretold:
         alarms.append(
-            f"calibration: foretold {foretold:.4f}, came {rate:.4f} (off by {low:+.4f} to {high:+.4f}); retrain"
+            f"calibration: foretold {foretold:.4f}, came {rate:.4f} (off by {low:+.4f} to {high:+.4f}); {remedy}"
         )
     if psi is not None and psi > psi_most:
-        alarms.append(f"drift: PSI {psi:.3f} of the scores > {psi_most:.3f}; look at nbo features drift, then retrain")
+        alarms.append(f"drift: PSI {psi:.3f} of the scores > {psi_most:.3f}; look at nbo features drift, then {remedy}")
     if _fallen(area, earlier):
         alarms.append(
             f"ranking: auc {area.value:.4f} (to {area.high:.4f}),"
-            f" {earlier.value:.4f} (from {earlier.low:.4f}) before; retrain"
+            f" {earlier.value:.4f} (from {earlier.low:.4f}) before; {remedy}"
         )
     unmeasured = f"{positives} positives: ranking not measured" if area.value is None else None
     return ModelState(

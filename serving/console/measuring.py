@@ -12,7 +12,7 @@ from training.challenger import read_challenges
 from training.contest import LEAST_ROWS, Comparison, arm_of, begin, compared
 from training.errors import DatasetError, RegistryError
 from training.evaluate import calibration_bins, lift
-from training.monitor import ModelState, watched
+from training.monitor import ModelState, watched, watched_scores
 from training.registry import Registry
 from training.score import read_live
 from training.served import WATCHED, Served
@@ -46,7 +46,8 @@ class Measured:
 def measured(home: Home, folder: Path, progress: Progress) -> list[Measured]:
     """Every live model that has an outcome; RegistryError where none is live. Pictures are put into the folder."""
     live = {name: sha for name, sha in read_live(home.models).items() if name in WATCHED}
-    if not live:
+    scores = watched_scores(home)
+    if not live and not scores:
         raise RegistryError("no live model to measure; nbo train all --promote")
     rivals, found = read_challenges(home.models), list[Measured]()
     for place, name in enumerate(sorted(live, key=WATCHED.index)):
@@ -55,7 +56,7 @@ def measured(home: Home, folder: Path, progress: Progress) -> list[Measured]:
         if name in rivals:
             bundles["challenger"] = read_bundle(home.models / rivals[name].sha256)
         found.append(_of(home, name, bundles, folder))
-    return found
+    return [*found, *(Measured(state, None) for state in scores)]
 
 
 def _of(home: Home, name: str, bundles: dict[str, Bundle], folder: Path) -> Measured:

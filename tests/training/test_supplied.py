@@ -1,5 +1,6 @@
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from training.calibration import Calibrator
 from training.encode import model_features
 from training.errors import BundleError, DatasetError, GateError, RegistryError
 from training.gate import gate
+from training.monitor import watched_scores
 from training.score import _schema
 from training.scorer import LogisticModel, LogisticScorer, LogisticTerm
 from training.supplied import MAX_AGE, Supplied, read_supplied
@@ -235,3 +237,52 @@ def test_changed_scores_are_refused(home: Home) -> None:
     (home.models / "supplied" / f"{sha256}.parquet").write_bytes(b"other")
     with pytest.raises(BundleError, match="supplied scores of `cards` are not what was promoted"):
         Supplied.load(home.models)
+
+
+def go_live(home: Home, *tables: pl.DataFrame) -> None:
+    """Tables as passed, the last live: what the gate thought of them then does not matter now."""
+    folder, shas = home.models / "supplied", list[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        text = put(home, table).read_bytes()
+        shas.append(hashlib.sha256(text).hexdigest())
+        (folder / f"{shas[-1]}.parquet").write_bytes(text)
+    (folder / "passed.json").write_text(json.dumps({"cards": shas}))
+    (home.models / "supplied.json").write_text(json.dumps({"cards": shas[-1]}))
+
+
+@pytest.fixture
+def cards(home: Home) -> Generator[Home]:
+    """A home whose catalogue has the family."""
+    home.catalogue.write_text("offers:\n- {id: card, family: cards}\n- {id: loan, family: loans}\n")
+    yield home
+    home.catalogue.unlink()
+    (home.models / "supplied.json").unlink()
+
+
+def test_own_scores_are_watched_on_those_of_their_day(cards: Home) -> None:
+    """A fresh table has no answers yet: the newest that has speaks for its source."""
+    go_live(cards, by_age(cards), a_month_on(by_age(cards, datetime(2026, 1, 1, tzinfo=UTC))), by_age(cards, FRESH))
+    [state] = watched_scores(cards)
+    assert (state.name, state.sha256) == ("scores of cards", read_supplied(cards.models)["cards"])
+    assert f"{state.since:%F}" == "2026-01-01" and state.rows >= 100 and state.unmeasured is None
+    assert not [line for line in state.alarms if not line.startswith("calibration")]
+    assert state.auc is not None and state.auc > 0.85 and state.auc_before is not None
+
+
+def test_own_scores_that_lost_their_rank_ring(cards: Home) -> None:
+    """Mutant: nobody looked at live scores until the next were supplied."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    go_live(cards, by_age(cards), by_age(cards, at).with_columns(pl.col("score").shuffle(1)), by_age(cards, FRESH))
+    [state] = watched_scores(cards)
+    assert any(
+        line.startswith("ranking:") and line.endswith("supply better scores, or --withdraw them")
+        for line in state.alarms
+    )
+
+
+def test_own_scores_with_few_answers_are_unmeasured(cards: Home) -> None:
+    go_live(cards, by_age(cards, FRESH))
+    assert watched_scores(cards)[0].unmeasured == "0 ripe outcomes since 2026-05-30, 100 are needed"
+    (cards.models / "supplied" / f"{read_supplied(cards.models)['cards']}.parquet").write_bytes(b"other")
+    assert "is not what passed the gate" in watched_scores(cards)[0].alarms[0]
