@@ -17,15 +17,14 @@ import polars as pl
 
 from features.home import Home
 from features.store import FeatureStore
+from training.answers import ripe_answers
 from training.atomic import write_atomically
 from training.bundle import Manifest, PartNote
 from training.dataset import labelled, observe, sample_rows
 from training.errors import BundleError, DatasetError, RegistryError, ScoreError
 from training.evaluate import evaluate
 from training.gate import gate
-from training.history import read_history
 from training.incumbent import gain_over_live, read_incumbent
-from training.labels import contact_labels, who_may_be_learned_from
 from training.lock import exclusive
 from training.scorer import rounded
 from training.served import score_rows
@@ -135,7 +134,7 @@ def read_scores(path: Path, now: datetime, text: bytes | None = None) -> pl.Data
 
 def measure(home: Home, table: pl.DataFrame, offers: Sequence[str]) -> dict[str, float | None]:
     """Figures of the scores on the family's contacts decided after each was made and ripe by now."""
-    rows = _after(_ripe(home, offers), table)
+    rows = _after(ripe_answers(home, offers), table)
     if len(rows) < LEAST_ROWS:
         raise _too_few(len(rows))
     return _figures(rows)
@@ -145,7 +144,7 @@ def _judged(
     home: Home, family: str, offers: Sequence[str], table: pl.DataFrame, *, alone: bool
 ) -> tuple[pl.DataFrame, dict[str, float | None]]:
     """The table if it has enough ripe answers, else the last passed before that has, and its figures."""
-    ripe = _ripe(home, offers)
+    ripe = ripe_answers(home, offers)
     own = _after(ripe, table)
     if len(own) >= LEAST_ROWS:
         return table, _figures(own) | _beside_interest(home, own)
@@ -189,17 +188,6 @@ def _refuse_stale(name: str, table: pl.DataFrame, now: datetime) -> None:
             f"`{name}`: scores of {first:%F} are older than {MAX_AGE.days} days, and serving would fall silent;"
             " supply newer ones, and these with --measure to be judged by"
         )
-
-
-def _ripe(home: Home, offers: Sequence[str]) -> pl.DataFrame:
-    """Ripe answers (contact_id, customer_id, unit_id, offer_id, as_of, answer_end, accepted) to the offers, of those reached."""
-    contacts, outcomes, cases, consents, customers = (
-        read_history(home, name) for name in ("contacts", "outcomes", "cases", "consents", "customers"))  # fmt: skip
-    rows = contact_labels(contacts, outcomes, cases, consents, home.now())
-    rows = rows.filter(pl.col("offer_id").is_in(list(offers)), pl.col("reached").fill_null(False))
-    units = customers.select("customer_id", pl.coalesce("household_id", "customer_id").alias("unit_id"))
-    allowed = who_may_be_learned_from(rows, customers).join(units, on="customer_id", how="left", maintain_order="left")
-    return allowed.select("contact_id", "customer_id", "unit_id", "offer_id", "as_of", "answer_end", "accepted")
 
 
 def _after(ripe: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:

@@ -27,7 +27,10 @@ def models(visit: Visit) -> Response:
                 {
                     "name": name,
                     "challenge": rivals.get(name),
-                    "pair": [(who, sha, one, _gate(one)) for who, sha, one in pair],
+                    "pair": [
+                        (who, sha, one, _gate(one, bundle.manifest if who == "challenger" else None))
+                        for who, sha, one in pair
+                    ],
                 }
             )
         return {
@@ -48,9 +51,9 @@ def measure(visit: Visit) -> Response:
     return visit.go(f"/console/jobs/{visit.house.jobs.start('models', {}, visit.principal.name)}")
 
 
-def _gate(manifest: Manifest) -> tuple[bool, list[str]]:
+def _gate(manifest: Manifest, live: Manifest | None) -> tuple[bool, list[str]]:
     """(whether it passes, the lines why)."""
     try:
-        return True, gate(manifest).split("; ")
+        return True, gate(manifest, live).split("; ")
     except GateError as error:
         return False, [str(error)]

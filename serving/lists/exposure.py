@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from rules.reasons import ReasonCode
 from serving.lists.plan import Plan
-from serving.lists.shared import rates
 
 AGES = ((18, "under 18"), (30, "18-29"), (45, "30-44"), (60, "45-59"), (75, "60-74"))
 OLDEST, NOT_A_PERSON = "75 and over", "firm"
@@ -111,9 +110,12 @@ def hours(plan: Plan) -> list[Hour]:
 
 
 def _has_minute(plan: Plan, chosen: pa.Table) -> pa.ChunkedArray:
-    """(n,) whether the contact's channel has a rate, so that its send_after is a minute of its own."""
-    paced = rates([plan.inputs.engine.campaign(name) for name in plan.campaigns])
-    return pc.is_in(chosen.column("channel"), pa.array(sorted(paced), pa.string()))
+    """(n,) whether the contact's campaign has a rate for its channel, so that its send_after is a minute of its own."""
+    paced = [f"{name} {channel}" for name in plan.campaigns for channel in plan.inputs.engine.campaign(name).per_minute]
+    mine = pc.binary_join_element_wise(
+        chosen.column("campaign_id"), chosen.column("channel"), " ", null_handling="replace"
+    )
+    return pc.is_in(mine, pa.array(paced, pa.string()))
 
 
 def _spread(after: datetime, before: datetime, zone: ZoneInfo) -> list[tuple[tuple[str, int], float]]:

@@ -38,7 +38,7 @@ from serving.ledger.switches import paused
 from serving.lists.batch import DecideAll, Inputs, decide_all, read_inputs
 from serving.lists.clearing import Cleared
 from serving.lists.pacing import paced
-from serving.lists.shared import levers, limits_of, rates, sharing
+from serving.lists.shared import levers, limits_of, sharing
 
 CHUNK = 50  # contacts of a transaction: the service's decisions wait for it
 Progress = Callable[[str, int, int], object]  # stage, done, in all
@@ -95,7 +95,7 @@ def make_plan(
     decided = deciding(inputs, limits_of(inputs, names), told)
     decisions = decided.decisions
     for campaign in chosen:
-        decisions, late = paced(decisions, rates([campaign]), campaign.id if len(chosen) > 1 else None)
+        decisions, late = paced(decisions, campaign.per_minute, campaign.id if len(chosen) > 1 else None)
         decisions = silenced(decisions, late, ReasonCode.NO_CAPACITY)
     notes = sharing(chosen, inputs.terms.catalogue, engine.day(at))
     return Plan(run, names, inputs, decisions, decided.cleared, decided.worth, notes=notes)

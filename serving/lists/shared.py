@@ -72,14 +72,6 @@ def _limits_of(inputs: Inputs, campaign: Campaign) -> list[Limit]:
     return limits
 
 
-def rates(chosen: Iterable[Campaign]) -> dict[str, int]:
-    """Channel -> contacts a minute of all of them; each is spread over its own alone."""
-    total: Counter[str] = Counter()
-    for campaign in chosen:
-        total.update(campaign.per_minute)
-    return dict(sorted(total.items()))
-
-
 def sending_minutes(inputs: Inputs) -> int:
     """How long the bank's sending hours of the run are; customers of other zones share the same minutes."""
     after, before = window(inputs.engine.home.settings.zone, inputs.at, inputs.hours, inputs.engine.home.settings.zone)
