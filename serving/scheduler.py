@@ -11,18 +11,14 @@ other from being made. One whose list was degraded, everybody silent, stays due 
 the data are back. One scheduler works at a time; a second one stands by.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Collection, Container, Generator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import create_engine, func, select, text
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
 
 from features.home import Home
 from serving.campaign import Campaign
@@ -38,7 +34,6 @@ from serving.schedule import ON_TIME, due_now
 
 SCHEDULER = "scheduler"
 HELD = Touches(names=("schedule",))
-LOCK = 4720260604  # beside those of serving.ledger.locks
 SECOND = timedelta(seconds=1)
 
 
@@ -148,45 +143,6 @@ def standings(connection: Connection) -> dict[str, Standing]:
     )
     found = connection.execute(select(journal.c.subject, journal.c.body).where(journal.c.entry_id.in_(last)))
     return {name: _standing(json.loads(body)) for name, body in found}
-
-
-@contextmanager
-def alone(home: Home) -> Generator[bool]:
-    """Whether this is the only scheduler of the home, and stays so inside the block; ends with the process.
-
-    On one machine a locked file says so, between machines the PostgreSQL server both use.
-    """
-    file = os.open(home.path / ".scheduler", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        with _alone_at_server(home) as first:
-            yield first
-    finally:
-        os.close(file)
-
-
-@contextmanager
-def _alone_at_server(home: Home) -> Generator[bool]:
-    url = make_url(home.database_url)
-    if url.get_backend_name() != "postgresql":
-        yield True
-        return
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            first = bool(connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar())
-            try:
-                yield first
-            finally:
-                if first:  # a busy server may notice only later that the connection is gone
-                    with suppress(DBAPIError):
-                        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
-    finally:
-        engine.dispose()
 
 
 def _begin(

@@ -34,9 +34,8 @@ from serving.ledger.journal import Entered, entries
 from serving.lists.plan import make_plan, reserve_plan, run_name
 from serving.lists.volume import volume
 from serving.office import open_ledger
-from serving.scheduler import Run, RunError, alone, run_due
+from serving.scheduler import Run, RunError, run_due
 from tests.home import NOW, adopt, copied
-from tests.postgres import database, move_home
 
 ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)
@@ -432,28 +431,6 @@ def test_one_whose_wording_has_expired_is_alone_and_the_others_of_its_instant_ar
         look(path, ledger, maker)
         look(path, ledger, maker, HOUR)
     assert [names for names, _ in maker.made] == [("all_year",), ("dollars",)]
-
-
-def test_only_one_scheduler_is_at_work(home: Home) -> None:
-    code = "import sys; from features.home import Home; from serving.scheduler import alone; from pathlib import Path\n"
-    code += "with alone(Home.open(Path(sys.argv[1]))) as first: print(first)"
-    ask = lambda: subprocess.run([sys.executable, "-c", code, home.path], capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    with alone(home) as first:
-        assert first and ask() == "False"
-        answer = CliRunner().invoke(nbo.app, ["--home", str(home.path), "schedule", "run", "--once", "--json"])
-        assert json.loads(answer.stdout)["standby"] is True
-    assert ask() == "True"
-
-
-def test_only_one_scheduler_of_two_machines_is_at_work(bank: Path, tmp_path: Path) -> None:
-    with database() as url:
-        move_home(bank, url)
-        other = copied(tmp_path / "elsewhere")
-        move_home(other, url)
-        with alone(Home.open(bank)) as first, alone(Home.open(other)) as second:
-            assert first and not second
-        with alone(Home.open(other)) as second:
-            assert second
 
 
 def test_next_says_when_and_what_will_not_run(bank: Path) -> None:
