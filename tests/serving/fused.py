@@ -15,7 +15,8 @@ from sqlalchemy.engine import Engine as Database
 from features.home import Home
 from serving.commands.lists import make_list
 from serving.office import open_ledger
-from serving.scheduler import alone, run_due
+from serving.scheduler import run_due
+from serving.standby import alone
 from tests.serving.ledger.test_torture import Fuse, _fused
 
 
