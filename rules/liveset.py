@@ -7,7 +7,9 @@ patch: files by name with their new text, or null where the file goes.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rules.errors import PolicyError
@@ -49,6 +51,14 @@ def write_files(files: Files, folder: Path) -> None:
         path = folder / check_name(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode())
+
+
+@contextmanager
+def laid_out(files: Files) -> Generator[Path]:
+    """A folder with the files, laid out like a home, gone after."""
+    with tempfile.TemporaryDirectory(prefix="nbo-set-") as folder:
+        write_files(files, Path(folder))
+        yield Path(folder)
 
 
 def text_sha256(text: str) -> str:

@@ -1,28 +1,12 @@
 """What customers answered to the offers of a family: ripe, of those reached, of those who may be learned from."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
 from features.home import Home
-from features.settings import read_yaml
-from training.errors import DatasetError
 from training.history import read_history
 from training.labels import contact_labels, who_may_be_learned_from
-
-
-def family_offers(home: Home, family: str) -> list[str]:
-    """Offers of a family in the home's catalogue, whose own checks happen where offers are made; [] without a catalogue."""
-    if not home.catalogue.is_file():
-        return []
-    try:
-        offers: Any = read_yaml(home.catalogue)
-        return [str(offer["id"]) for offer in offers["offers"] if offer.get("family") == family]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"`{home.catalogue.name}` has no list `offers`; nbo rules check says what is wrong"
-        ) from error
 
 
 def ripe_answers(home: Home, offers: Sequence[str]) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from training.dataset import Dataset
 from training.encode import encode
 from training.evaluate import Metrics
 from training.experiment import experiment, in_time
-from training.history import read_history, read_products
+from training.history import catalogue_offers, read_history
 from training.labels import who_may_be_learned_from
 from training.study import Study
 from training.tableuplift import faint, report_uplift
@@ -111,7 +111,7 @@ def _foretold(study: Study, data: Dataset, model: UpliftModel) -> pl.DataFrame |
 
 def _held(study: Study) -> pl.DataFrame:
     """(customer_id, offer_id) of offers whose product is held at the cut."""
-    products = read_products(study.home)
+    products = catalogue_offers(study.home, "product")
     named = pl.DataFrame({"offer_id": list(products), "product": list(products.values())},
                          schema={"offer_id": pl.String, "product": pl.String})  # fmt: skip
     day = study.cut.date()

@@ -18,7 +18,7 @@ import polars as pl
 from training.dataset import Dataset, Observed, observe, sample_rows, snapshot_id
 from training.encode import Feature
 from training.errors import DatasetError
-from training.history import read_history, read_products
+from training.history import catalogue_offers, read_history
 from training.labels import HOLDOUT_FLAGS, never_contacted
 from training.splits import Axis, Fold, folds, test_part
 from training.study import Study, not_marking
@@ -65,7 +65,7 @@ def experiment(study: Study, seed: int) -> tuple[Dataset, np.ndarray, np.ndarray
     contacts, notes, accounts, holders = (
         read_history(study.home, name) for name in ("contacts", "notes", "accounts", "holders")
     )
-    rows = experiment_rows(contacts, notes, accounts, holders, read_products(study.home), study.cut, seed)
+    rows = experiment_rows(contacts, notes, accounts, holders, catalogue_offers(study.home, "product"), study.cut, seed)
     rows = study.allowed(rows)
     if rows.is_empty() or rows["treated"].all():
         return None

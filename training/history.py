@@ -24,16 +24,16 @@ def read_history(home: Home, table: str, columns: Sequence[str] | None = None) -
     return pl.read_parquet(parts, columns=names)
 
 
-def read_products(home: Home) -> dict[str, str]:
-    """Offer -> product of the home's catalogue, offers without a product left out; {} without a catalogue.
+def catalogue_offers(home: Home, word: str) -> dict[str, str]:
+    """Offer -> its `word` (product, family) in the home's catalogue, offers without one left out; {} without a catalogue.
 
-    Only these two words are read: the catalogue's own checks happen where offers are made.
+    Only these words are read: the catalogue's own checks happen where offers are made.
     """
     if not home.catalogue.is_file():
         return {}
     try:
         offers: Any = read_yaml(home.catalogue)
-        return {str(offer["id"]): str(offer["product"]) for offer in offers["offers"] if "product" in offer}
+        return {str(offer["id"]): str(offer[word]) for offer in offers["offers"] if word in offer}
     except (KeyError, TypeError) as error:
         raise DatasetError(
             f"`{home.catalogue.name}` has no list `offers`; nbo rules check says what is wrong"

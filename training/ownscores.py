@@ -6,7 +6,6 @@ table from which on enough is ripe begins what is measured; contacts before it, 
 what it is held against.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from features.home import Home
-from training.answers import family_offers, ripe_answers
-from training.errors import BundleError
+from training.answers import ripe_answers
+from training.history import catalogue_offers
 from training.served import Served
 from training.supplied import read_supplied
-from training.supply import read_passed, read_scores
+from training.supply import read_kept, read_passed
 
 
 @dataclass(frozen=True)
@@ -45,26 +44,17 @@ def own_scores(
         BundleError: A table is not the one that passed.     DatasetError: It is no table of scores.
     """
     live = read_supplied(home.models)[family]
-    tables = {sha: _table(home, sha) for sha in dict.fromkeys([*read_passed(home.models).get(family, []), live])}
+    tables = {sha: read_kept(home, sha) for sha in dict.fromkeys([*read_passed(home.models).get(family, []), live])}
     made = {sha: _made(table) for sha, table in tables.items()}
     order = sorted(tables, key=lambda sha: made[sha])
-    rows = _scored(ripe_answers(home, family_offers(home, family)), [tables[sha] for sha in order])
+    offers = [offer for offer, of in catalogue_offers(home, "family").items() if of == family]
+    rows = _scored(ripe_answers(home, offers), [tables[sha] for sha in order])
     first = _first(rows, len(order), least_rows, least_of_a_class)
     first = order.index(live) if first is None else first
     start = max(made[order[first]], since) if since else made[order[first]]
     after = rows.filter(pl.col("table") >= first)
     after = after.filter(pl.col("as_of") >= since) if since else after
     return OwnScores(live, start, _served(rows.filter(pl.col("table") < first)), _served(after))
-
-
-def _table(home: Home, sha256: str) -> pl.DataFrame:
-    path = home.models / "supplied" / f"{sha256}.parquet"
-    text = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(text).hexdigest() != sha256:
-        raise BundleError(
-            f"`{path.name}` of the supplied scores is not what passed the gate; put it back or supply again"
-        )
-    return read_scores(path, home.now(), text)
 
 
 def _made(table: pl.DataFrame) -> datetime:

@@ -15,7 +15,7 @@ from features.store import FeatureStore
 from features.tables import MARKETING_CHANNELS
 from training.dataset import Dataset, Observed, labelled, observe, sample_rows, weighted_sample
 from training.errors import DatasetError
-from training.history import read_history, read_products
+from training.history import catalogue_offers, read_history
 from training.labels import (
     CHURN_DAYS,
     HARMED,
@@ -66,7 +66,7 @@ class Study:
         self.harm_unknown = not set(kinds) & set(HARMED) and not self._harm_on_file()
         self._has_accounts = not read_history(home, "holders", ["customer_id"]).is_empty()
         self.no_contacts = read_history(home, "contacts", ["contact_id"]).is_empty()
-        self._products = read_products(home)
+        self._products = catalogue_offers(home, "product")
 
     @property
     def churn_words(self) -> tuple[str, ...]:

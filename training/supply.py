@@ -84,6 +84,17 @@ def read_passed(models: Path) -> dict[str, list[str]]:
         raise BundleError(f"`{path}` is not readable; remove it and supply with --measure again") from error
 
 
+def read_kept(home: Home, sha256: str) -> pl.DataFrame:
+    """The table of that hash as it passed the gate; BundleError where its file is gone or is another."""
+    path = home.models / "supplied" / f"{sha256}.parquet"
+    text = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(text).hexdigest() != sha256:
+        raise BundleError(
+            f"`{path}` is not what passed the gate; put it back, or remove `{path.parent / 'passed.json'}`"
+        )
+    return read_scores(path, home.now(), text)
+
+
 def withdraw_scores(home: Home, family: str) -> None:
     """Give the family back to the interest model; RegistryError where none are live."""
     with exclusive(home.models / ".lock"):
@@ -151,13 +162,7 @@ def _judged(
     live = read_supplied(home.models).get(family)
     former = [] if alone else [*read_passed(home.models).get(family, []), *([live] if live else [])]
     for sha256 in dict.fromkeys(reversed(former)):
-        path = home.models / "supplied" / f"{sha256}.parquet"
-        text = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(text).hexdigest() != sha256:
-            raise BundleError(
-                f"`{path}` is not what passed the gate; put it back, or remove `{path.parent / 'passed.json'}`"
-            )
-        judge = read_scores(path, home.now(), text)
+        judge = read_kept(home, sha256)
         rows = _after(ripe, judge)
         if len(rows) >= LEAST_ROWS:
             return judge, _figures(rows) | _beside_interest(home, rows)

@@ -7,10 +7,9 @@ from sqlalchemy.engine import Connection
 
 from rules.catalogue import Catalogue, load_catalogue
 from rules.line import Line
-from rules.liveset import CATALOGUE_FILE
+from rules.liveset import CATALOGUE_FILE, laid_out
 from rules.review import Act, State, Step, state_of
 from serving.campaign import Campaign, load_campaign
-from serving.changes.live import laid_out
 from serving.ledger import changes
 
 _STANDS = (State.APPROVED, State.ACTIVATED, State.ROLLED_BACK)  # of a change that somebody approved and nobody rejected

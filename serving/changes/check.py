@@ -20,7 +20,7 @@ from rules.folder import PolicyFolder, find_policies
 from rules.impact import Rows, impact
 from rules.line import Line
 from rules.lint import Severity, lint
-from rules.liveset import Files
+from rules.liveset import Files, laid_out
 from rules.proof_answers import diff_answer, prove_answer
 from rules.proof_lines import (
     allowed_lines,
@@ -34,7 +34,6 @@ from rules.review import Kind
 from rules.suppress import suppress
 from rules.terms import Terms
 from rules.tried import try_cases
-from serving.changes.live import laid_out
 from serving.engine import Engine
 from serving.http.messages.base import Words
 from serving.http.messages.change import CheckReport

@@ -4,18 +4,14 @@ Until a bank decides for the first time its files are what holds. With the first
 they become its first live set (`boot`); from then on the files are drafts, and the ledger says what holds.
 """
 
-import tempfile
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
 from features.home import Home
 from rules.folder import SHIPPED
 from rules.invariants import tellable_in
-from rules.liveset import Files, files_in, revision_of, write_files
+from rules.liveset import Files, files_in, laid_out, revision_of
 from rules.review import Act, Actor, Kind, State, Step, in_force, standing, state_of, turns
 from serving.engine import Engine
 from serving.ledger import changes
@@ -74,14 +70,6 @@ def open_engine(home: Home, ledger: Ledger) -> Engine:
         return Engine.open(home)
     with laid_out(files) as folder:
         return Engine.open(home, folder)
-
-
-@contextmanager
-def laid_out(files: Files) -> Generator[Path]:
-    """A folder with the files, laid out like a home, gone after."""
-    with tempfile.TemporaryDirectory(prefix="nbo-set-") as folder:
-        write_files(files, Path(folder))
-        yield Path(folder)
 
 
 def tellable(engine: Engine, connection: Connection, now: int) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from rules.catalogue import Words
 from rules.folder import PolicyFolder, find_policies
 from rules.line import Line
-from rules.liveset import Files, files_in
+from rules.liveset import Files, files_in, laid_out
 from rules.proof_answers import prove_answer
 from rules.proof_lines import vain_lines
 from rules.prove import ProverMissingError
@@ -28,7 +28,7 @@ from rules.review import State
 from rules.tried import try_cases
 from serving.changes.check import plain
 from serving.changes.desk import Desk
-from serving.changes.live import drafts, laid_out
+from serving.changes.live import drafts
 from serving.changes.rulebook import PackCase, PackCost, PackRule, cases_of, costs_of, rules_of
 from serving.engine import Engine
 from serving.http.messages.change import ChangeResponse

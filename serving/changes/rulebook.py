@@ -13,9 +13,8 @@ from rules.cases import load_cases
 from rules.catalogue import Words
 from rules.commands import ShowAnswer, shown
 from rules.folder import PolicyFolder, find_policies
-from rules.liveset import Files
+from rules.liveset import Files, laid_out
 from rules.reasons import ReasonCode
-from serving.changes.live import laid_out
 from serving.lists.figures import Report
 from serving.lists.words import REASONS
 

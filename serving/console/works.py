@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from features.home import Home
 from rules.folder import find_policies
-from rules.liveset import files_in
+from rules.liveset import files_in, laid_out
 from rules.policy import ContactPolicy
 from rules.proof_answers import prove_answer
 from rules.reasons import Layer
 from serving.campaign import CampaignError
-from serving.changes.live import laid_out, open_engine, sibling
+from serving.changes.live import open_engine, sibling
 from serving.commands import lists
 from serving.commands.audit_verify import checked
 from serving.console.charts import draw_funnels, draw_measured

@@ -3,16 +3,14 @@
 They let it pass. Who complains of a contact is told which rules had a say in it, and in which revision.
 """
 
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
-from rules.liveset import write_files
+from rules.liveset import laid_out
 from serving.engine import Engine
 from serving.ledger import changes
 
@@ -56,9 +54,8 @@ def _opened(engine: Engine, connection: Connection, live_set: str) -> Engine | N
         return engine.siblings[live_set]
     try:
         files = changes.files_of(connection, live_set)
-        with tempfile.TemporaryDirectory(prefix="nbo-set-") as folder:
-            write_files(files, Path(folder))
-            return engine.with_files(Path(folder), live_set)
+        with laid_out(files) as folder:
+            return engine.with_files(folder, live_set)
     except ValueError:  # unknown here, or it reads a feature that is gone
         return None
 

@@ -6,18 +6,16 @@ most WINDOW days before, unless that contact has an opt-out already. What an out
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
-from rules.liveset import write_files
+from rules.liveset import laid_out
 from serving.campaign import Campaign, CampaignError, load_campaigns
 from serving.engine import Engine
 from serving.ledger import changes
@@ -135,9 +133,8 @@ def _campaign_of(engine: Engine, connection: Connection, campaign: str, live_set
         return None
     try:
         files = changes.files_of(connection, live_set)
-        with tempfile.TemporaryDirectory(prefix="nbo-set-") as folder:
-            write_files({name: text for name, text in files.items() if name.startswith("campaigns/")}, Path(folder))
-            return load_campaigns(Path(folder) / "campaigns").get(campaign)
+        with laid_out({name: text for name, text in files.items() if name.startswith("campaigns/")}) as folder:
+            return load_campaigns(folder / "campaigns").get(campaign)
     except (LedgerError, CampaignError):
         return None
 
