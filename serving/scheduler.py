@@ -11,13 +11,10 @@ other from being made. One whose list was degraded, everybody silent, stays due 
 the data are back. One scheduler works at a time; a second one stands by.
 """
 
-import json
 from collections.abc import Callable, Collection, Container, Generator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
-from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from features.home import Home
@@ -25,14 +22,12 @@ from serving.campaign import Campaign
 from serving.changes.approved import live_campaigns, live_catalogue
 from serving.changes.live import open_engine
 from serving.engine import holidays_of
-from serving.ledger.book import Action, Ledger, Touches, close
-from serving.ledger.journal import Entered, enter
-from serving.ledger.schema import contacts, journal
-from serving.lists.plan import run_name
+from serving.ledger.book import Ledger, Touches
+from serving.ledger.recalling import recall_superseded
 from serving.lists.shared import runs_of
 from serving.schedule import ON_TIME, due_now
+from serving.standing import Run, Standing, begun, end, enter_state, instant_text, standings
 
-SCHEDULER = "scheduler"
 HELD = Touches(names=("schedule",))
 SECOND = timedelta(seconds=1)
 
@@ -49,39 +44,15 @@ class Made(Protocol):
 MakeList = Callable[[Home, list[str], datetime], Made]
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How far the schedule of a campaign has come: all up to `after` is settled but for `open`, begun and not ended.
-
-    degraded: the last list was, and everybody silent.
-    """
-
-    after: datetime
-    open: "Run | None" = None
-    degraded: bool = False
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One run: campaigns that fell due at the same instant and share a run, made as of `at`."""
-
-    at: datetime
-    due: datetime
-    campaigns: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The list's name."""
-        return run_name(self.campaigns, self.at)
-
-
 class RunError(ValueError):
     """A run that was begun and cannot be made now; one line, which names its campaigns. It stays begun."""
 
     def __init__(self, run: Run, error: Exception) -> None:
         what = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
         why = f"{what}{' '.join(str(error).split())}"
-        super().__init__(f"{', '.join(run.campaigns)}: not made as of {_text(run.at)}, due {_text(run.due)}: {why}")
+        super().__init__(
+            f"{', '.join(run.campaigns)}: not made as of {instant_text(run.at)}, due {instant_text(run.due)}: {why}"
+        )
         self.run = run
 
 
@@ -103,9 +74,10 @@ def look(home: Home, ledger: Ledger, make_list: MakeList, resting: Collection[Ru
 def run_due(home: Home, ledger: Ledger, make_list: MakeList, but: Collection[Run] = ()) -> Run | None:
     """Make the list that is next to be made now; null where none is due, or nothing was put into force yet.
 
-    Called again, it goes on with what was begun; `but`: what was begun and is left alone. RunError where the list
-    cannot be made.
+    Called again, it goes on with what was begun; `but`: what was begun and is left alone. What was begun and may not
+    be made any more is given up first. RunError where the list cannot be made.
     """
+    _give_up(home, ledger)
     silent = waiting_for_data(home, ledger)
     found = ledger.write(
         lambda connection: _begin(home, connection, ledger.now_micros(), but, silent), touches=HELD
@@ -120,7 +92,7 @@ def run_due(home: Home, ledger: Ledger, make_list: MakeList, but: Collection[Run
         raise RunError(found, error) from error
     # A silent list reserves nothing: its run stays due, and is made anew once there is something to say.
     state, after = ("degraded", found.due - SECOND) if made.degraded else ("done", found.due)
-    ledger.write(lambda connection: _end(connection, found, state, after, ledger.now_micros()), touches=HELD).result()
+    ledger.write(lambda connection: end(connection, found, state, after, ledger.now_micros()), touches=HELD).result()
     return found
 
 
@@ -134,15 +106,6 @@ def waiting_for_data(home: Home, ledger: Ledger) -> dict[str, str]:
         return {}
     return {name: f"{name}: its last list was degraded; it is made anew when this is mended: {'; '.join(problems)}"
             for name in silent}  # fmt: skip
-
-
-def standings(connection: Connection) -> dict[str, Standing]:
-    """How far the schedule of each campaign has come that was ever watched."""
-    last = (
-        select(func.max(journal.c.entry_id)).where(journal.c.kind == str(Entered.SCHEDULE)).group_by(journal.c.subject)
-    )
-    found = connection.execute(select(journal.c.subject, journal.c.body).where(journal.c.entry_id.in_(last)))
-    return {name: _standing(json.loads(body)) for name, body in found}
 
 
 def _begin(
@@ -163,8 +126,8 @@ def _begin(
                 held += [] if run in but else [run]
                 continue
             for name in run.campaigns:
-                _enter(connection, name, "begun", micros_now, after=run.due, due=run.due, at=now, run=run.name,
-                       campaigns=run.campaigns)  # fmt: skip
+                enter_state(connection, name, "begun", micros_now, after=run.due, due=run.due, at=now, run=run.name,
+                            campaigns=run.campaigns)  # fmt: skip
             return run
     taken = "a list of this second stands already; it is made a second later, or when a simulated clock has moved on"
     return RunError(held[0], ValueError(taken)) if held else None
@@ -178,13 +141,13 @@ def _waiting(
     for name, campaign in live_campaigns(connection, micros_now).runnable.items():
         if name not in stood:  # what fell due long before anybody looked was not missed
             stood[name] = Standing(now - ON_TIME)
-            _enter(connection, name, "watched", micros_now, after=stood[name].after)
+            enter_state(connection, name, "watched", micros_now, after=stood[name].after)
         if stood[name].open is not None or name in silent:
             continue
         due = due_now(campaign, stood[name].after, now, closed, home.settings.zone)
         if due.skipped:
-            skipped = [_text(instant) for instant in due.skipped]
-            _enter(connection, name, "skipped", micros_now, after=due.skipped[-1], skipped=skipped)
+            skipped = [instant_text(instant) for instant in due.skipped]
+            enter_state(connection, name, "skipped", micros_now, after=due.skipped[-1], skipped=skipped)
         if due.run:
             waiting.setdefault(due.run[0], []).append(campaign)
     return waiting
@@ -200,51 +163,34 @@ def _shared(
 
 
 def _opened(home: Home, connection: Connection, now: datetime, micros_now: int, but: Collection[Run]) -> Run | None:
-    """What was begun and has to be ended.
+    """What was begun and has to be ended."""
+    over = _over(home, connection, now, micros_now)
+    return next((run for run in begun(connection) if run not in over and run not in but), None)
 
-    What is not written is given up, and was missed, when its day is over or one of its campaigns may not run by
-    itself any more: what is in force has changed since.
+
+def _over(home: Home, connection: Connection, now: datetime, micros_now: int) -> list[Run]:
+    """What was begun and is not written, whose day is over, or one of whose campaigns may not run by itself any more.
+
+    What is in force has changed since.
     """
-    zone = home.settings.tz
-    begun = sorted({one.open for one in standings(connection).values() if one.open is not None})
-    runnable = live_campaigns(connection, micros_now).runnable if begun else {}
-    for run in begun:
-        may_be_made = run.at.astimezone(zone).date() == now.astimezone(zone).date() and set(run.campaigns) <= set(
-            runnable
+    waiting, zone = begun(connection), home.settings.tz
+    runnable = set(live_campaigns(connection, micros_now).runnable if waiting else ())
+    return [
+        run
+        for run in waiting
+        if run.at.astimezone(zone).date() != now.astimezone(zone).date() or not runnable.issuperset(run.campaigns)
+        if not (home.lists / run.name / "manifest.json").is_file()
+    ]
+
+
+def _give_up(home: Home, ledger: Ledger) -> None:
+    """End what is over as missed, once what it reserved is recalled; cut short between the two, it is given up again."""
+    with ledger.read() as connection:
+        over = _over(home, connection, home.now(), ledger.now_micros())
+    for run in over:
+        recall_superseded(ledger, run.name)
+        ended = ledger.write(
+            lambda connection, run=run: end(connection, run, "given_up", run.due - SECOND, ledger.now_micros()),
+            touches=HELD,
         )
-        if not may_be_made and not (home.lists / run.name / "manifest.json").is_file():
-            _take_back(connection, run.name, micros_now)
-            _end(connection, run, "given_up", run.due - SECOND, micros_now)
-        elif run not in but:
-            return run
-    return None
-
-
-def _take_back(connection: Connection, run: str, micros_now: int) -> None:
-    for contact_id in connection.execute(select(contacts.c.contact_id).where(
-            contacts.c.decision_id == run, contacts.c.state == "reserved")).scalars().all():  # fmt: skip
-        close(connection, contact_id, Action.RECALL, micros_now, "superseded")
-
-
-def _end(connection: Connection, run: Run, state: str, after: datetime, micros_now: int) -> None:
-    stood = standings(connection)
-    for name in run.campaigns:
-        if stood[name].open == run:  # nobody ended it meanwhile
-            _enter(connection, name, state, micros_now, after=after, run=run.name)
-
-
-def _enter(connection: Connection, campaign: str, state: str, micros_now: int, **body: Any) -> None:
-    told = {key: _text(value) if isinstance(value, datetime) else value for key, value in body.items()}
-    enter(connection, Entered.SCHEDULE, campaign, SCHEDULER, micros_now, state=state, **told)
-
-
-def _text(instant: datetime) -> str:
-    return f"{instant:%FT%TZ}"
-
-
-def _standing(body: dict[str, Any]) -> Standing:
-    after = datetime.fromisoformat(body["after"])
-    if body["state"] != "begun":
-        return Standing(after, degraded=body["state"] == "degraded")
-    at, due = (datetime.fromisoformat(body[name]) for name in ("at", "due"))
-    return Standing(after, Run(at, due, tuple(body["campaigns"])))
+        ended.result()

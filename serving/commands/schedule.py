@@ -21,8 +21,9 @@ from serving.ledger.book import Ledger
 from serving.ledger.changes import revision_in_force
 from serving.office import open_ledger, reading_ledger
 from serving.schedule import next_dues
-from serving.scheduler import Run, RunError, look, waiting_for_data
+from serving.scheduler import RunError, look, waiting_for_data
 from serving.standby import alone
+from serving.standing import Run
 
 app = typer.Typer(help="Run campaigns when they fall due.", no_args_is_help=True)
 LOOK_SECONDS, WAIT_MINUTES_MAX = 20, 15

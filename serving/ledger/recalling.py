@@ -1,15 +1,16 @@
 """Take back what campaigns reserved, some at a time: nobody waits for the whole of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import NOTHING, Ledger
 from serving.ledger.lifecycle import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_all
 from serving.ledger.schema import contacts
+from serving.ledger.statement import is_listed, listed
 
 CHUNK = 500  # contacts a transaction, as in expiry
 _OPEN = (RECALLABLE_RESERVED, RECALLABLE_CLAIMED)  # each has an index of its own
@@ -60,6 +61,32 @@ def recall_spoken(
                 )
                 n_recalled += _recall_each(ledger, alike, reason, pause)
     return n_recalled
+
+
+def recall_superseded(
+    ledger: Ledger, run: str, but: Collection[str] = (), pause: Callable[[float], object] = time.sleep
+) -> int:
+    """Recall what a run reserved and nobody claimed, but those contacts; how many. LedgerError as any write.
+
+    For a run that is made anew, and one that is given up. What it left behind may be a whole list: it is looked for
+    beside the writer.
+    """
+    mine, kept, n_recalled = and_(contacts.c.decision_id == run, RECALLABLE_RESERVED), set(but), 0
+    while True:
+        with ledger.read() as connection:
+            left = set(connection.execute(select(contacts.c.contact_id).where(mine)).scalars()) - kept
+        if not left:
+            return n_recalled
+        ids, done = sorted(left), 0
+        for start in range(0, len(ids), CHUNK):
+            part = bindparam("ids", listed(ids[start : start + CHUNK]))
+            which = and_(mine, is_listed(contacts.c.contact_id, part))
+            done += ledger.write(
+                lambda c, which=which: _some(c, which, ledger.now_micros(), "superseded"), touches=NOTHING
+            ).result()
+        n_recalled += done
+        if not done:  # a worker moves them in this moment
+            pause(0.02)
 
 
 def _recall_each(ledger: Ledger, which: ColumnElement[bool], reason: str, pause: Callable[[float], object]) -> int:

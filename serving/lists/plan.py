@@ -19,12 +19,10 @@ from rules.types import DECISIONS
 from serving.engine import Engine
 from serving.ledger.book import (
     COUNTING,
-    Action,
     ContactRow,
     Ledger,
     State,
     Touches,
-    close,
     contacts_of_units,
     micros,
     reserve_many,
@@ -32,6 +30,7 @@ from serving.ledger.book import (
 )
 from serving.ledger.changes import revision_in_force
 from serving.ledger.counted import COUNTS
+from serving.ledger.recalling import recall_superseded
 from serving.ledger.schema import consents, contacts, events, outcomes
 from serving.ledger.statement import Statement, is_listed, listed
 from serving.ledger.switches import paused
@@ -109,7 +108,7 @@ def reserve_plan(plan: Plan, ledger: Ledger, progress: Progress | None = None) -
     """
     chosen = plan.decisions.filter(pc.is_valid(plan.decisions.column("offer_id")))
     named = chosen.select(["customer_id", "offer_id", "channel"]).to_pylist()
-    ledger.write(lambda connection: _recall_former(connection, plan.run, named, ledger.now_micros())).result()
+    recall_superseded(ledger, plan.run, {contact_id_of(plan.run, row) for row in named})
     lost: dict[str, ReasonCode] = {}
     seen = _seen(plan)
     # Else a look at all that the plan made falls into a transaction, and every decision waits for it. There is none
@@ -240,15 +239,6 @@ def _reserve(
             wanted.append(contact)
     reserve_many(connection, wanted)
     return lost
-
-
-def _recall_former(connection: Connection, run: str, chosen: list[Row], now: int) -> None:
-    """Recall what a former try of the run reserved and this one does not want again."""
-    wanted = {contact_id_of(run, row) for row in chosen}
-    mine = (contacts.c.decision_id == run, contacts.c.state == State.RESERVED)
-    former = connection.execute(select(contacts.c.contact_id).where(*mine)).scalars().all()
-    for contact_id in sorted(set(former) - wanted):
-        close(connection, contact_id, Action.RECALL, now, "superseded")
 
 
 def _contact(plan: Plan, row: Row) -> ContactRow:

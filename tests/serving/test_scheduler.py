@@ -34,7 +34,8 @@ from serving.ledger.journal import Entered, entries
 from serving.lists.plan import make_plan, reserve_plan, run_name
 from serving.lists.volume import volume
 from serving.office import open_ledger
-from serving.scheduler import Run, RunError, run_due
+from serving.scheduler import RunError, run_due
+from serving.standing import Run
 from tests.home import NOW, adopt, copied
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import pytest
 
 from serving.commands import schedule as room
 from serving.commands.schedule import Retries
-from serving.scheduler import Run
+from serving.standing import Run
 from tests.home import NOW
 
 

@@ -17,7 +17,7 @@ from serving.ledger.expiry import close_expired
 from serving.ledger.keyring import Keyring
 from serving.ledger.lifecycle import find
 from serving.ledger.locks import ALL
-from serving.ledger.recalling import recall_campaign
+from serving.ledger.recalling import recall_campaign, recall_superseded
 from serving.sealer import seal_all
 from tests.postgres import database, plain
 from tests.serving.ledger.test_book import AT, NOW
@@ -41,17 +41,20 @@ def commands(ledger: Ledger, keyring: Keyring) -> dict[str, Callable[[], object]
     return {
         "switch": lambda: ledger.write(lambda _: None, touches=operate.SWITCHES).result(),
         "recall a campaign": lambda: recall_campaign(ledger, "spring"),
+        "take back a run": lambda: recall_superseded(ledger, "run"),
         "expiry": lambda: close_expired(ledger),
         "seal": lambda: seal_all(ledger, keyring),
         "one customer": lambda: ledger.write(lambda _: None, touches=Touches(customers=("C9",))).result(),
     }
 
 
-@pytest.mark.parametrize("name", ["switch", "recall a campaign", "expiry", "seal", "one customer", "mutant"])
+@pytest.mark.parametrize(
+    "name", ["switch", "recall a campaign", "take back a run", "expiry", "seal", "one customer", "mutant"]
+)
 def test_commands_and_jobs_do_not_wait_for_workers(url: str, tmp_path: Path, name: str) -> None:
     """A worker's transaction stays open. The mutant says nothing of what it touches, and waits."""
     with Ledger.open(url, lambda: NOW, b"secret") as ledger, psycopg.connect(plain(url)) as worker:
-        ledger.write(lambda c: reserve(c, contact("1")), touches=NOTHING).result(SECONDS)
+        ledger.write(lambda c: reserve(c, contact("1", decision_id="run")), touches=NOTHING).result(SECONDS)
         worker.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ALL,))
         todo = {
             **commands(ledger, Keyring(tmp_path / "keyring.json", b"secret")),
@@ -87,3 +90,33 @@ def test_a_recalled_campaign_goes_some_at_a_time_and_leaves_claimed_what_is_clai
             states = {name: find(connection, name) for name in ("3", "5", "other")}
         assert {name: row and (row.state, row.recall_reason) for name, row in states.items()} == {
             "3": (State.CLAIMED, "operator"), "5": (State.CLOSED, "operator"), "other": (State.RESERVED, None)}  # fmt: skip
+
+
+def test_what_a_run_reserved_is_taken_back_some_at_a_time_but_what_is_kept_and_what_was_claimed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that another worker holds in this moment. A second call finds nothing more, and other runs keep theirs."""
+    monkeypatch.setattr(recalling, "CHUNK", 4)
+    with Ledger.open(url, lambda: NOW, b"secret") as ledger, psycopg.connect(plain(url)) as worker:
+        for n in range(12):
+            ledger.write(lambda c, n=n: reserve(c, contact(str(n), decision_id="run"))).result(SECONDS)
+        ledger.write(lambda c: reserve(c, contact("other", decision_id="another run"))).result(SECONDS)
+        ledger.write(lambda c: claim(c, "3", AT)).result(SECONDS)
+        worker.execute("SELECT 1 FROM contacts WHERE contact_id = '5' FOR UPDATE")
+        waited = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(
+                recall_superseded, ledger, "run", {"7", "8"}, lambda _: (waited.set(), worker.rollback())
+            )
+            assert running.result(SECONDS) == 9 and waited.is_set()
+        assert recall_superseded(ledger, "run", {"7", "8"}) == 0
+        with ledger.read() as connection:
+            rows = [find(connection, name) for name in (*map(str, range(12)), "other")]
+        kept = {row.contact_id: row.state for row in rows if row and row.state != State.CLOSED}
+        assert kept == {
+            "3": State.CLAIMED,
+            "7": State.RESERVED,
+            "8": State.RESERVED,
+            "other": State.RESERVED,
+        }
+        assert {row.recall_reason for row in rows if row and row.state == State.CLOSED} == {"superseded"}
