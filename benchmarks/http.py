@@ -21,6 +21,7 @@ import psycopg
 import yaml
 from psycopg.sql import SQL, Identifier
 
+from benchmarks.door import BEGUN, DOOR
 from benchmarks.servers import Running, Side, running
 from benchmarks.table import Table
 from features.home import Home, Settings
@@ -49,7 +50,7 @@ def run(quick: bool = False) -> list[Table]:
     print(f"http: {table.setting}")
     with bank(1_000 if quick else 5_000) as (home, bodies):
         rates: dict[str, float] = {}
-        for side in sides(home):
+        for side in sides(home, goes=True):
             with running(side) as server:
                 rates[side.name] = _throughput(table, server, bodies, seconds)
                 if side.keyed:
@@ -83,7 +84,7 @@ def _postgres(table: Table, home: Home, bodies: list[str], seconds: float) -> No
         kept = [line for line in was.splitlines() if not line.startswith("database:")]
         url = SERVER.format(name).replace("postgresql", "postgresql+psycopg")
         settings.write_text("\n".join([*kept, f"database: {url}", ""]), "utf-8")
-        side = sides(Home.open(home.path))[0]
+        side = sides(Home.open(home.path), goes=True)[0]
         two = replace(
             side, name="whole decision, PostgreSQL, two workers", environment={**side.environment, "NBO_WORKERS": "2"}
         )
@@ -96,8 +97,8 @@ def _postgres(table: Table, home: Home, bodies: list[str], seconds: float) -> No
         admin.close()
 
 
-def sides(home: Home | None) -> list[Side]:
-    """The service first, then the echoes."""
+def sides(home: Home | None, goes: bool = False) -> list[Side]:
+    """The service first, then the echoes. goes: the service's clock does, which a command beside it would not know."""
     service = Side(OUT, (*BENTO, "serving.service:NextBestOffer", "--host", "127.0.0.1"), "/v1/decisions", keyed=True)
     if home is not None:
         with closing(open_office(home.path, serving=False)) as office:
@@ -105,8 +106,10 @@ def sides(home: Home | None) -> list[Side]:
             key = office.ledger.write(
                 lambda c: add(c, f"app-bench-{now}", Role.CHANNEL, secret=secret, now=now)
             ).result(30)
+        begun = (home.path / "bank.yaml").stat().st_mtime  # of the clock: one time for all servers of this home
+        clock = {"NBO_DOOR": DOOR, BEGUN: str(begun)} if goes else {}
         service = Side(service.name, service.command, service.path, {"Authorization": f"Bearer {key}"},
-                       {"NBO_HOME": str(home.path)}, keyed=True)  # fmt: skip
+                       {"NBO_HOME": str(home.path), **clock}, keyed=True)  # fmt: skip
     local = ("--host", "127.0.0.1")
     return [
         service,
