@@ -1,6 +1,7 @@
 """The large tables dealt out by customer once, so that work on some customers reads their rows and no others.
 
-A share holds its customers' rows and every booking of the accounts they own, whoever booked it.
+A share holds its customers' rows, every booking of the accounts they own, whoever booked it, the accounts they hold with
+all their holders, and what came of their contacts. A table read whole by each share would cost shares x rows.
 """
 
 import math
@@ -16,7 +17,8 @@ from features.source import Source
 from features.spill import spilled
 
 ROWS_A_SHARE = 2_500_000  # bookings: what is in memory at once
-DEALT = ("transactions", "contacts", "cases", "notes", "consents", "reachability")  # tables no view reads whole
+DEALT = ("transactions", "customers", "contacts", "cases", "notes", "consents", "reachability")  # by customer_id
+LINKED = {"holders": "holders", "accounts": "holders", "outcomes": "contacts"}  # and the table that says whose they are
 _SHARE = "share"
 
 
@@ -41,26 +43,35 @@ def dealt(source: Source, customers: pl.Series, n: int) -> Generator[list[Share]
     with spilled(source.home.features) as folder:
         shares = customers.sort().alias("customer_id").to_frame().with_row_index(_SHARE)
         shares = shares.with_columns(pl.col(_SHARE) // max(-(-len(shares) // n), 1))
-        names = [*filter(source.has, DEALT)]
+        names = [*filter(source.has, DEALT), *(n for n, of in LINKED.items() if source.has(n) and source.has(of))]
         for name in names:
-            _deal(source, name, shares, folder / name)
+            _deal(source.scan(name), _needed(source, name, shares), folder / name, shares[_SHARE].unique())
         yield [
             Share(mine["customer_id"], source.share({name: folder / name / f"{_SHARE}={number}" for name in names}))
             for (number,), mine in shares.partition_by(_SHARE, as_dict=True, maintain_order=True).items()
         ]  # fmt: skip
 
 
-def _deal(source: Source, name: str, shares: pl.DataFrame, folder: Path) -> None:
-    rows = source.scan(name)
-    mine = rows.join(shares.lazy(), on="customer_id")
-    if name == "transactions" and source.has("holders"):
-        mine = pl.concat([mine, _held(source, rows, shares).select(mine.collect_schema().names())])
+def _deal(rows: pl.LazyFrame, needed: pl.LazyFrame, folder: Path, shares: pl.Series) -> None:
     to = pl.PartitionBy(folder, key=_SHARE, include_key=False, approximate_bytes_per_file=None)
-    mine.sink_parquet(to, compression="lz4", statistics=False, maintain_order=False, mkdir=True)
-    for number in shares[_SHARE].unique():
+    needed.sink_parquet(to, compression="lz4", statistics=False, maintain_order=False, mkdir=True)
+    for number in shares:
         if not (part := folder / f"{_SHARE}={number}").exists():  # nobody of the share has any
             part.mkdir(parents=True)
             rows.head(0).collect().write_parquet(part / "none.parquet")
+
+
+def _needed(source: Source, name: str, shares: pl.DataFrame) -> pl.LazyFrame:
+    """The table's rows with the share that needs each, once for every one that does."""
+    rows = source.scan(name)
+    if name in LINKED:
+        key = "contact_id" if name == "outcomes" else "account_id"
+        whose = source.scan(LINKED[name]).select(key, "customer_id").join(shares.lazy(), on="customer_id")
+        return rows.join(whose.select(key, _SHARE).unique(), on=key)
+    mine = rows.join(shares.lazy(), on="customer_id")
+    if name == "transactions" and source.has("holders"):
+        mine = pl.concat([mine, _held(source, rows, shares).select(mine.collect_schema().names())])
+    return mine
 
 
 def _held(source: Source, rows: pl.LazyFrame, shares: pl.DataFrame) -> pl.LazyFrame:

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.build import Builder
-from features.dealt import ROWS_A_SHARE
+from features.dealt import LINKED, ROWS_A_SHARE
 from features.feed import Progress
 from features.holdings import OWNERS
 from features.home import Home
@@ -33,7 +33,7 @@ from serving.spark.table import Tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-WHOLE = ("customers", "identities", "holders", "accounts", "products", "fx_rates", "calendar", "outcomes")
+WHOLE = ("customers", "identities", "products", "fx_rates", "calendar")
 _SHARE = "share"
 
 
@@ -83,8 +83,10 @@ def dealt(spark: "SparkSession", source: Source, spill: Path) -> int:
     for name, table in TABLES.items():
         if not source.has(name) or (name in WHOLE and name != "customers"):
             continue
+        if name in LINKED and not source.has(LINKED[name]):
+            continue
         frame = _read(spark, source, name)
-        mine = _sharing(frame, shares)
+        mine = _linked(spark, source, name, shares) if name in LINKED else _sharing(frame, shares)
         if name == "transactions" and owners is not None:  # also to whoever holds the account
             held = frame.join(owners, "account_id").select(*frame.columns, _SHARE)
             mine = mine.unionByName(held).dropDuplicates(["transaction_id", _SHARE])
@@ -111,6 +113,13 @@ def _sharing(frame: "DataFrame", shares: int) -> "DataFrame":
     from pyspark.sql import functions as F  # noqa: N812  # as all of Spark's own pages write it
 
     return frame.withColumn(_SHARE, F.pmod(F.xxhash64("customer_id"), F.lit(shares)).cast("int"))
+
+
+def _linked(spark: "SparkSession", source: Source, name: str, shares: int) -> "DataFrame":
+    """The rows of a table that another says the customers of, with the share that needs each, once for every one that does."""
+    key, frame = "contact_id" if name == "outcomes" else "account_id", _read(spark, source, name)
+    whose = _sharing(_read(spark, source, LINKED[name]), shares).select(key, _SHARE).distinct()
+    return frame.join(whose, key).select(*frame.columns, _SHARE)
 
 
 def _owners(spark: "SparkSession", source: Source, shares: int) -> "DataFrame | None":

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features import dealt as room
-from features.dealt import DEALT, dealt, n_shares
+from features.dealt import DEALT, LINKED, dealt, n_shares
 from features.home import Home
 from features.intake import import_tables
 from features.source import Source
@@ -55,7 +55,7 @@ def test_a_share_holds_its_customers_rows_and_the_bookings_of_their_accounts(tmp
     owners = source.scan("holders").filter(pl.col("role").is_in(["owner", "joint"])).collect()
     with dealt(source, ids, 5) as shares:
         assert pl.concat([share.customers for share in shares]).to_list() == ids.to_list()
-        foreign = 0
+        foreign, linked = 0, dict.fromkeys(LINKED, 0)
         for share in shares:
             mine = share.customers.implode()
             accounts = owners.filter(pl.col("customer_id").is_in(mine))["account_id"]
@@ -66,5 +66,13 @@ def test_a_share_holds_its_customers_rows_and_the_bookings_of_their_accounts(tmp
             for name in filter(source.has, DEALT[1:]):
                 held = share.source.scan(name).collect()
                 assert held.sort(pl.all()).equals(source.scan(name).filter(own).collect().sort(pl.all())), name
+            for name, of in LINKED.items():
+                key = "contact_id" if name == "outcomes" else "account_id"
+                theirs = pl.col(key).is_in(source.scan(of).filter(own).collect()[key].implode())
+                held = share.source.scan(name).collect()
+                assert held.sort(pl.all()).equals(source.scan(name).filter(theirs).collect().sort(pl.all())), name
+                linked[name] += len(held)
         assert foreign, "no booking of an account in another share: the test would show nothing"
+        assert linked["outcomes"] == source.n_rows("outcomes") > 0, "an outcome was lost, or came twice"
+        assert linked["holders"] > source.n_rows("holders"), "no joint account: the test would show less"
         assert n_shares(shares[0].source, len(ids)) == 1, "a share is not dealt out again"
