@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.book import NOTHING, Ledger
@@ -68,42 +68,35 @@ def recall_superseded(
 ) -> int:
     """Recall what a run reserved and nobody claimed, but those contacts; how many. LedgerError as any write.
 
-    For a run that is made anew, and one that is given up. What it left behind may be a whole list: it is looked for
-    beside the writer.
+    For a run that is made anew, and one that is given up.
     """
-    mine, kept, n_recalled = and_(contacts.c.decision_id == run, RECALLABLE_RESERVED), set(but), 0
+    mine = and_(contacts.c.decision_id == run, RECALLABLE_RESERVED)
+    return _recall_each(ledger, mine, "superseded", pause, but)
+
+
+def _recall_each(
+    ledger: Ledger, which: ColumnElement[bool], reason: str, pause: Callable[[float], object], but: Collection[str] = ()
+) -> int:
+    """Recall those contacts until none is left but `but`; they may be a whole list, and are looked for beside the writer."""
+    kept, n_recalled = set(but), 0
     while True:
         with ledger.read() as connection:
-            left = set(connection.execute(select(contacts.c.contact_id).where(mine)).scalars()) - kept
+            left = sorted(set(connection.execute(select(contacts.c.contact_id).where(which)).scalars()) - kept)
         if not left:
             return n_recalled
-        ids, done = sorted(left), 0
-        for start in range(0, len(ids), CHUNK):
-            part = bindparam("ids", listed(ids[start : start + CHUNK]))
-            which = and_(mine, is_listed(contacts.c.contact_id, part))
+        done = 0
+        for start in range(0, len(left), CHUNK):
+            part = and_(which, is_listed(contacts.c.contact_id, bindparam("ids", listed(left[start : start + CHUNK]))))
             done += ledger.write(
-                lambda c, which=which: _some(c, which, ledger.now_micros(), "superseded"), touches=NOTHING
+                lambda c, part=part: _some(c, part, ledger.now_micros(), reason), touches=NOTHING
             ).result()
         n_recalled += done
         if not done:  # a worker moves them in this moment
             pause(0.02)
 
 
-def _recall_each(ledger: Ledger, which: ColumnElement[bool], reason: str, pause: Callable[[float], object]) -> int:
-    n_recalled = 0
-    while True:
-        done = ledger.write(lambda c: _some(c, which, ledger.now_micros(), reason), touches=NOTHING).result()
-        n_recalled += done
-        if done:
-            continue
-        with ledger.read() as connection:
-            if not connection.execute(select(func.count()).where(which)).scalar_one():
-                return n_recalled
-        pause(0.02)
-
-
 def _some(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
-    ids = select(contacts.c.contact_id).where(which).order_by(contacts.c.contact_id).limit(CHUNK)
+    ids = select(contacts.c.contact_id).where(which)
     if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
         ids = ids.with_for_update(skip_locked=True)
     return recall_all(connection, contacts.c.contact_id.in_(ids), now, reason)
