@@ -5,7 +5,7 @@ for all of them from whole tables.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -89,11 +89,11 @@ def online_rows(
     return customers, terms.plain.rows(joined, len(asked))
 
 
-def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: dict[str, pa.Table],
+def batch(engine: Engine, terms: Terms, features: pa.Table, ledger: Mapping[str, pa.Table],
           send_after: pa.Array, send_before: pa.Array, at: datetime) -> pa.RecordBatch:  # fmt: skip
     """CUSTOMERS, state and model columns for every row of features, outbound on every channel.
 
-    ledger: `contacts`, `outcomes`, `suppressions`, `consents` whole; send_after, send_before: (n,) instants.
+    ledger: `contacts`, `outcomes`, `suppressions`, `consents`, `persons`, at least what concerns them; send_after, send_before: (n,) instants.
     """
     n = features.num_rows
     words = ledger["consents"].filter(pc.less_equal(ledger["consents"].column("at"), micros(at)))

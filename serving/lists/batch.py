@@ -41,12 +41,12 @@ from serving.lists.clearing import (
     seat_prices,
     seats_given,
 )
+from serving.lists.dealt import CHUNK, Dealt, Queue, deal
 from serving.lists.limits import Limit
-from serving.lists.people import read_people
+from serving.lists.people import queue_of, read_people
 from serving.lists.spill import Spill, spilling
 from serving.rows import INSTANT_AFTER, batch
 
-CHUNK = 16_384
 _PERSONS = pa.schema([("customer_id", pa.string()), ("person_id", pa.string())])
 _CONTACT = ("contact_id", "customer_id", "unit_id", "offer_id", "family", "channel", "campaign_id", "purpose", "direction", "state",
             "decision_id", "decided_at", "send_after", "send_before", "sent_at")  # fmt: skip
@@ -56,7 +56,7 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything a batch reads, as of one instant. features: sorted by unit_id, customer_id.
+    """Everything a batch reads, as of one instant. features: in the order of the queue.
 
     problems: why everybody stays silent, one line each; leased: channel -> seats of the bank's day that the service's workers hold.
     """
@@ -65,11 +65,17 @@ class Inputs:
     terms: Terms
     at: datetime
     features: pa.Table
-    ledger: dict[str, pa.Table]
+    people: Queue
+    dealt: Dealt
     hours: tuple[str, str]
     problems: tuple[str, ...]
     leased: Mapping[str, int]
     since: int  # contacts and outcomes are read from this instant on, microseconds
+
+    @property
+    def ledger(self) -> Mapping[str, pa.Table]:
+        """The ledger's tables whole, in no order."""
+        return self.dealt.tables
 
     @property
     def degraded(self) -> bool:
@@ -114,8 +120,11 @@ def read_inputs(
         own = pc.fill_null(pc.equal(contacts.column("decision_id"), run), False)
         waiting = pc.equal(contacts.column("state"), str(State.RESERVED))
         tables["contacts"] = contacts.filter(pc.invert(pc.and_(own, waiting)))
-    features = read_people(engine.store, snapshot, at + INSTANT_AFTER, tables, members, certain)
-    return Inputs(engine, terms, at, features, tables, hours, engine.problems(at), held, since)
+        del contacts, own, waiting
+    people = queue_of(snapshot, members, CHUNK)
+    dealt = deal(tables, people)
+    features = read_people(engine.store, snapshot, at + INSTANT_AFTER, people, dealt, certain)
+    return Inputs(engine, terms, at, features, people, dealt, hours, engine.problems(at), held, since)
 
 
 def sending_hours(campaigns: Sequence[Campaign]) -> tuple[str, str]:
@@ -134,20 +143,16 @@ def _since(asked: Sequence[Terms], at: datetime, openings: Sequence[int] = ()) -
 
 def chunks(inputs: Inputs, progress: Progress | None = None) -> Generator[pa.RecordBatch]:
     """CUSTOMERS batches of about CHUNK rows that never split a unit."""
-    units = inputs.features.column("unit_id").to_pylist()
-    start, n = 0, len(units)
-    while start < n:
-        end = min(start + CHUNK, n)
-        while end < n and units[end] == units[end - 1]:
-            end += 1
-        part = inputs.features.slice(start, end - start).combine_chunks()
+    for place in range(len(inputs.people.ends)):
+        mine = inputs.people.rows(place, place + 1)
+        part = inputs.features.slice(mine.start, mine.stop - mine.start).combine_chunks()
         after, before = send_windows(
             part.column("time_zone"), inputs.at, inputs.hours, inputs.engine.home.settings.zone
         )
-        yield batch(inputs.engine, inputs.terms, part, inputs.ledger, after, before, inputs.at)
-        start = end
+        heard = inputs.dealt.of(place, place + 1)
+        yield batch(inputs.engine, inputs.terms, part, heard, after, before, inputs.at)
         if progress:
-            progress(start, n)
+            progress(mine.stop, inputs.features.num_rows)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ block, and what is mapped the system lets go of when it wants the room. The file
 
 import os
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
@@ -18,57 +17,45 @@ from pyarrow import ipc
 from features.identity import shared
 from features.snapshot import Snapshot
 from features.store import FeatureStore
+from serving.lists.dealt import Dealt, Queue, queue
 
-BLOCK = 65_536
+TOGETHER = 4  # chunks brought up to date at once
 
 
-def read_people(store: FeatureStore, snapshot: Snapshot, at: datetime, ledger: dict[str, pa.Table], members: pa.Table,
-                certain: Sequence[Sequence[str]], block: int = BLOCK) -> pa.Table:  # fmt: skip
-    """The features of every customer as of `at`, sorted by unit_id, customer_id.
+def queue_of(snapshot: Snapshot, members: pa.Table, size: int) -> Queue:
+    """Everybody of the snapshot, in chunks of that size and a few more.
+
+    members: customer_id, unit_id as the ledger counts them, which is newer than what the snapshot says.
+    """
+    customers, units = snapshot.table.column("customer_id"), snapshot.table.column("unit_id")
+    place = pc.index_in(customers, value_set=members.column("customer_id"))
+    return queue(customers, pc.coalesce(members.column("unit_id").take(place), units), size)
+
+
+def read_people(store: FeatureStore, snapshot: Snapshot, at: datetime, people: Queue, ledger: Dealt,
+                certain: Sequence[Sequence[str]]) -> pa.Table:  # fmt: skip
+    """The features of every customer as of `at`, in the order of the queue.
 
     Args:
-        ledger: `events`, `consents`, `persons` whole.
-        members: customer_id, unit_id, as the ledger counts them: newer than the snapshot's.
+        ledger: `events`, `consents`, `persons`, dealt out to the queue's chunks.
         certain: ids of each person of whom they are certain.
-        block: Rows brought up to date at once; a few more where they would part a unit.
     """
-    base = snapshot.table
-    unit = _units(base, members)
-    keys = pa.table({"unit_id": unit, "customer_id": base.column("customer_id")})
-    order = pc.sort_indices(keys, [("unit_id", "ascending"), ("customer_id", "ascending")])
-    person = _persons(ledger["persons"])
     descriptor, name = tempfile.mkstemp(prefix="nbo-people-")
     try:
         with os.fdopen(descriptor, "wb") as sink, ipc.new_file(sink, store.schema) as file:
-            for part in _blocks(unit, order, block):
-                rows = store.overlay(base, at, ledger["events"], ledger["consents"], part)
-                if person:
-                    rows = shared(rows, person, certain)
+            for first in range(0, len(people.ends), TOGETHER):
+                last = min(first + TOGETHER, len(people.ends))
+                mine, heard = people.rows(first, last), ledger.of(first, last)
+                rows = store.overlay(snapshot.table, at, heard["events"], heard["consents"], people.order[mine])
+                if heard["persons"].num_rows:
+                    rows = shared(rows, _persons(heard["persons"]), certain)
                 where = rows.schema.get_field_index("unit_id")
-                rows = rows.set_column(where, rows.schema.field(where), unit.take(part))
+                rows = rows.set_column(where, rows.schema.field(where), people.units[mine])
                 file.write_table(rows.combine_chunks())
         with pa.memory_map(name) as source:
             return ipc.open_file(source).read_all()
     finally:
         Path(name).unlink()
-
-
-def _blocks(unit: pa.ChunkedArray, order: pa.Array, block: int) -> Generator[pa.Array]:
-    """The order in parts of about `block` rows, none of which parts a unit; one empty part of nobody."""
-    codes = np.asarray(pc.dictionary_encode(unit).combine_chunks().indices)[np.asarray(order)]
-    heads = np.append(np.flatnonzero(codes[1:] != codes[:-1]) + 1, len(codes))  # where a unit ends
-    start = 0
-    while start < len(codes):
-        end = int(heads[np.searchsorted(heads, min(start + block, len(codes)))])
-        yield order.slice(start, end - start)
-        start = end
-    if not len(codes):
-        yield order
-
-
-def _units(base: pa.Table, members: pa.Table) -> pa.ChunkedArray:
-    place = pc.index_in(base.column("customer_id"), value_set=members.column("customer_id"))
-    return pc.coalesce(members.column("unit_id").take(place), base.column("unit_id"))
 
 
 def _persons(persons: pa.Table) -> list[list[str]]:

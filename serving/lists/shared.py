@@ -208,9 +208,11 @@ def _today(inputs: Inputs, campaign: Campaign) -> Counter[str]:
     """Channel -> contacts of the campaign that were decided on the bank's day and still count."""
     local = inputs.at.astimezone(inputs.engine.home.settings.tz)
     midnight = micros(datetime.combine(local.date(), time(), local.tzinfo))
-    held = inputs.ledger["contacts"].select(["channel", "campaign_id", "decided_at", "state"]).to_pylist()
-    return Counter(row["channel"] for row in held
-                   if row["campaign_id"] == campaign.id and row["decided_at"] >= midnight and row["state"] != State.CLOSED)  # fmt: skip
+    held = inputs.ledger["contacts"]
+    own = pc.equal(held.column("campaign_id"), campaign.id)
+    today = pc.greater_equal(held.column("decided_at"), midnight)
+    counts = pc.not_equal(held.column("state"), str(State.CLOSED))
+    return Counter(held.column("channel").filter(pc.and_(pc.and_(own, today), counts)).to_pylist())
 
 
 def _budgets(terms: Terms, chosen: Sequence[Campaign]) -> list[Limit]:

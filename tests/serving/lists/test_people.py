@@ -1,8 +1,10 @@
 """The customers of a run: block by block they are what they are all at once, and no unit is parted."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -11,7 +13,8 @@ from features.identity import shared
 from serving.ledger.consents import consents_table
 from serving.ledger.events import events_table
 from serving.lists import people
-from serving.lists.people import read_people
+from serving.lists.dealt import CHUNK, Queue, deal
+from serving.lists.people import queue_of, read_people
 from serving.office import Office
 from tests.home import COUPLE, HERO, Clock, call, move, said
 
@@ -53,7 +56,8 @@ def all_at_once(office: Office, clock: Clock, ledger: dict[str, pa.Table]) -> pa
 def read(office: Office, clock: Clock, ledger: dict[str, pa.Table], block: int) -> pa.Table:
     snapshot = office.engine.snapshot(clock.now)
     assert snapshot is not None
-    return read_people(office.engine.store, snapshot, clock.now, ledger, members(), CERTAIN, block)
+    waiting = queue_of(snapshot, members(), block)
+    return read_people(office.engine.store, snapshot, clock.now, waiting, deal(dict(ledger), waiting), CERTAIN)
 
 
 def test_in_blocks_of_any_size_they_are_what_they_are_all_at_once(office: Office, clock: Clock) -> None:
@@ -61,7 +65,7 @@ def test_in_blocks_of_any_size_they_are_what_they_are_all_at_once(office: Office
     clock.forward(minutes=1)
     wanted = all_at_once(office, clock, ledger)
     assert wanted.column("unit_id").to_pylist() != wanted.column("customer_id").to_pylist(), "there are households"
-    for block in (157, people.BLOCK):
+    for block in (157, CHUNK):
         found = read(office, clock, ledger, block)
         assert found.schema.equals(wanted.schema, check_metadata=True)
         assert [n for n in found.column_names if not found.column(n).equals(wanted.column(n))] == []
@@ -78,8 +82,15 @@ def test_a_block_that_parts_a_unit_is_seen(office: Office, clock: Clock, monkeyp
     clock.forward(minutes=1)
     wanted = all_at_once(office, clock, ledger)
     cut = wanted.column("customer_id").to_pylist().index(PAIRS[0][1])
-    monkeypatch.setattr(people, "_blocks", lambda unit, order, block: iter((order.slice(0, cut), order.slice(cut))))
-    assert not read(office, clock, ledger, people.BLOCK).equals(wanted)
+    assert read(office, clock, ledger, cut).equals(wanted), "a queue parts nobody"
+    whole = people.queue
+
+    def parted(customers: pa.ChunkedArray, units: pa.ChunkedArray, size: int) -> Queue:
+        return replace(whole(customers, units, size), ends=np.array([cut, len(customers)]))
+
+    monkeypatch.setattr(people, "queue", parted)
+    monkeypatch.setattr(people, "TOGETHER", 1)
+    assert not read(office, clock, ledger, CHUNK).equals(wanted)
 
 
 def test_nobody_is_nobody(office: Office, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
