@@ -1,4 +1,4 @@
-"""Reads typed columns of one canonical table: a Parquet file, or the newest version of a Delta table.
+"""Reads typed columns of one canonical table from a Parquet file, and from Arrow whoever read it.
 
 Types stand in the file, so a column either is what the contract says or stops the import.
 """
@@ -10,13 +10,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from polars.exceptions import PolarsError
 
 from features.batch import BATCH_ROWS, WORDS, Batch, check_names
 from features.feed import FeedError
 from features.tables import Table
-
-DELTA_LOG = "_delta_log"  # the folder by which a Delta table is known
 
 
 def read_parquet(file: Path, table: Table) -> Iterator[Batch]:
@@ -25,31 +22,12 @@ def read_parquet(file: Path, table: Table) -> Iterator[Batch]:
         parquet = pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise FeedError(f"`{file}` is not a Parquet file; write it again") from error
-    _check(file, table, parquet.schema_arrow)
+    check_types(file, table, parquet.schema_arrow)
     names = [column.name for column in table.columns]
-    yield from _cast_all(file, file.name, table, parquet.iter_batches(BATCH_ROWS, columns=names))
+    yield from as_batches(file, file.name, table, parquet.iter_batches(BATCH_ROWS, columns=names))
 
 
-def read_delta(folder: Path, table: Table) -> Iterator[Batch]:
-    """The rows of a Delta table's newest version, as `read_parquet`; rows that were deleted are not among them."""
-    try:
-        import deltalake
-        from deltalake.exceptions import DeltaError
-    except ImportError as error:
-        raise FeedError(f"`{folder}` is a Delta table; `pip install deltalake` to read it") from error
-    try:
-        newest = deltalake.DeltaTable(folder)
-        told = f"{folder.name}, version {newest.version()}"
-        whole = pl.scan_delta(newest)
-        _check(folder, table, whole.collect_schema().to_arrow())
-        found = whole.select(column.name for column in table.columns).collect_batches(chunk_size=BATCH_ROWS)
-        yield from _cast_all(folder, told, table, (part for batch in found for part in batch.to_arrow().to_batches()))
-    except (DeltaError, PolarsError, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise FeedError(f"`{folder}` cannot be read as a Delta table: {line}") from error
-
-
-def _check(file: Path, table: Table, schema: pa.Schema) -> None:
+def check_types(file: Path, table: Table, schema: pa.Schema) -> None:
     """Refuse columns whose names or types are not the contract's."""
     check_names(file, table, schema.names)
     for column in table.columns:
@@ -61,7 +39,8 @@ def _check(file: Path, table: Table, schema: pa.Schema) -> None:
             )
 
 
-def _cast_all(file: Path, told: str, table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+def as_batches(file: Path, told: str, table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+    """The Arrow batches as the contract's types. told: how a refused row names where it stood."""
     names, row = [column.name for column in table.columns], 1
     for batch in batches:
         arrow = pa.Table.from_batches([batch]).select(names)

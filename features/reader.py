@@ -10,15 +10,16 @@ from pathlib import Path
 
 from features.batch import Batch
 from features.cells import read_csv
-from features.columnar import DELTA_LOG, read_delta, read_parquet
+from features.columnar import read_parquet
 from features.feed import FeedError
+from features.lake import is_delta, is_iceberg, read_lake
 from features.tables import TABLES, Table
 
 
 def table_files(source: Path, name: str) -> list[Path]:
-    """Files of that table in a source folder, in order, or the folder of a Delta table; [] if the source does not have it."""
+    """Files of that table in a source folder, in order, or the folder of a Delta or Iceberg table; [] if the source does not have it."""
     folder = source / name
-    whole = (folder / DELTA_LOG).is_dir()  # which of its files count, its log says
+    whole = is_delta(folder) or is_iceberg(folder)  # which of its files count, its log says
     parts = [folder] if whole else sorted(folder.glob("*.parquet")) if folder.is_dir() else []
     single = [p for p in (source / f"{name}.parquet", source / f"{name}.csv") if p.is_file()]
     if len(single) + bool(parts) > 1:
@@ -41,14 +42,14 @@ def strangers(source: Path) -> list[str]:
 
 
 def read_batches(file: Path, table: Table) -> Iterator[Batch]:
-    """The rows of one file, or of one Delta table, in batches of at most BATCH_ROWS.
+    """The rows of one file, or of one lake table, in batches of at most BATCH_ROWS.
 
     Raises:
         FeedError: The file is empty or no Parquet/CSV, or a column is missing, extra or of
             another type.
     """
     if file.is_dir():
-        yield from read_delta(file, table)
+        yield from read_lake(file, table)
         return
     if file.stat().st_size == 0:
         raise FeedError(f"`{file}` is empty; write its header and rows, or remove it")
