@@ -20,7 +20,7 @@ from features.overlay import overlaid
 from features.recent import handed_on, merged, read_recent, recent_of
 from features.snapshot import Shelf, write_snapshot
 from features.source import Source
-from features.spill import laid_down, spilled, taken_up
+from features.spill import as_one, laid_down, spilled
 from features.transactions import TRANSACTIONS
 from features.variety import LAST_COLUMNS, LAST_VALUES, VARIETY, first_days, last_moved_on, varied
 from features.windows import local_days
@@ -118,7 +118,7 @@ class Builder:
                 done += len(rows)
                 if progress:
                     progress("features", done)
-            return taken_up(made).combine_chunks()
+            return as_one(made, spill)  # mapped: it stays when the files' names go
 
     def _recent(self, codes: pl.DataFrame, moment: int, night: Night | None) -> pl.DataFrame:
         """Everybody's bookings of the last months: from the night before, the new ones, and of new customers all."""

@@ -24,7 +24,7 @@ from features.home import Home
 from features.nightly import Night
 from features.snapshot import Shelf
 from features.source import Source
-from features.spill import laid_down, spilled, taken_up
+from features.spill import as_one, laid_down, spilled
 from features.store import Building
 from features.tables import TABLES
 from serving.spark.session import session
@@ -70,7 +70,7 @@ class SparkBuilder(Builder):
             done = numbers.mapInArrow(work, "share long, customers long").toArrow()
             if progress:
                 progress("features", sum(done.column("customers").to_pylist()))
-            rows = taken_up([spill / f"rows-{n}.arrow" for n in range(shares)]).sort_by("customer_id").combine_chunks()
+            rows = as_one([spill / f"rows-{n}.arrow" for n in range(shares)], spill, by="customer_id")
             assert self._source.book is not None, "a build has a book"
             self._source.book.keep(pl.concat([pl.read_parquet(spill / f"book-{n}.parquet") for n in range(shares)]))
         return rows
