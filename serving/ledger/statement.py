@@ -46,6 +46,10 @@ def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> Colu
     return column.op("IN", is_comparison=True)(Listed(parameter))
 
 
+_FETCHED, _TOGETHER = (
+    1_024,
+    64,
+)  # rows made columns of while the processor's cache holds them, and so many times of a batch
 _SIZES = (32, 8, 1)  # rows of one insert; 32 contacts have 704 values, SQLite's least limit is 999
 
 
@@ -139,12 +143,22 @@ def enter_all(connection: Connection, entries: Sequence[Entry]) -> None:
 def arrow(connection: Connection, core: ClauseElement, schema: pa.Schema) -> pa.Table:
     """All rows of a select as Arrow columns of the schema, in its order."""
     cursor = Statement(core).run(connection)
-    batches: list[pa.RecordBatch] = []
-    while rows := cursor.fetchmany(65_536):
+    few: list[pa.RecordBatch] = []
+    many: list[pa.RecordBatch] = []
+    while rows := cursor.fetchmany(_FETCHED):
         columns = zip(*rows, strict=True)
         arrays = [pa.array(part, kind) for part, kind in zip(columns, schema.types, strict=True)]
-        batches.append(pa.record_batch(arrays, schema=schema))
-    return pa.Table.from_batches(batches, schema=schema)
+        few.append(pa.record_batch(arrays, schema=schema))
+        if len(few) == _TOGETHER:
+            many.append(_as_one(few))
+            few = []
+    if few:
+        many.append(_as_one(few))
+    return pa.Table.from_batches(many, schema=schema)
+
+
+def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def arrow_schema(columns: Iterable[Column[Any]]) -> pa.Schema:
