@@ -126,15 +126,14 @@ def contacts_table(
 ) -> pa.Table:
     """Contacts of all whose send window ends, or whose last outcome that counts came, at `since` or later.
 
-    Columns of ContactRow by name, instants int64 microseconds, by contact_id, in every state. now: what is
+    Columns of ContactRow by name, instants int64 microseconds, in every state and in no order. now: what is
     reserved and can no longer be claimed shows as closed, whether it was closed yet or not.
     """
     columns = [contacts.c[name] for name in names]
     answered = select(outcomes.c.contact_id).where(outcomes.c.at >= since, COUNTS)
     recent = (contacts.c.send_before >= since) | contacts.c.contact_id.in_(answered)
     shown = [column if column is not contacts.c.state or now is None else _standing(now) for column in columns]
-    query = select(*shown).where(recent).order_by(contacts.c.contact_id)
-    return arrow(connection, query, arrow_schema(columns))
+    return arrow(connection, select(*shown).where(recent), arrow_schema(columns))
 
 
 def _standing(now: int) -> ColumnElement[str]:

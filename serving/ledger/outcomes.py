@@ -3,7 +3,7 @@
 The outcome and the withdrawal are one transaction: the next decision and the next claim know.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
@@ -64,9 +64,8 @@ class OutcomeRow:
     purpose: str
 
 
-COLUMNS = tuple(
-    (outcomes if name in outcomes.c else contacts).c[name] for name in (field.name for field in fields(OutcomeRow))
-)
+FIELDS = tuple(field.name for field in fields(OutcomeRow))
+COLUMNS = tuple((outcomes if name in outcomes.c else contacts).c[name] for name in FIELDS)
 _JOINED = outcomes.join(contacts, outcomes.c.contact_id == contacts.c.contact_id)
 _INSERT_NEW = Statement(insert(outcomes), "ON CONFLICT DO NOTHING")
 _OF_UNITS = Statement(
@@ -133,12 +132,9 @@ def outcomes_of_contacts(connection: Connection, contact_ids: Iterable[str]) -> 
     return found
 
 
-def outcomes_table(connection: Connection, since: int) -> pa.Table:
-    """Outcomes at `since` or later of all that count for something, for the batch; OutcomeRow's columns."""
-    query = (
-        select(*COLUMNS)
-        .select_from(_JOINED)
-        .where(outcomes.c.at >= since, COUNTS)
-        .order_by(outcomes.c.contact_id, outcomes.c.at, outcomes.c.kind)
+def outcomes_table(connection: Connection, since: int, names: Sequence[str] = FIELDS) -> pa.Table:
+    """Outcomes at `since` or later of all that count for something, for the batch; those columns of OutcomeRow, in no order."""
+    columns = [column for column in COLUMNS if column.name in names]
+    return arrow(
+        connection, select(*columns).select_from(_JOINED).where(outcomes.c.at >= since, COUNTS), arrow_schema(columns)
     )
-    return arrow(connection, query, arrow_schema(COLUMNS))

@@ -4,7 +4,7 @@ What it reads it reads once: the snapshot with what happened since, and the ledg
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -50,6 +50,7 @@ from serving.rows import INSTANT_AFTER, batch
 _PERSONS = pa.schema([("customer_id", pa.string()), ("person_id", pa.string())])
 _CONTACT = ("contact_id", "customer_id", "unit_id", "offer_id", "family", "channel", "campaign_id", "purpose", "direction", "state",
             "decision_id", "decided_at", "send_after", "send_before", "sent_at")  # fmt: skip
+_OUTCOME = ("contact_id", "kind", "at", "customer_id", "offer_id", "family", "channel")
 _UNITS = pa.schema([("customer_id", pa.string()), ("unit_id", pa.string())])
 Progress = Callable[[int, int], object]
 
@@ -108,7 +109,7 @@ def read_inputs(
         # One that was renewed and renewed began long ago, and counts what was sent before it began.
         since = _since(asked, at, suppressed.column("opened_at").to_pylist())
         held = leased(connection, str(engine.day(at)), ledger.now_micros(), but=holder_of(run))
-        tables = {"contacts": contacts_table(connection, since, micros(at), _CONTACT), "outcomes": outcomes_table(connection, since),
+        tables = {"contacts": contacts_table(connection, since, micros(at), _CONTACT), "outcomes": outcomes_table(connection, since, _OUTCOME),
                   "suppressions": suppressed, "events": events_table(connection, 0),
                   "consents": consents_table(connection, 0)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
@@ -124,6 +125,8 @@ def read_inputs(
     people = queue_of(snapshot, members, CHUNK)
     dealt = deal(tables, people)
     features = read_people(engine.store, snapshot, at + INSTANT_AFTER, people, dealt, certain)
+    counted = dealt.tables["events"].select(["customer_id"])  # from here on only how many each has is asked
+    dealt = replace(dealt, tables={**dealt.tables, "events": counted})
     return Inputs(engine, terms, at, features, people, dealt, hours, engine.problems(at), held, since)
 
 

@@ -654,8 +654,8 @@ def _story(ledger: Ledger) -> list[object]:
     said.append(seed(ledger, history, outcome, units, {"card_gold": "card"}))
     with ledger.read() as connection:
         said += [lifecycle.recalls(connection), contacts_of_units(connection, ["H9"], 0)]
-        said += [lifecycle.contacts_table(connection, 0).to_pylist()]
-        said += [outcomes.outcomes_table(connection, 0).to_pylist()]
+        said += [lifecycle.contacts_table(connection, 0).sort_by("contact_id").to_pylist()]
+        said += [outcomes.outcomes_table(connection, 0).sort_by("contact_id").to_pylist()]
         said += [events.suppressions_table(connection, 0).to_pylist()]
         said += [events.events_table(connection, 0).to_pylist()]
         said += [consents.consents_table(connection, 0).to_pylist()]

@@ -118,13 +118,15 @@ def test_p15_a_chunk_is_the_same_from_its_own_rows_and_from_the_whole_ledger(
     monkeypatch.setattr("serving.lists.batch.CHUNK", 50)
     inputs = read_inputs(busy.engine, busy.ledger, clock.now, ("all_year",))
     assert len(inputs.people.ends) > 20 and inputs.ledger["persons"].num_rows > 6
-    matters: set[str] = set()
+    matters, rng = set[str](), np.random.default_rng(5)
     for place, found in enumerate(chunks(inputs)):
         mine = inputs.people.rows(place, place + 1)
         part = inputs.features.slice(mine.start, mine.stop - mine.start).combine_chunks()
         window = send_windows(part.column("time_zone"), inputs.at, inputs.hours, busy.engine.home.settings.zone)
         whole = rows.batch(inputs.engine, inputs.terms, part, inputs.ledger, *window, inputs.at)
         assert found.equals(whole)
+        mixed = {name: table.take(rng.permutation(table.num_rows)) for name, table in inputs.ledger.items()}
+        assert rows.batch(inputs.engine, inputs.terms, part, mixed, *window, inputs.at).equals(whole), "in no order"
         for name, table in inputs.ledger.items():
             without = {**inputs.ledger, name: table.slice(0, 0)}
             if not rows.batch(inputs.engine, inputs.terms, part, without, *window, inputs.at).equals(whole):
