@@ -27,7 +27,7 @@ def import_tables(home: Home, source: Path, progress: Progress | None = None) ->
 
     Args:
         home: The home that receives the tables.
-        source: Folder with `<table>.parquet`, `<table>/*.parquet`, `<table>.csv` or a Delta table
+        source: Folder with `<table>.parquet`, `<table>/*.parquet`, `<table>.csv` or a Delta or Iceberg table
             `<table>/` for each table the bank has, and perhaps assumptions.yaml.
         progress: Called with table and rows read so far.
 
