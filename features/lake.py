@@ -1,4 +1,4 @@
-"""Reads one canonical table from a lake: the newest version of a Delta or an Iceberg table, on Polars' streaming engine.
+"""Reads one canonical table from a lake: the newest version of a Delta or an Iceberg table, a batch at a time through Polars.
 
 Which files count, and which of their rows were deleted, the table's own log says; its libraries read that, and neither Java
 nor a catalog is asked.
@@ -6,17 +6,17 @@ nor a catalog is asked.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from features.batch import BATCH_ROWS, Batch
 from features.columnar import as_batches, check_types
 from features.feed import FeedError
 from features.tables import Table
 
+_METADATA = "*.metadata.json*"
 _VERSION = re.compile(r"v?(\d+)[-.]")  # 00003-....metadata.json of a catalog, v3.metadata.json without one
 
 
@@ -27,7 +27,7 @@ def is_delta(folder: Path) -> bool:
 
 def is_iceberg(folder: Path) -> bool:
     """Whether a folder is an Iceberg table."""
-    return any((folder / "metadata").glob("*.metadata.json"))
+    return any((folder / "metadata").glob(_METADATA))
 
 
 def read_lake(folder: Path, table: Table) -> Iterator[Batch]:
@@ -35,53 +35,58 @@ def read_lake(folder: Path, table: Table) -> Iterator[Batch]:
 
     FeedError where it cannot be read, or a column is not the contract's.
     """
-    kind, scan = ("a Delta", _delta) if is_delta(folder) else ("an Iceberg", _iceberg)
+    kind, scan = ("a Delta", _delta(folder)) if is_delta(folder) else ("an Iceberg", _iceberg(folder))
     try:
-        told, rows = scan(folder)
+        told, rows = scan()
         check_types(folder, table, rows.collect_schema().to_arrow())
         found = rows.select(column.name for column in table.columns).collect_batches(chunk_size=BATCH_ROWS)
         yield from as_batches(folder, told, table, (part for batch in found for part in batch.to_arrow().to_batches()))
     except FeedError:
         raise
-    except ImportError as error:
-        package = "deltalake" if is_delta(folder) else "pyiceberg"
-        raise FeedError(f"`{folder}` is {kind} table; `pip install {package}` to read it") from error
-    except (PolarsError, OSError, ValueError, LookupError) as error:
-        line = str(error).splitlines()[0]
+    except Exception as error:  # its libraries and theirs have errors of any class for what they do not read
+        line = next(iter(str(error).splitlines()), type(error).__name__)
         raise FeedError(f"`{folder}` cannot be read as {kind} table: {line}") from error
 
 
-def _delta(folder: Path) -> tuple[str, pl.LazyFrame]:
-    """How its newest version is called, and its rows."""
-    import deltalake
-    from deltalake.exceptions import DeltaError
+_Scan = Callable[[], tuple[str, pl.LazyFrame]]  # how the newest version is called, and its rows
 
+
+def _delta(folder: Path) -> _Scan:
     try:
+        import deltalake
+    except ImportError as error:
+        raise FeedError(f"`{folder}` is a Delta table; `pip install deltalake` to read it") from error
+
+    def scan() -> tuple[str, pl.LazyFrame]:
         newest = deltalake.DeltaTable(folder)
-    except DeltaError as error:
-        raise ValueError(error) from error
-    return f"{folder.name}, version {newest.version()}", pl.scan_delta(newest)
+        return f"{folder.name}, version {newest.version()}", pl.scan_delta(newest)
+
+    return scan
 
 
-def _iceberg(folder: Path) -> tuple[str, pl.LazyFrame]:
-    """How its newest version is called, and its rows."""
-    from pyiceberg.exceptions import ValidationError
-    from pyiceberg.table import StaticTable
-
-    versions: dict[int, list[Path]] = {}
-    for path in (folder / "metadata").glob("*.metadata.json"):
-        if found := _VERSION.match(path.name):
-            versions.setdefault(int(found[1]), []).append(path)
-    newest = max(versions, default=-1)
-    if len(versions.get(newest, ())) != 1:
-        raise ValueError(
-            "its metadata do not say which version is the newest; have its catalog write the rows as Parquet"
-        )
+def _iceberg(folder: Path) -> _Scan:
     try:
-        table = StaticTable.from_metadata(str(versions[newest][0]))
-    except ValidationError as error:
-        raise ValueError(error) from error
-    os.environ.setdefault(
-        "POLARS_ICEBERG_PLANNER", "pyiceberg"
-    )  # else Polars warns that it has a quicker one, in a package of its own
-    return f"{folder.name}, version {newest}", pl.scan_iceberg(table)
+        from pyiceberg.table import StaticTable
+    except ImportError as error:
+        raise FeedError(f"`{folder}` is an Iceberg table; `pip install pyiceberg` to read it") from error
+
+    def scan() -> tuple[str, pl.LazyFrame]:
+        found = {path: _VERSION.match(path.name) for path in (folder / "metadata").glob(_METADATA)}
+        tables = {path: StaticTable.from_metadata(str(path)) for path, version in found.items() if version}
+        numbers = {path: int(version[1]) for path, version in found.items() if version}
+        if not tables:
+            raise ValueError("its metadata files have no numbers; write its newest version as Parquet")
+        newest = max(tables, key=lambda path: (tables[path].metadata.last_updated_ms, numbers[path]))
+        # A dropped table's files may lie beside those of the one made anew in its place.
+        several = len({each.metadata.table_uuid for each in tables.values()}) > 1
+        if several or [numbers[newest]] != [n for n in numbers.values() if n >= numbers[newest]]:
+            raise ValueError("its metadata do not say which version is the newest; write that one as Parquet")
+        table = tables[newest]
+        if table.metadata.current_snapshot_id is not None and table.current_snapshot() is None:
+            raise ValueError("its metadata name a snapshot that they do not hold; repair it")
+        os.environ.setdefault(
+            "POLARS_ICEBERG_PLANNER", "pyiceberg"
+        )  # else Polars warns of a quicker one, in a package of its own
+        return f"{folder.name}, version {numbers[newest]}", pl.scan_iceberg(table)
+
+    return scan

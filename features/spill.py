@@ -42,7 +42,8 @@ def taken_up(paths: Iterable[Path]) -> pa.Table:
 def as_one(paths: Sequence[Path], folder: Path, by: str | None = None) -> pa.Table:
     """The rows of those files in one record batch, mapped. folder: of a spill; by: a column to sort them by.
 
-    They are put together a column at a time, each in a file of its own: in memory is one column, never the whole.
+    They are put together a column at a time, each in a file of its own: in memory is a column or two, never the whole.
+    A text column above 2 GiB comes in several chunks.
     """
     parts, inside = (
         taken_up(paths),

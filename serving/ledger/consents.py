@@ -6,7 +6,7 @@ in the same transaction, what is reserved, or claimed and not yet sent, for the 
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
@@ -92,7 +92,8 @@ def of_customers(connection: Connection, customer_ids: Iterable[str]) -> list[Co
     return [ConsentRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
-def consents_table(connection: Connection, since: int) -> pa.Table:
-    """Statements received at `since` or later, for the batch; ConsentRow's columns."""
-    query = select(*COLUMNS).where(consents.c.received_at >= since).order_by(consents.c.consent_id)
-    return arrow(connection, query, arrow_schema(COLUMNS))
+def consents_table(connection: Connection, since: int, names: Sequence[str] = FIELDS) -> pa.Table:
+    """Statements received at `since` or later, for the batch; those columns of ConsentRow, by consent_id."""
+    columns = [consents.c[name] for name in names]
+    query = select(*columns).where(consents.c.received_at >= since).order_by(consents.c.consent_id)
+    return arrow(connection, query, arrow_schema(columns))

@@ -150,15 +150,14 @@ def arrow(connection: Connection, core: ClauseElement, schema: pa.Schema) -> pa.
         arrays = [pa.array(part, kind) for part, kind in zip(columns, schema.types, strict=True)]
         few.append(pa.record_batch(arrays, schema=schema))
         if len(few) == _TOGETHER:
-            many.append(_as_one(few))
+            many.extend(_together(few))
             few = []
-    if few:
-        many.append(_as_one(few))
-    return pa.Table.from_batches(many, schema=schema)
+    return pa.Table.from_batches([*many, *_together(few)], schema=schema)
 
 
-def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+def _together(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The batches as one; as more where a text column would pass 2 GiB."""
+    return pa.Table.from_batches(batches).combine_chunks().to_batches() if batches else []
 
 
 def arrow_schema(columns: Iterable[Column[Any]]) -> pa.Schema:

@@ -51,6 +51,7 @@ _PERSONS = pa.schema([("customer_id", pa.string()), ("person_id", pa.string())])
 _CONTACT = ("contact_id", "customer_id", "unit_id", "offer_id", "family", "channel", "campaign_id", "purpose", "direction", "state",
             "decision_id", "decided_at", "send_after", "send_before", "sent_at")  # fmt: skip
 _OUTCOME = ("contact_id", "kind", "at", "customer_id", "offer_id", "family", "channel")
+_CONSENT = ("customer_id", "purpose", "channel", "state", "at", "received_at")
 _UNITS = pa.schema([("customer_id", pa.string()), ("unit_id", pa.string())])
 Progress = Callable[[int, int], object]
 
@@ -75,7 +76,7 @@ class Inputs:
 
     @property
     def ledger(self) -> Mapping[str, pa.Table]:
-        """The ledger's tables whole, in no order."""
+        """The ledger's tables whole; a chunk's rows of each in the order they were read, else in none."""
         return self.dealt.tables
 
     @property
@@ -111,7 +112,7 @@ def read_inputs(
         held = leased(connection, str(engine.day(at)), ledger.now_micros(), but=holder_of(run))
         tables = {"contacts": contacts_table(connection, since, micros(at), _CONTACT), "outcomes": outcomes_table(connection, since, _OUTCOME),
                   "suppressions": suppressed, "events": events_table(connection, 0),
-                  "consents": consents_table(connection, 0)}  # fmt: skip
+                  "consents": consents_table(connection, 0, _CONSENT)}  # fmt: skip
         members = arrow(connection, select(units.c.customer_id, units.c.unit_id), _UNITS)
         person = persons(connection)
         certain = certain_groups(connection) if person else []

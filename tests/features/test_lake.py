@@ -14,7 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.memory import InMemoryCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.typedef import Record
 
 from features.feed import FeedError
 from features.home import Home
@@ -155,6 +166,98 @@ def test_p22_a_wrong_iceberg_table_stops_with_one_line_and_nothing_written(home:
     with pytest.raises(FeedError, match=r"cannot be read as an Iceberg table: [^\n]*$"):
         import_tables(home, source)
     assert not home.data.exists() or not any(home.data.rglob("*.parquet"))
+
+
+class _Deletes(ManifestWriterV2):
+    """A manifest of delete files, which pyiceberg reads and does not write."""
+
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return super()._meta | {"content": "deletes"}
+
+
+def take_away_by(content: DataFileContent, table: IcebergTable, rows: pa.Table, equal: list[int] | None = None) -> None:
+    """A version with a delete file of that content, as Flink or Spark writes one: by path and place, or by a column's values."""
+    snapshot, folder = table.current_snapshot(), Path(table.location().removeprefix("file://"))
+    assert snapshot is not None
+    pq.write_table(rows, folder / "data" / "deletes.parquet")
+    file = DataFile.from_args(content=content, file_path=(folder / "data" / "deletes.parquet").as_uri(), file_format=FileFormat.PARQUET,
+                              partition=Record(), record_count=rows.num_rows, file_size_in_bytes=(folder / "data" / "deletes.parquet").stat().st_size,
+                              equality_ids=equal, spec_id=0)  # fmt: skip
+    file.spec_id = 0
+    mine, number = snapshot.snapshot_id + 1, (snapshot.sequence_number or 0) + 1
+    with _Deletes(table.spec(), table.schema(), table.io.new_output((folder / "metadata" / "deletes.avro").as_uri()), mine, "deflate") as writer:  # fmt: skip
+        writer.add(ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=mine, sequence_number=None,
+                                           file_sequence_number=None, data_file=file))  # fmt: skip
+    listed = (folder / "metadata" / "snap-deletes.avro").as_uri()
+    with write_manifest_list(
+        2, table.io.new_output(listed), mine, snapshot.snapshot_id, number, "deflate"
+    ) as manifests:
+        manifests.add_manifests([writer.to_manifest_file(), *snapshot.manifests(table.io)])
+    newest = max((folder / "metadata").glob("*.metadata.json"))
+    told = json.loads(newest.read_text())
+    told |= {
+        "last-sequence-number": number,
+        "current-snapshot-id": mine,
+        "last-updated-ms": told["last-updated-ms"] + 1,
+    }
+    told["refs"]["main"]["snapshot-id"] = mine
+    told["snapshots"].append({**told["snapshots"][-1], "snapshot-id": mine, "parent-snapshot-id": snapshot.snapshot_id, "sequence-number": number,
+                              "manifest-list": listed, "timestamp-ms": told["last-updated-ms"], "summary": {"operation": "delete"}})  # fmt: skip
+    newest.with_name(f"{int(newest.name[:5]) + 1:05}-deletes.metadata.json").write_text(json.dumps(told))
+
+
+def test_rows_behind_position_deletes_are_not_read_and_equality_deletes_are_refused(home: Home, source: Path) -> None:
+    table = as_iceberg(source, "transactions")
+    first = next(iter(table.scan().plan_files())).file.file_path
+    gone = pq.read_table(first.removeprefix("file://")).column("transaction_id").take([0, 2]).to_pylist()
+    kinds = [pa.field("file_path", pa.string(), False, {"PARQUET:field_id": "2147483546"}),
+             pa.field("pos", pa.int64(), False, {"PARQUET:field_id": "2147483545"})]  # fmt: skip
+    import_tables(home, source)
+    before = held(home, "transactions")
+    take_away_by(DataFileContent.POSITION_DELETES, table, pa.table([[first, first], [0, 2]], pa.schema(kinds)))
+    import_tables(home, source)
+    assert held(home, "transactions") == [row for row in before if row["transaction_id"] not in gone] != before
+    shutil.rmtree(source / "transactions")
+    pq.write_table(pa.Table.from_pylist(before, pq.read_schema(next(home.table("transactions").glob("*.parquet")))), source / "transactions.parquet")  # fmt: skip
+    place = pa.schema([pa.field("transaction_id", pa.string(), True, {"PARQUET:field_id": "1"})])
+    table = as_iceberg(source, "transactions")
+    take_away_by(DataFileContent.EQUALITY_DELETES, table, pa.table([gone], place), [1])
+    with pytest.raises(FeedError, match=r"cannot be read as an Iceberg table: [^\n]*$"):
+        import_tables(home, source)
+
+
+def test_p22_a_dropped_table_beside_the_one_made_anew_is_not_read(home: Home, source: Path) -> None:
+    """The dropped one has the higher numbers, and is whole."""
+    rows = pq.read_table(source / "transactions.parquet")
+    table = as_iceberg(source, "transactions")
+    for row in rows.column("transaction_id").to_pylist()[:3]:
+        table.delete(f"transaction_id = '{row}'")
+    pq.write_table(rows, source / "transactions.parquet")
+    as_iceberg(source, "transactions")
+    with pytest.raises(FeedError, match="its metadata do not say which version is the newest"):
+        import_tables(home, source)
+
+
+def test_p22_what_the_libraries_do_not_read_stops_with_one_line(home: Home, source: Path) -> None:
+    table = as_delta(source, "customers")
+    log = next((table / "_delta_log").glob("*0.json"))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        if "protocol" in line:
+            line["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["typeWidening"], "writerFeatures": ["typeWidening"]}  # fmt: skip
+    log.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    with pytest.raises(FeedError, match=r"cannot be read as a Delta table: [^\n]*$"):
+        import_tables(home, source)
+    shutil.rmtree(table / "_delta_log")
+    as_iceberg(source, "transactions")
+    for manifest in (source / "transactions" / "metadata").glob("*-m0.avro"):
+        manifest.write_bytes(b"")
+    with pytest.raises(FeedError, match=r"cannot be read as an Iceberg table: [^\n]*$"):
+        import_tables(home, source)
 
 
 def test_p22_an_iceberg_table_whose_files_are_gone_stops_with_one_line(home: Home, source: Path) -> None:

@@ -60,6 +60,8 @@ def dealt_as_by_hand(whose: list[tuple[str, str]], size: int, at_once: int) -> b
             wanted = by_hand(whole, people.customers[mine].to_pylist(), people.units[mine].to_pylist())
             heard = found.of(first, last)
             same &= all(_numbers(heard[name]) == Counter(map(str, wanted[name])) for name in whole)
+            if last == first + 1 and at_once > len(whose):  # one part: of a chunk's rows the order stays
+                same &= all(heard[name].to_pylist() == wanted[name] for name in whole)
     return same
 
 
