@@ -18,7 +18,12 @@ from features.spill import spilled
 
 ROWS_A_SHARE = 2_500_000  # bookings: what is in memory at once
 DEALT = ("transactions", "customers", "contacts", "cases", "notes", "consents", "reachability")  # by customer_id
-LINKED = {"holders": "holders", "accounts": "holders", "outcomes": "contacts"}  # and the table that says whose they are
+# Tables that another says the customers of: that table, and what joins the two.
+LINKED = {
+    "holders": ("holders", "account_id"),
+    "accounts": ("holders", "account_id"),
+    "outcomes": ("contacts", "contact_id"),
+}
 _SHARE = "share"
 
 
@@ -43,7 +48,7 @@ def dealt(source: Source, customers: pl.Series, n: int) -> Generator[list[Share]
     with spilled(source.home.features) as folder:
         shares = customers.sort().alias("customer_id").to_frame().with_row_index(_SHARE)
         shares = shares.with_columns(pl.col(_SHARE) // max(-(-len(shares) // n), 1))
-        names = [*filter(source.has, DEALT), *(n for n, of in LINKED.items() if source.has(n) and source.has(of))]
+        names = [*filter(source.has, DEALT), *(n for n, (of, _) in LINKED.items() if source.has(n) and source.has(of))]
         for name in names:
             _deal(source.scan(name), _needed(source, name, shares), folder / name, shares[_SHARE].unique())
         yield [
@@ -65,8 +70,8 @@ def _needed(source: Source, name: str, shares: pl.DataFrame) -> pl.LazyFrame:
     """The table's rows with the share that needs each, once for every one that does."""
     rows = source.scan(name)
     if name in LINKED:
-        key = "contact_id" if name == "outcomes" else "account_id"
-        whose = source.scan(LINKED[name]).select(key, "customer_id").join(shares.lazy(), on="customer_id")
+        of, key = LINKED[name]
+        whose = source.scan(of).select(key, "customer_id").join(shares.lazy(), on="customer_id")
         return rows.join(whose.select(key, _SHARE).unique(), on=key)
     mine = rows.join(shares.lazy(), on="customer_id")
     if name == "transactions" and source.has("holders"):

@@ -87,9 +87,9 @@ def deal(tables: dict[str, pa.Table], people: Queue) -> Dealt:
         key = DEALT[name]
         whose = tables[name].column(key)
         whose = whose if key == UNIT else as_persons(whose, persons)
-        place = pc.fill_null(pc.index_in(whose, value_set=keys[key]), -1)
+        # Who is nobody of the run stands behind the last, and so in no chunk.
+        place = pc.fill_null(pc.index_in(whose, value_set=keys[key]), len(people.units))
         chunk = np.searchsorted(people.ends, np.asarray(place), "right").astype(np.int32)
-        chunk[np.asarray(place) < 0] = len(people.ends)  # nobody of the run: after all others
         done[name], ends[name] = _sorted(tables.pop(name), chunk, len(people.ends))
     return Dealt(done, ends)
 

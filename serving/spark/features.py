@@ -83,7 +83,7 @@ def dealt(spark: "SparkSession", source: Source, spill: Path) -> int:
     for name, table in TABLES.items():
         if not source.has(name) or (name in WHOLE and name != "customers"):
             continue
-        if name in LINKED and not source.has(LINKED[name]):
+        if name in LINKED and not source.has(LINKED[name][0]):
             continue
         frame = _read(spark, source, name)
         mine = _linked(spark, source, name, shares) if name in LINKED else _sharing(frame, shares)
@@ -117,8 +117,8 @@ def _sharing(frame: "DataFrame", shares: int) -> "DataFrame":
 
 def _linked(spark: "SparkSession", source: Source, name: str, shares: int) -> "DataFrame":
     """The rows of a table that another says the customers of, with the share that needs each, once for every one that does."""
-    key, frame = "contact_id" if name == "outcomes" else "account_id", _read(spark, source, name)
-    whose = _sharing(_read(spark, source, LINKED[name]), shares).select(key, _SHARE).distinct()
+    (of, key), frame = LINKED[name], _read(spark, source, name)
+    whose = _sharing(_read(spark, source, of), shares).select(key, _SHARE).distinct()
     return frame.join(whose, key).select(*frame.columns, _SHARE)
 
 

@@ -66,8 +66,7 @@ def test_a_share_holds_its_customers_rows_and_the_bookings_of_their_accounts(tmp
             for name in filter(source.has, DEALT[1:]):
                 held = share.source.scan(name).collect()
                 assert held.sort(pl.all()).equals(source.scan(name).filter(own).collect().sort(pl.all())), name
-            for name, of in LINKED.items():
-                key = "contact_id" if name == "outcomes" else "account_id"
+            for name, (of, key) in LINKED.items():
                 theirs = pl.col(key).is_in(source.scan(of).filter(own).collect()[key].implode())
                 held = share.source.scan(name).collect()
                 assert held.sort(pl.all()).equals(source.scan(name).filter(theirs).collect().sort(pl.all())), name
