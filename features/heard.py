@@ -76,6 +76,11 @@ def read_heard(
 @lru_cache(maxsize=8)
 def _statements(dialect: str, one: bool) -> tuple[str, str]:
     mark = "?" if dialect == "sqlite" else "%s"
-    listed = "json_each(?)" if dialect == "sqlite" else "jsonb_array_elements_text(CAST(%s AS jsonb)) AS listed(value)"
-    among = f"= {mark}" if one else f"IN (SELECT value FROM {listed})"
+    # PostgreSQL would read whole tables for an IN over the list; an array made first is looked up in the index.
+    listed = (
+        "IN (SELECT value FROM json_each(?))"
+        if dialect == "sqlite"
+        else "= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(%s AS jsonb))))"
+    )
+    among = f"= {mark}" if one else listed
     return _EVENTS.format(among=among, mark=mark), _CONSENTS.format(among=among, mark=mark)

@@ -22,6 +22,7 @@ from features.tables import TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
+from serving.ledger.database import count_anew
 from serving.ledger.events import FIELDS, EventRow, known_bookings, policy_fold, refold
 from serving.ledger.identity import Link, follow_links
 from serving.ledger.schema import events, meta
@@ -52,6 +53,7 @@ def ensure_seeded(home: Home, ledger: Ledger, engine: Engine, progress: Progress
     said = [Link(*link) for link in links(source)]
     ledger.write(lambda connection: follow_links(connection, said, ledger.now_micros())).result()
     _enter_movements(home, ledger, engine.policy)
+    ledger.write(count_anew).result()
     ledger.write(lambda connection: _SEEDED.run(connection, name="seeded_feed", value=revision)).result()
     return True
 

@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic_core import to_json
-from sqlalchemy import (
-    BigInteger,
-    Column,
-)
+from sqlalchemy import BigInteger, Column
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement, ColumnElement
@@ -19,21 +16,27 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
 
-class Listed(FunctionElement[str]):
-    """The texts of a JSON array bound as one parameter: an IN list of any length, one statement."""
+class IsListed(FunctionElement[bool]):
+    """`column IN` the texts of a JSON array bound as one parameter: a list of any length, one statement.
+
+    It has no type: of a boolean SQLAlchemy writes `... = 1` for SQLite, which then uses no index.
+    """
 
     inherit_cache = True
 
 
-@compiles(Listed, "sqlite")
-def _listed_sqlite(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
-    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **more)}))"
+@compiles(IsListed, "sqlite")
+def _is_listed_sqlite(element: IsListed, compiler: SQLCompiler, **more: Any) -> str:
+    column, array = (compiler.process(part, **more) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({array}))"
 
 
-@compiles(Listed, "postgresql")
-def _listed_postgresql(element: Listed, compiler: SQLCompiler, **more: Any) -> str:
-    array = compiler.process(element.clauses, **more)
-    return f"(SELECT jsonb_array_elements_text(CAST({array} AS jsonb)))"
+@compiles(IsListed, "postgresql")
+def _is_listed_postgresql(element: IsListed, compiler: SQLCompiler, **more: Any) -> str:
+    # Of IN (SELECT ...) the planner expects a hundred rows whatever is bound, and reads whole tables for them;
+    # an array made first is looked up in the index.
+    column, array = (compiler.process(part, **more) for part in element.clauses)
+    return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({array} AS jsonb))))"
 
 
 def listed(values: Iterable[str]) -> str:
@@ -43,7 +46,7 @@ def listed(values: Iterable[str]) -> str:
 
 def is_listed(column: ColumnElement[Any], parameter: ColumnElement[Any]) -> ColumnElement[bool]:
     """True where the column stands in the JSON array bound to the parameter."""
-    return column.op("IN", is_comparison=True)(Listed(parameter))
+    return IsListed(column, parameter)
 
 
 _FETCHED, _TOGETHER = (
