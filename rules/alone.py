@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rules.closures import Closure, Row, closure
-from rules.draws import share_of
+from rules.draws import share_of_one
 from rules.reasons import PRECEDENCE, RANK, ReasonCode
 from rules.suppress import ClosedRow, closed_row
 from rules.terms import Terms
@@ -126,10 +126,9 @@ def _facts(who: Alone, terms: Terms) -> list[tuple[int, int]]:
         found += [
             (rank, cells) for place, cells in enumerate(terms.program.channel_cells) if not who.channels >> place & 1
         ]
-    if terms.holdout.share > 0:
-        drawn = share_of(terms.secret, "holdout", terms.holdout.season, [who.unit_id])
-        if drawn[0] < terms.holdout.share:
-            found.append((RANK[ReasonCode.HOLDOUT], terms.program.full))
+    held_out = terms.holdout
+    if held_out.share > 0 and share_of_one(terms.secret, "holdout", held_out.season, who.unit_id) < held_out.share:
+        found.append((RANK[ReasonCode.HOLDOUT], terms.program.full))
     return found
 
 
@@ -175,9 +174,8 @@ def _explored(who: Alone, terms: Terms, best: _Best, offered: np.ndarray) -> _Be
     pool = np.flatnonzero(offered >= floor)
     if len(pool) < 2:
         return best
-    drawn = float(
-        share_of(terms.secret, "explore", terms.revision, [f"{who.unit_id}\x1f{who.customer_id}\x1f{who.local_day}"])[0]
-    )
+    name = f"{who.unit_id}\x1f{who.customer_id}\x1f{who.local_day}"
+    drawn = share_of_one(terms.secret, "explore", terms.revision, name)
     chance = share / len(pool)
     if drawn >= share:
         return best._replace(p_chosen=1.0 - share + chance)

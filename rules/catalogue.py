@@ -120,6 +120,11 @@ class Catalogue(Frozen):
         return len(self.offers) * len(self.channels)
 
     @cached_property
+    def cell_names(self) -> tuple[str, ...]:
+        """`offer|channel` of each cell."""
+        return tuple(f"{offer.id}|{channel.id}" for offer in self.offers for channel in self.channels)
+
+    @cached_property
     def revision(self) -> str:
         """sha256 of the canonical JSON: equal content, equal revision."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

@@ -11,22 +11,30 @@ from typing import Any
 import numpy as np
 
 BLOCK = 64  # bytes of a SHA-256 block
+TWO_53 = 9007199254740992.0
 _INNER, _OUTER = bytes(x ^ 0x36 for x in range(256)), bytes(x ^ 0x5C for x in range(256))
 
 
 def share_of(secret: bytes, purpose: str, period: str, names: Sequence[str]) -> np.ndarray:
     """(n,) float64 in [0, 1): the same for the same secret, purpose, period and name, for ever."""
     inner, outer = _keyed(secret or b"unset", f"{purpose}\x1f{period}\x1f")
-    begin, end = inner.copy, outer.copy
-    digests: list[bytes] = []
-    for name in names:  # HMAC by its definition on two ready states: 0.6 of the time of hmac's own objects
-        hashed = begin()
-        hashed.update(name.encode())
-        sealed = end()
-        sealed.update(hashed.digest())
-        digests.append(sealed.digest())
-    first = np.frombuffer(b"".join(digests), ">u8").reshape(-1, 4)[:, 0]
-    return (first >> np.uint64(11)).astype(np.float64) / 9007199254740992.0
+    first = np.frombuffer(b"".join([_digest(inner, outer, name) for name in names]), ">u8").reshape(-1, 4)[:, 0]
+    return (first >> np.uint64(11)).astype(np.float64) / TWO_53
+
+
+def share_of_one(secret: bytes, purpose: str, period: str, name: str) -> float:
+    """`share_of` of one name, bit for bit; an array of one costs three times as much."""
+    inner, outer = _keyed(secret or b"unset", f"{purpose}\x1f{period}\x1f")
+    return (int.from_bytes(_digest(inner, outer, name)[:8], "big") >> 11) / TWO_53
+
+
+def _digest(inner: Any, outer: Any, name: str) -> bytes:
+    """HMAC by its definition on two ready states: 0.6 of the time of hmac's own objects."""
+    hashed, sealed = inner.copy(), outer.copy()
+    hashed.update(name.encode())
+    sealed.update(hashed.digest())
+    digest: bytes = sealed.digest()
+    return digest
 
 
 @lru_cache(maxsize=16)

@@ -60,7 +60,7 @@ class ContactPolicy(Frozen):
                                  f" `{part.reason.layer}`, not `{part.layer}`; change one of the two")  # fmt: skip
         return self
 
-    @property
+    @cached_property
     def campaigns(self) -> tuple[Campaign, ...]:
         """The campaigns that caps per campaign count; () where there is no such cap."""
         return self._campaigns
@@ -81,9 +81,10 @@ class ContactPolicy(Frozen):
         return " AND ".join([f"({when})", *spares]) if spares else when
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A changed copy, with a revision of its own: pydantic would carry the cached one along."""
+        """A changed copy, with a revision and campaigns of its own: pydantic would carry the cached ones along."""
         copy = super().model_copy(update=update, deep=deep)
-        vars(copy).pop("revision", None)
+        for cached in ("revision", "campaigns"):
+            vars(copy).pop(cached, None)
         return copy
 
     @cached_property

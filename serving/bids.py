@@ -50,7 +50,7 @@ def publish(connection: Connection, run: str, at: datetime, issued: Certificate)
 
 def bid_prices(connection: Connection, catalogue: Catalogue, now: int, shut: Iterable[int] = ()) -> tuple[int, ...]:
     """Bid price of each cell, minor units, SHUT for those in `shut`; () where every one is 0."""
-    prices = _current(read_meta(connection, NAME) or "{}", _cells(catalogue), now // 60_000_000)
+    prices = _current(read_meta(connection, NAME) or "{}", catalogue.cell_names, now // 60_000_000)
     if shut:
         gone = set(shut)
         prices = tuple(SHUT if cell in gone else price for cell, price in enumerate(prices or (0,) * catalogue.n_cells))
@@ -193,10 +193,6 @@ def _price(issued: Certificate, cell: dict[str, str | int]) -> int:
             units = 1 if limit.unit == CONTACT else int(cell[COST])
             paid += limit.price_milli * units * (1 if limit.at_most is not None else -1)
     return max(round(paid / issued.scale), 0)
-
-
-def _cells(catalogue: Catalogue) -> tuple[str, ...]:
-    return tuple(f"{offer.id}|{channel.id}" for offer in catalogue.offers for channel in catalogue.channels)
 
 
 @lru_cache(maxsize=16)

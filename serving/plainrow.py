@@ -18,9 +18,9 @@ from rules.quiet import CLOCK, MINUTE_MICROS, clock_at
 from rules.terms import Terms
 from rules.types import CUSTOMERS
 from serving.engine import Engine
-from serving.ledger.book import micros, unit_of
+from serving.ledger.book import micros
 from serving.ledger.consents import of_customers
-from serving.ledger.identity import aliases_of, certain_groups
+from serving.ledger.identity import certain_groups, who_are
 from serving.rows import (
     INSTANT_AFTER,
     OUTBOUND_VALID,
@@ -59,12 +59,11 @@ def plain_rows(engine: Engine, terms: Terms, connection: Connection, asked: Sequ
     if (snapshot := snapshot or engine.snapshot(at)) is None:
         return {}
     names = [one.customer_id for one in asked]
-    aliases = aliases_of(connection, names)
+    units, aliases = who_are(connection, names)
     features = _features_of(engine, connection, names, aliases, at, snapshot)
     asked = [one for one in asked if one.customer_id in features]
     if not asked:
         return {}
-    units = unit_of(connection, [one.customer_id for one in asked])
     moment, before = micros(at), at + OUTBOUND_VALID
     found = ledger_state(engine, terms, connection, asked, units, aliases, (moment, micros(before)))
     plan = _plan(engine, terms)

@@ -23,11 +23,11 @@ from rules.state import AnswerFact, ContactFact, SuppressionFact, contact_state,
 from rules.terms import Terms
 from rules.types import CUSTOMERS, INSTANT
 from serving.engine import Engine
-from serving.ledger.book import micros, unit_of
+from serving.ledger.book import micros
 from serving.ledger.consents import of_customers
 from serving.ledger.counted import answers_of_units, counted_of_units
 from serving.ledger.events import suppressions_of_units
-from serving.ledger.identity import aliases_of, certain_groups
+from serving.ledger.identity import certain_groups, who_are
 
 OUTBOUND_VALID = timedelta(hours=12)
 # Features count what happened before their instant. What the ledger holds at `at` itself was accepted
@@ -56,7 +56,7 @@ def online_rows(
     if engine.snapshot(at) is None:
         return None
     names = [a.customer_id for a in asked]
-    aliases = aliases_of(connection, names)
+    units, aliases = who_are(connection, names)
     everyone = names + [other for others in aliases.values() for other in others if other not in names]
     features = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
     said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone))
@@ -69,7 +69,6 @@ def online_rows(
     asked = [a for a in asked if a.customer_id in known]
     if not asked:
         return None
-    units = unit_of(connection, [a.customer_id for a in asked])
     window = (micros(at), micros(at + OUTBOUND_VALID))
     states = ledger_state(engine, terms, connection, asked, units, aliases, window).states
     fields = terms.policy.state_fields(engine.catalogue)

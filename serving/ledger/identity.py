@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.journal import Entered, enter, entries
@@ -98,10 +98,18 @@ def in_force(connection: Connection, customer: str | None = None) -> list[Merge]
 
 def aliases_of(connection: Connection, customer_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Customer -> the other ids that are, or may be, he; only of those who have some."""
-    found: dict[str, list[str]] = {}
-    for customer, other in _ALIASES.run(connection, customer_ids=listed(customer_ids)).fetchall():
-        found.setdefault(customer, []).append(other)
-    return {customer: tuple(sorted(others)) for customer, others in found.items()}
+    return who_are(connection, customer_ids)[1]
+
+
+def who_are(connection: Connection, customer_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """(Customer -> unit, himself where he has no entry; customer -> his other ids, of those who have some)."""
+    asked = list(customer_ids)
+    found, others = {customer: customer for customer in asked}, dict[str, list[str]]()
+    for customer, unit, other in _WHO.run(connection, customer_ids=listed(asked)).fetchall():
+        found[customer] = unit
+        if other is not None:
+            others.setdefault(customer, []).append(other)
+    return found, {customer: tuple(sorted(ids)) for customer, ids in others.items()}
 
 
 def persons(connection: Connection) -> dict[str, str]:
@@ -240,10 +248,11 @@ def _bases(connection: Connection, customers: set[str]) -> tuple[dict[str, str],
 
 
 _mate, _asked = units.alias("mate"), bindparam("customer_ids")
-_ALIASES = Statement(
-    select(units.c.customer_id, _mate.c.customer_id)
-    .join(_mate, _mate.c.person_id == units.c.person_id)
-    .where(is_listed(units.c.customer_id, _asked), _mate.c.customer_id != units.c.customer_id)
+_is_mate = and_(_mate.c.person_id == units.c.person_id, _mate.c.customer_id != units.c.customer_id)
+_WHO = Statement(
+    select(units.c.customer_id, units.c.unit_id, _mate.c.customer_id)
+    .select_from(units.outerjoin(_mate, _is_mate))
+    .where(is_listed(units.c.customer_id, _asked))
 )
 _MATES = Statement(
     select(_mate.c.customer_id)

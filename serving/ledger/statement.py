@@ -53,7 +53,7 @@ _FETCHED, _TOGETHER = (
     1_024,
     64,
 )  # rows made columns of while the processor's cache holds them, and so many times of a batch
-_SIZES = (32, 8, 1)  # rows of one insert; 32 contacts have 704 values, SQLite's least limit is 999
+_SIZES = (32, 8, 4, 2, 1)  # rows of one insert; 32 contacts have 704 values, SQLite's least limit is 999
 
 
 class Statement:

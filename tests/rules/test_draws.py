@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from rules.draws import share_of
+from rules.draws import share_of, share_of_one
 
 
 @pytest.mark.parametrize("secret", [b"", b"k", b"x" * 64, b"y" * 65, b"z" * 300])
@@ -15,6 +15,7 @@ def test_a_draw_is_the_hmac_of_purpose_period_and_name(secret: bytes) -> None:
         text = f"holdout\x1f2026H1\x1f{name}".encode()
         digest = hmac.new(secret or b"unset", text, hashlib.sha256).digest()
         assert share == (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
+        assert share == share_of_one(secret, "holdout", "2026H1", name)
 
 
 def test_nobody_draws_nothing() -> None:

@@ -26,6 +26,7 @@ from serving.ledger.identity import (
     merge,
     persons,
     unmerge,
+    who_are,
 )
 from serving.ledger.journal import Entered, entries
 from serving.ledger.seed import assign_units
@@ -200,7 +201,7 @@ def test_p13_mutant_without_persons_the_other_id_is_a_way_around(
 ) -> None:
     """The bug put back: ids read as customers of their own, which the test above finds."""
     for road in (serving_rows, plainrow):
-        monkeypatch.setattr(road, "aliases_of", lambda *_: {})
+        monkeypatch.setattr(road, "who_are", lambda *given: (who_are(*given)[0], {}))
     if mutant == "customers apart":
         monkeypatch.setattr(identity, "settle", lambda *_: 0)
     merged(office, HERO, OTHER, 1.0, office.ledger.now_micros())
