@@ -1,6 +1,5 @@
 """The clearing house: a million customers under 524 limits, beside HiGHS, greedy by value, and row-chunks of 1,000."""
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +8,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
-from benchmarks.table import Table
+from benchmarks.table import Table, peak_gb
 from serving.lists.allocate import Allocation, allocate
 from serving.lists.limits import COST, Columns, Limit, make_columns
 from serving.lists.open_cells import OpenCells
@@ -135,10 +134,9 @@ def _grow(quick: bool) -> Table:
             f"{own:.1f} s of processor",
         )
         table.add(f"{n:,} customers, gap to the bound over all cells", gap * 100, "%", GAP_MAX * 100 if big else None)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         table.add(
             f"{n:,} customers, most memory so far",
-            peak,
+            peak_gb(),
             "GB",
             MEMORY_MAX if n == 1_000_000 else None,
             "the made-up bank included",

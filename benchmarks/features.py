@@ -7,7 +7,6 @@ ours before a figure is shown.
 import multiprocessing
 import os
 import random
-import resource
 import subprocess
 import tempfile
 import time
@@ -25,7 +24,7 @@ from pyarrow import ipc
 
 from benchmarks.bookings import AS_OF, DAY, DAYS, END, KINDS, ZONE, bank, bookings
 from benchmarks.by_hand import duckdb_by_hand, pandas_banded, pandas_plain, pandas_tuned, polars_by_hand
-from benchmarks.table import Table, best_of
+from benchmarks.table import Table, best_of, peak_gb
 from features.at_once import Adds, sums_at_once
 from features.home import Home
 from features.measures import windows
@@ -204,7 +203,7 @@ def _memory(folder: Path, quick: bool) -> Table:
 def _peak(home: Path) -> tuple[float, float]:
     start = time.perf_counter()
     _ours(Home.open(home))
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    return time.perf_counter() - start, peak_gb()
 
 
 def _nights(folder: Path, quick: bool) -> Table:
@@ -214,18 +213,20 @@ def _nights(folder: Path, quick: bool) -> Table:
     )
     print(table.setting)
     midnight = datetime(2026, 5, 31, 16, tzinfo=UTC)
-    seconds, work = dict[int, float](), dict[int, float]()
+    stores, tries = dict[int, FeatureStore](), dict[int, list[tuple[float, float]]]()
     for years in (1, 2):
         home = bank(folder / f"nights-{years}", rows * years, customers, 365 * years)
-        store = FeatureStore(home)
+        store = stores[years] = FeatureStore(home)
         start = time.perf_counter()
         store.build(midnight - timedelta(days=1))
-        whole = time.perf_counter() - start
-        seconds[years], work[years] = _clocks(lambda store=store: store.build(midnight), 5)
-        table.add(f"a whole build, {years} years", whole, "s")
-        table.add(
-            f"one night upon it, {years} years", seconds[years], "s", note=f"{work[years]:.2f} s of processor time"
-        )
+        table.add(f"a whole build, {years} years", time.perf_counter() - start, "s")
+    for _ in range(5):  # by turns, so that what else the machine does falls upon both
+        for years, store in stores.items():
+            tries.setdefault(years, []).append(_clocks(lambda store=store: store.build(midnight), 1))
+    seconds, work = ({years: min(one[clock] for one in tries[years]) for years in stores} for clock in (0, 1))
+    for years in stores:
+        note = f"{work[years]:.2f} s of processor time"
+        table.add(f"one night upon it, {years} years", seconds[years], "s", note=note)
     written, scanned = _written(store, folder / "again.arrow"), best_of(lambda: _days_that_move(home, midnight))
     table.add("writing that snapshot", written, "s")
     table.add("scanning the days that enter and leave its windows", scanned, "s")

@@ -1,6 +1,5 @@
 """Training and scoring beside bare LightGBM: the same trees, the same rows, answers compared first."""
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ import lightgbm as lgb
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.table import Table, best_of
+from benchmarks.table import Table, best_of, peak_gb
 from training.calibration import fit_calibrator
 from training.dataset import Dataset, Slice
 from training.encode import Feature
@@ -153,7 +152,7 @@ def _ten_offers(customers: int) -> Table:
             began, busy = time.perf_counter() - seconds, time.process_time() - work
     table.add("train, measure and refit all", time.perf_counter() - began, "s", 900)
     table.add("the same, processor time", time.process_time() - busy, "s", 900)
-    table.add("resident memory, at most", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "GB", 8)
+    table.add("resident memory, at most", peak_gb(), "GB", 8)
     table.add("auc of the first, later rows", areas[0], "", note=f"scikit-learn HistGradientBoosting {peers[0]:.4f}")
     return table
 
