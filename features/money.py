@@ -1,5 +1,6 @@
 """Minor units of currencies and what an amount is worth in the bank's base currency."""
 
+from bisect import bisect_right
 from datetime import date
 
 import polars as pl
@@ -39,13 +40,23 @@ class Rates:
             self._series[currency] = rates["day"].to_list(), rates["per_base"].to_list()
         return self._series[currency]
 
+    def on(self, currency: str, day: date) -> float | None:
+        """What one of the base currency costs on a day; null: there is no rate by then."""
+        days, rates = self.series(currency)
+        place = bisect_right(days, day)
+        return rates[place - 1] if place else None
+
     def to_base(self, amounts: pl.Series, currency: str, days: pl.Series) -> pl.Series:
         """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day."""
         if currency == self.base:
             return amounts.cast(pl.Float64)
+        scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
+        if days.n_unique() == 1 and days[0] is not None:
+            # A column of the one rate: by a number Polars would divide otherwise, to other bits.
+            rate = pl.repeat(self.on(currency, days[0]), len(days), dtype=pl.Float64, eager=True)
+            return (amounts.cast(pl.Float64) * scale / rate + 0.5).floor()
         rates = self._table.filter(pl.col("currency") == currency).sort("day")
         asked = pl.DataFrame({"day": days, "amount": amounts}).with_row_index("_row").sort("day")
         found = asked.join_asof(rates, on="day", strategy="backward").sort("_row")
-        scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
         worth = pl.col("amount").cast(pl.Float64) * scale / pl.col("per_base")
         return found.select((worth + 0.5).floor()).to_series()

@@ -5,7 +5,6 @@ are floats and NaN is null, so that a sum over an unknown stays unknown.
 """
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -178,12 +177,10 @@ class Online:
         """What an amount is worth in base minor units at the rate of the day; NaN: there is none."""
         if currency == self._settings.currency:
             return float(amount)
-        days, rates = self._source.rates.series(currency)
-        place = bisect_right(days, day)
-        if not place:
+        if (rate := self._source.rates.on(currency, day)) is None:
             return _NAN
         scale = 10.0 ** (minor_digits(self._settings.currency) - minor_digits(currency))
-        worth = amount * scale / rates[place - 1] + 0.5
+        worth = amount * scale / rate + 0.5
         return float(math.floor(worth)) if worth == worth else _NAN  # noqa: PLR0124
 
     def _speak(self, row: Row, consents: Sequence[ConsentRow], since: int, moment: int) -> None:

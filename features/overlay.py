@@ -43,14 +43,14 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
     heard = _since(_clocked(events, EVENT_CLOCKS), rows, moment, source)
     said = _said(_clocked(consents, CONSENT_CLOCKS), rows, moment)
     moved = [c for c in source.settings.currencies if (heard["currency"] == c).any()]
-    rolled = _rolled_windows(_joined(rows, heard, _balance_sums(moved)), heard, moment, source)
+    told = _joined(rows, heard, [*_balance_sums(moved), *_newest()])
+    rolled = _rolled_windows(told, heard, moment, source)
     wide = _joined(rolled, said, _last_words())
     word = _consents(moment) if len(said) else _rolled(moment, "consent_marketing_", "_age_days", base)
-    done = wide.with_columns(*[_balance(c, source) for c in moved], *word, *_rolled(moment, "days_since_", "", base),
+    ages = _rolled(moment, "days_since_", "", base)
+    done = wide.with_columns(*[_balance(c, source) for c in moved], *word, *(ages if heard.is_empty() else _recency(moment, ages)),
                              as_of=pl.lit(at, pl.Datetime("us", "UTC")))  # fmt: skip
-    done = done.with_columns(_recency(heard, moment, done)).with_columns(
-        *outflow_shares(source.settings.currencies), *booking_ratios()
-    )
+    done = done.with_columns(*outflow_shares(source.settings.currencies), *booking_ratios())
     days = local_days(pl.repeat(moment, len(done), dtype=pl.Int64, eager=True), source.settings.tz)
     total = total_in_base(done.to_dict(as_series=True), days, source)
     return done.with_columns(balance_total_minor=total).select(base.drop(*_LISTS).columns)
@@ -142,15 +142,18 @@ def _come(heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int
     return adds.group_by(pl.col("customer").alias(_ROW)).agg(*sums, *unrated)
 
 
-def _recency(heard: pl.DataFrame, moment: int, rows: pl.DataFrame) -> list[pl.Series]:
-    found: list[pl.Series] = []
-    for name in LASTS:
-        of_kind = heard if name == "transaction" else heard.filter(pl.col("kind") == name)
-        since = of_kind.group_by(_ROW).agg(since=(moment - pl.col("booked_at").max()) * DAYS_A_MICRO)
-        column = f"days_since_last_{name}"
-        both = rows.select(_ROW, column).join(since, on=_ROW, how="left", maintain_order="left")
-        found.append(both.select(pl.min_horizontal(column, "since").alias(column)).to_series())
-    return found
+def _newest() -> list[pl.Expr]:
+    """When a customer's newest event of each kind whose recency is a feature was booked."""
+    booked, kind = pl.col("booked_at"), pl.col("kind")
+    of_kind = {name: booked if name == "transaction" else booked.filter(kind == name) for name in LASTS}
+    return [those.max().alias(f"_last_{name}") for name, those in of_kind.items()]
+
+
+def _recency(moment: int, ages: Sequence[pl.Expr]) -> list[pl.Expr]:
+    """The ages, those of bookings no greater than what was heard allows."""
+    heard = {f"days_since_last_{name}": (moment - pl.col(f"_last_{name}")) * DAYS_A_MICRO for name in LASTS}
+    named = {age.meta.output_name(): age for age in ages}
+    return [pl.min_horizontal(age, heard[n]).alias(n) if n in heard else age for n, age in named.items()]
 
 
 def _balance_sums(currencies: Sequence[str]) -> list[pl.Expr]:
