@@ -26,23 +26,29 @@ def read_csv(file: Path, table: Table) -> Iterator[Batch]:
     if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first:
         raise FeedError(f"`{file}` is UTF-16; save the file as UTF-8")
     header = first.decode("utf-8", "replace").lstrip("\ufeff").strip()
-    names = [name.strip().strip('"') for name in header.split(",")]
+    names = [name.strip().strip('"').strip() for name in header.split(",")]
+    if len(names) == 1 and header.count(";") > 1:
+        raise FeedError(f"`{file}` is separated by `;`; write it with commas, or quote and convert it")
     check_names(file, table, names)
-    texts = {name: pa.binary() for name in names}
-    convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
     row = 1
-    for cells in _blocks(file, convert):
+    for cells in _blocks(file, names):
         yield _parsed(file, table, *_texts(cells.select([c.name for c in table.columns])), row)
         row += len(cells)
     if row == 1:
         raise FeedError(f"`{file}` has a header and no rows; write its rows, or remove it")
 
 
-def _blocks(file: Path, convert: csv.ConvertOptions) -> Iterator[pa.Table]:
-    """The cells of a CSV, a few blocks at a time: Arrow reads some thirty blocks ahead, so they are small."""
+def _blocks(file: Path, names: list[str]) -> Iterator[pa.Table]:
+    """The cells of a CSV, a few blocks at a time: Arrow reads some thirty blocks ahead, so they are small.
+
+    names: of the columns as the header means them, without blanks around.
+    """
     done, waiting = 0, list[pa.RecordBatch]()
+    reading = csv.ReadOptions(block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=1)
+    texts = {name: pa.binary() for name in names}
+    convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
     try:
-        for batch in csv.open_csv(file, csv.ReadOptions(block_size=CSV_BLOCK_BYTES), convert_options=convert):
+        for batch in csv.open_csv(file, reading, csv.ParseOptions(newlines_in_values=True), convert):
             done += len(batch)
             waiting.append(batch)
             if sum(map(len, waiting)) >= BATCH_ROWS:
@@ -88,7 +94,7 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.S
         bad = text.is_not_null() & parsed.is_null()
         if column.name in garbled:
             reasons.append(_when(garbled[column.name], f"`{column.name}` is not UTF-8"))
-        if bad.sum() == text.len() - text.null_count() > 0 and first_row == 1 and len(text) > 1:
+        if bad.sum() == text.len() - text.null_count() > len(text) / 2 and first_row == 1 and len(text) > 1:
             raise FeedError(f"`{file}`: column `{column.name}` holds no value that is {WORDS[column.type]}")
         columns.append(parsed)
         reason = f"`{column.name}` is not {WORDS[column.type]}"

@@ -24,7 +24,14 @@ def read_parquet(file: Path, table: Table) -> Iterator[Batch]:
         raise FeedError(f"`{file}` is not a Parquet file; write it again") from error
     check_types(file, table, parquet.schema_arrow)
     names = [column.name for column in table.columns]
-    yield from as_batches(file, file.name, table, parquet.iter_batches(BATCH_ROWS, columns=names))
+    yield from as_batches(file, file.name, table, _pages(file, parquet, names))
+
+
+def _pages(file: Path, parquet: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from parquet.iter_batches(BATCH_ROWS, columns=names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FeedError(f"`{file}` is damaged: {str(error).splitlines()[0]}; write it again") from error
 
 
 def check_types(file: Path, table: Table, schema: pa.Schema) -> None:
@@ -68,8 +75,13 @@ def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 def _cast(file: Path, column: "pa.ChunkedArray[Any]", name: str, wanted: pa.DataType) -> "pa.ChunkedArray[Any]":
     try:
-        return column.cast(wanted, safe=True)
+        cast = column.cast(wanted, safe=True)
+        if pa.types.is_string(wanted):
+            cast.validate(full=True)
     except pa.ArrowInvalid as error:
+        if pa.types.is_string(wanted):
+            raise FeedError(f"`{file}`: column `{name}` holds text that is not UTF-8; write it as UTF-8") from error
         raise FeedError(
             f"`{file}`: column `{name}` ({column.type}) loses digits as {wanted}; write {wanted}"
         ) from error
+    return cast

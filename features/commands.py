@@ -168,6 +168,11 @@ def show_drift(
         raise StoreError(
             f"`{home.features}` holds no snapshot at or before one of the two; nbo features build --as-of T"
         )
+    if found[0].path == found[1].path:
+        raise StoreError(
+            f"`{before}` and `{after}` both mean the snapshot of {found[0].as_of:%FT%TZ};"
+            " build the other one: nbo features build --as-of T"
+        )
     answer = drift(found[0], found[1])
     if svg:
         draw(answer, svg)
@@ -195,11 +200,13 @@ def parse_instant(text: str, home: Home) -> datetime:
             day = date.fromisoformat(text)
             return datetime(day.year, day.month, day.day, tzinfo=home.settings.tz).astimezone(UTC)
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        if instant.tzinfo is None:
+            raise StoreError(f"`{text}` has no time zone; end it with Z")
+        return instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(f"`{text}` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01") from error
-    if instant.tzinfo is None:
-        raise StoreError(f"`{text}` has no time zone; end it with Z")
-    return instant.astimezone(UTC)
 
 
 @contextmanager

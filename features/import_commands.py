@@ -36,15 +36,18 @@ def import_folder(
     context: typer.Context,
     source: str,
     schema: Annotated[str | None, typer.Option(help="Schema of the database.")] = None,
+    assumptions: Annotated[
+        Path | None, typer.Option(help="File of what the database does not have, as a folder's assumptions.yaml.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import canonical tables from SOURCE: a folder of Parquet or CSV files or Delta tables, or a SQLAlchemy URL."""
     home = Home.open(home_of(context))
-    if schema and not is_url(source):
-        raise FeedError(f"`{source}` is a folder; --schema goes with a database's URL")
+    if (schema or assumptions) and not is_url(source):
+        raise FeedError(f"`{source}` is a folder; --schema and --assumptions go with a database's URL")
     with bar(as_json) as progress:
         report = (
-            import_database(home, source, schema, progress)
+            import_database(home, source, schema, progress, assumptions)
             if is_url(source)
             else import_tables(home, Path(source), progress)
         )
@@ -58,7 +61,7 @@ def import_journey(
     as_json: AsJson = False,
 ) -> None:
     """Import a real retailer's year; a home that is not there yet is made for it."""
-    home = _home_for(context, completejourney.SETTINGS)
+    home = _home_for(context, completejourney.SETTINGS, directory)
     with bar(as_json) as progress:
         report = completejourney.import_completejourney(home, directory, progress)
     _tell_import(report, as_json)
@@ -67,7 +70,7 @@ def import_journey(
 @import_app.command("berka")
 def import_czech_bank(context: typer.Context, directory: Path, as_json: AsJson = False) -> None:
     """Import the PKDD'99 bank from its `;` files; a home that is not there yet is made for it."""
-    home = _home_for(context, berka.SETTINGS)
+    home = _home_for(context, berka.SETTINGS, directory)
     with bar(as_json) as progress:
         report = berka.import_berka(home, directory, progress)
     _tell_import(report, as_json)
@@ -80,8 +83,11 @@ def import_template(directory: Path, as_json: AsJson = False) -> None:
     tell(answer, as_json, "\n".join(answer.written))
 
 
-def _home_for(context: typer.Context, settings: Settings) -> Home:
+def _home_for(context: typer.Context, settings: Settings, source: Path | None) -> Home:
+    """The home that is there, or a new one; none where there is nothing to be imported."""
     path = home_of(context)
+    if source is not None and not source.is_dir():
+        raise FeedError(f"`{source}` is not a folder; give the folder of the files")
     return Home.open(path) if (path / "bank.yaml").exists() else Home.create(path, settings)
 
 

@@ -16,6 +16,7 @@ from features.feed import UNRATED, FeedError, FeedReport, Progress, TableReport
 from features.home import Home, HomeError
 from features.reader import read_batches, strangers, table_files
 from features.settings import read_assumptions, write_whole
+from features.staging import alone
 from features.table_writer import TableWriter
 from features.tables import REQUIRED_TABLES, TABLES, Table
 
@@ -39,21 +40,24 @@ def import_tables(home: Home, source: Path, progress: Progress | None = None) ->
     """
     if not source.is_dir():
         raise FeedError(f"`{source}` is not a folder; give the folder that holds the tables")
+    with alone(home) as staging:
+        return take_over(home, source, staging, str(source), progress)
+
+
+def take_over(home: Home, source: Path, staging: Path, told: str, progress: Progress | None = None) -> FeedReport:
+    """What `import_tables` does, for whoever has the home for himself already. told: the source's name in the report."""
     ignored = strangers(source)
     for name in REQUIRED_TABLES:
         if not table_files(source, name):
             raise FeedError(f"`{source}`: table `{name}` is missing; add {name}.parquet or {name}.csv")
-    staging = home.path / ".import"
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / "quarantine").mkdir(parents=True)
+    (staging / "quarantine").mkdir()
     try:
-        report = _Import(home, source, staging, progress).run(ignored).compared(_last(home))
+        found = _Import(home, source, staging, progress).run(ignored)
+        report = found.model_copy(update={"source": told}).compared(_last(home))
         write_whole(staging / "feed.json", report.model_dump_json(indent=1).encode())
         _swap(staging, home.data)
     except HomeError as error:
         raise FeedError(str(error)) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return report
 
 
@@ -115,6 +119,10 @@ class _Import:
         if not writer.n_rows and table.name in REQUIRED_TABLES:
             raise FeedError(f"`{files[0]}` has no rows; write its rows")
         report = writer.finish()
+        if not report.accepted and table.name in REQUIRED_TABLES:
+            most = max(report.rejects, key=lambda reject: reject.count)
+            raise FeedError(f"`{files[0]}`: all {report.rows:,} rows are refused, {most.count:,} for: {most.reason}"
+                            f" (first: row {most.first_row}); mend them, the tables of before stay")  # fmt: skip
         for target in {t for other in TABLES.values() for t in other.refers.values()}:
             name, column = target.split(".")
             if name == table.name:

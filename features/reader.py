@@ -20,7 +20,7 @@ def table_files(source: Path, name: str) -> list[Path]:
     """Files of that table in a source folder, in order, or the folder of a Delta or Iceberg table; [] if the source does not have it."""
     folder = source / name
     whole = is_delta(folder) or is_iceberg(folder)  # which of its files count, its log says
-    parts = [folder] if whole else sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    parts = [folder] if whole else _parts(folder) if folder.is_dir() else []
     single = [p for p in (source / f"{name}.parquet", source / f"{name}.csv") if p.is_file()]
     if len(single) + bool(parts) > 1:
         raise FeedError(f"`{source}` holds `{name}` in more than one form; keep one of them")
@@ -29,11 +29,29 @@ def table_files(source: Path, name: str) -> list[Path]:
     return parts or single
 
 
+def _parts(folder: Path) -> list[Path]:
+    """The files of a table in parts; FeedError where one beside them would be passed over. Marks of who wrote them may be there."""
+    parts, others = list[Path](), list[str]()
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".parquet" and path.is_file():
+            parts.append(path)
+        elif not path.name.startswith(("_", ".")):
+            others.append(path.name)
+    if parts and others:
+        raise FeedError(f"`{folder / others[0]}` is not read; a table in parts is *.parquet files and no more")
+    return parts
+
+
 def strangers(source: Path) -> list[str]:
     """Names in a source that belong to no table; FeedError if one looks like a missing table."""
     missing = [name for name in TABLES if not table_files(source, name)]
     names = sorted(path.name for path in source.iterdir())
-    unknown = [n for n in names if n.split(".")[0] not in TABLES and n != "assumptions.yaml"]
+    read = {file.relative_to(source).parts[0] for name in TABLES for file in table_files(source, name)}
+    for name in names:
+        table = name.split(".")[0]
+        if table in TABLES and name not in read:
+            raise FeedError(f"`{source / name}` is not read; write {table}.parquet or {table}.csv, or take it away")
+    unknown = [n for n in names if n not in read and n != "assumptions.yaml"]
     for name in unknown:
         near = difflib.get_close_matches(name.split(".")[0], missing, n=1, cutoff=0.8)
         if near:

@@ -6,7 +6,6 @@ does, so that whatever is made of it knows the future. What the data do not say 
 assumptions.yaml. The tables go through the same checks as a bank's own.
 """
 
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import yaml
 
 from features.feed import FeedError, FeedReport, Progress
 from features.home import Home, Settings
-from features.intake import import_tables
+from features.intake import take_over
 from features.sources.frames import write_frame
+from features.staging import alone, written
 
 ZONE = "Europe/Prague"
 END = datetime(1998, 12, 31, 23, tzinfo=UTC)  # the midnight in Prague that ends the data
@@ -86,13 +86,12 @@ def import_berka(home: Home, directory: Path, progress: Progress | None = None) 
         raise FeedError(f"`{directory}`: {WHOLE} is missing, and so are its parts; add one of them")
     if "CZK" not in home.settings.currencies:
         raise FeedError(f"`{home.path}`: bank.yaml has no CZK; add it to `currencies`")
-    with tempfile.TemporaryDirectory(dir=home.path, prefix=".berka-") as scratch:
-        out = Path(scratch)
+    with alone(home) as staging:
+        out = written(staging)
         _write_tables(directory, out, parts)
         told = ASSUMPTIONS if parts == [WHOLE] else (*ASSUMPTIONS, *PARTS)
         (out / "assumptions.yaml").write_text(yaml.safe_dump(list(told), width=1000), "utf-8")
-        report = import_tables(home, out, progress)
-    return report.model_copy(update={"source": str(directory)})
+        return take_over(home, out, staging, str(directory), progress)
 
 
 def _read(file: Path, *columns: str, separator: str = ";") -> pl.DataFrame:

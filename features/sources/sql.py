@@ -6,7 +6,6 @@ cell that does not fit why it goes to the quarantine.
 """
 
 import csv
-import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,13 +17,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from features.feed import FeedError, FeedReport, Progress
 from features.home import Home
-from features.intake import import_tables
+from features.intake import take_over
+from features.staging import alone, written
 from features.tables import FLAG, TABLES, Table
 
 CHUNK = 50_000
 
 
-def import_database(home: Home, url: str, schema: str | None = None, progress: Progress | None = None) -> FeedReport:
+def import_database(home: Home, url: str, schema: str | None = None, progress: Progress | None = None,
+                    assumptions: Path | None = None) -> FeedReport:  # fmt: skip
     """Import the tables and views of a database that carry canonical names.
 
     Args:
@@ -32,21 +33,38 @@ def import_database(home: Home, url: str, schema: str | None = None, progress: P
         url: SQLAlchemy URL; the password is not told on.
         schema: Schema of the database; None: its default.
         progress: Called with table and rows read so far.
+        assumptions: File of the sentences a folder has in its assumptions.yaml.
 
     Raises:
         FeedError: The database cannot be read, or a table is not as the contract says.
     """
     told = _told(url)
-    with tempfile.TemporaryDirectory(dir=home.path, prefix=".database-") as scratch:
+    with alone(home) as staging:
+        scratch = written(staging)
         try:
-            _dump(url, schema, Path(scratch), progress)
-            report = import_tables(home, Path(scratch), progress)
-        except SQLAlchemyError as error:
-            line = str(error).splitlines()[0]
-            raise FeedError(f"`{told}` cannot be read: {line}; check the URL and the rights") from error
+            _dump(url, schema, scratch, progress)
+            if assumptions is not None:
+                (scratch / "assumptions.yaml").write_bytes(_read(assumptions))
+            return take_over(home, scratch, staging, told, progress)
         except FeedError as error:
-            raise FeedError(str(error).replace(scratch, told).replace(".csv`", "`")) from error
-    return report.model_copy(update={"source": told})
+            raise FeedError(_as_tables(str(error), scratch, told)) from error
+        except (SQLAlchemyError, ImportError) as error:
+            remedy = "install its driver" if isinstance(error, ImportError) else "check the URL and the rights"
+            raise FeedError(f"`{told}` cannot be read: {str(error).splitlines()[0]}; {remedy}") from error
+
+
+def _as_tables(line: str, scratch: Path, told: str) -> str:
+    """A complaint about the files written out, said of the database."""
+    for name in TABLES:
+        line = line.replace(f"{name}.parquet or {name}.csv", f"a table or view `{name}`")
+    return line.replace(str(scratch), told).replace(".csv`", "`")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise FeedError(f"`{file}` cannot be read: {error.strerror}; give a file of sentences") from error
 
 
 def is_url(source: str) -> bool:
@@ -57,7 +75,7 @@ def is_url(source: str) -> bool:
 def _told(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise FeedError("the database's URL is none; write it as dialect://user:password@host/name") from error
 
 

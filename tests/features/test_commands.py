@@ -63,11 +63,13 @@ def test_an_unknown_customer_is_not_named_in_the_error(folder: Path) -> None:
 @pytest.mark.parametrize(("text", "line"), [
     ("2025-13-01", "`2025-13-01` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01"),
     ("soon", "`soon` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01"),
+    ("0001-01-01", "`0001-01-01` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01"),
+    ("9999-12-31T23:59:59-10:00", "`9999-12-31T23:59:59-10:00` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01"),
     ("2025-12-01T00:00:00", "`2025-12-01T00:00:00` has no time zone; end it with Z"),
 ])  # fmt: skip
 def test_instants_are_read_strictly(tmp_path: Path, text: str, line: str) -> None:
     with pytest.raises(StoreError) as error:
-        parse_instant(text, small_home(tmp_path / "home"))
+        parse_instant(text, small_home(tmp_path / "home", zone="Europe/Prague"))
     assert str(error.value) == line
 
 

@@ -51,5 +51,7 @@ def test_the_command_draws_it(tmp_path: Path) -> None:
     assert picture.read_text().startswith("<svg") and "tenure_days" in picture.read_text()
     text = run(features_app, ["drift", "2025-03-01", "2025-12-01"], obj=home.path).stdout
     assert "20250301T000000Z (" in text and "tenure_days" in text
+    same = run(features_app, ["drift", "2025-12-01", "2025-12-02"], obj=home.path)
+    assert isinstance(same.exception, StoreError) and "both mean the snapshot of" in str(same.exception)
     none = run(features_app, ["drift", "2024-01-01", "2025-12-01"], obj=home.path)
     assert isinstance(none.exception, StoreError)

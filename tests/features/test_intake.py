@@ -15,6 +15,8 @@ import pytest
 from features.feed import FeedError, FeedReport
 from features.home import Home
 from features.intake import import_tables
+from features.staging import LOCK, WRITTEN, alone
+from features.staging import TABLES as TAKEN
 from features.tables import TABLES
 from tests.feature_bank import NOW, Rows, made_up_bank, small_home, write_tables
 
@@ -95,8 +97,9 @@ def test_a_table_may_come_in_parts(home: Home, source: Path) -> None:
     (source / "transactions").mkdir()
     part.rename(source / "transactions" / "a.parquet")
     more = bank(transactions=[booking("T2"), booking("T1")])
-    write_tables(more, source / "transactions" / "tmp")
-    (source / "transactions" / "tmp" / "transactions.parquet").rename(source / "transactions" / "b.parquet")
+    write_tables(more, source / "more")
+    (source / "more" / "transactions.parquet").rename(source / "transactions" / "b.parquet")
+    (source / "transactions" / "_SUCCESS").touch()  # a mark of who wrote it
     report = import_tables(home, source)
     assert report.lines() == [
         (
@@ -152,6 +155,28 @@ STOPS: list[tuple[str, Callable[[Path], object], str]] = [
     ("a column of one CSV that is not of its type at all",
      lambda s: (s / "fx_rates.csv").write_text("day,currency,per_base\n1.5.2025,USD,1\n2.5.2025,USD,1\n"),
      "`{s}/fx_rates.csv`: column `day` holds no value that is a day such as 2026-06-01"),
+    ("separated by semicolons",
+     lambda s: (s / "cases.csv").write_text("case_id;customer_id;kind;opened_at;closed_at\nF1;C1;other;;\n"),
+     "`{s}/cases.csv` is separated by `;`; write it with commas, or quote and convert it"),
+    ("a table under another ending",
+     lambda s: (s / "consents.CSV").write_text("x"),
+     "`{s}/consents.CSV` is not read; write consents.parquet or consents.csv, or take it away"),
+    ("a table packed",
+     lambda s: (s / "consents.csv.gz").write_bytes(b"x"),
+     "`{s}/consents.csv.gz` is not read; write consents.parquet or consents.csv, or take it away"),
+    ("a second year beside the table",
+     lambda s: (s / "transactions.2026.csv").write_text("x"),
+     "`{s}/transactions.2026.csv` is not read; write transactions.parquet or transactions.csv, or take it away"),
+    ("a part that is no Parquet beside one that is",
+     lambda s: ((s / "cases").mkdir(), (s / "cases" / "a.parquet").write_bytes(b"x"), (s / "cases" / "b.csv").write_text("x")),
+     "`{s}/cases/b.csv` is not read; a table in parts is *.parquet files and no more"),
+    ("text that is not UTF-8 in Parquet",
+     lambda s: _rewrite(s, lambda t: t.set_column(6, "channel", pa.array([b"caf\xe9"]).view(pa.string()))),
+     "`{s}/transactions.parquet`: column `channel` holds text that is not UTF-8; write it as UTF-8"),
+    ("every booking refused",
+     lambda s: _rewrite(s, lambda t: t.set_column(5, "kind", pa.array(["P"]))),
+     ("`{s}/transactions.parquet`: all 1 rows are refused, 1 for: `kind` is not one of "
+      f"{', '.join(TABLES['transactions'].column('kind').domain)} (first: row 1); mend them, the tables of before stay")),
     ("missing table",
      lambda s: (s / "transactions.parquet").unlink(),
      "`{s}`: table `transactions` is missing; add transactions.parquet or transactions.csv"),
@@ -363,7 +388,7 @@ def test_a_second_import_replaces_the_first_whole(home: Home, source: Path, tmp_
     assert home.table("cases").is_dir()
     import_tables(home, source)
     assert not home.table("cases").exists()
-    assert not [p for p in home.path.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in home.path.iterdir() if p.name.startswith(".")] == [LOCK]
 
 
 def test_an_import_cut_short_between_its_renames_is_undone(home: Home, source: Path) -> None:
@@ -393,6 +418,44 @@ def test_p22_large_amounts_are_kept_to_the_digit_and_impossible_ones_refused(hom
     assert [(r.reason, r.count, r.first_row) for r in report.tables["transactions"].rejects] == [
         ("`amount_minor` is above 1e+15", 1, 3), ("`balance_after_minor` is below -1e+15", 1, 4)
     ]  # fmt: skip
+
+
+def test_one_import_at_a_time_and_what_a_killed_one_left_is_gone(home: Home, source: Path) -> None:
+    with alone(home) as staging:
+        (staging / "customers").mkdir()
+        with pytest.raises(FeedError, match=r"^`.*`: another import is running; wait for its end and repeat$"):
+            import_tables(home, source)
+        assert (staging / "customers").is_dir()
+    for left in (TAKEN, WRITTEN):
+        (home.path / left).mkdir()
+        (home.path / left / "customers.csv").write_text("everybody")
+    import_tables(home, source)
+    assert not [path for path in home.path.iterdir() if path.name in (TAKEN, WRITTEN)]
+
+
+def test_p22_one_bad_cell_in_a_column_that_is_nearly_empty_costs_its_row(home: Home, tmp_path: Path) -> None:
+    people = [customer(f"C{n}", **({"risk_assessed_on": "31.12.2025"} if n == 7 else {})) for n in range(1, 100)]
+    folder = write_tables(bank(), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    (folder / "customers.csv").write_text(as_csv(people))
+    report = import_tables(home, folder)
+    assert [reject.reason for reject in report.tables["customers"].rejects] == [
+        "`risk_assessed_on` is not a day such as 2026-06-01"
+    ]
+    assert report.tables["customers"].accepted == 98
+
+
+def test_a_header_may_have_blanks_and_a_cell_lines(home: Home, tmp_path: Path) -> None:
+    """Lines in quotes beyond one block of the file; the header as a person types it."""
+    told = "x" * 200 + "\n" + "y"
+    people = [customer("C1"), *(customer(f"D{n:05d}", home_branch=f'"{told}"') for n in range(15_000))]
+    folder = write_tables(bank(), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    head, _, rows = as_csv(people).partition("\n")
+    (folder / "customers.csv").write_text(", ".join(f'"{name}" ' for name in head.split(",")) + "\n" + rows)
+    report = import_tables(home, folder)
+    assert (report.tables["customers"].accepted, report.lines()) == (15_001, [])
+    assert {row["home_branch"] for row in held(home, "customers")} == {None, told}
 
 
 def test_strange_files_are_named(home: Home, source: Path) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from features.commands import import_app
-from features.feed import FeedError
+from features.feed import FeedError, FeedReport
 from features.intake import import_tables
 from features.sources.sql import import_database
 from features.tables import DAY, FLAG, INSTANT, MONEY, SHARE, TABLES
@@ -124,12 +124,30 @@ def test_bad_cells_and_columns_are_told_by_the_tables_name(tmp_path: Path) -> No
     ("://nothing", "the database's URL is none; write it as dialect://user:password@host/name"),
     ("sqlite:////no/such/folder/x.db", "`sqlite:////no/such/folder/x.db` cannot be read: (sqlite3.OperationalError) unable to"
      " open database file; check the URL and the rights"),
-    ("sqlite://", "`sqlite://`: table `customers` is missing; add customers.parquet or customers.csv"),
+    ("sqlite://", "`sqlite://`: table `customers` is missing; add a table or view `customers`"),
+    ("postgresql://u@h:port/x", "the database's URL is none; write it as dialect://user:password@host/name"),
+    ("oracle+oracledb://u:secret@h/x", "`oracle+oracledb://u:***@h/x` cannot be read: No module named 'oracledb'; install its driver"),
 ])  # fmt: skip
 def test_a_database_that_is_none_is_one_line(tmp_path: Path, url: str, line: str) -> None:
     with pytest.raises(FeedError) as error:
         import_database(small_home(tmp_path / "home"), url)
     assert str(error.value) == line
+
+
+def test_a_database_has_its_assumptions_in_a_file_beside_and_its_name_in_the_report(tmp_path: Path) -> None:
+    home, said = small_home(tmp_path / "home"), tmp_path / "assumptions.yaml"
+    tables = {name: rows for name, rows in made_up_bank(34, transactions=50).items() if name != "consents"}
+    url = database(tables, f"sqlite:///{tmp_path / 'a.db'}")
+    said.write_text("- 'no consents: nobody was ever asked'\n")
+    command = ["tables", url, "--assumptions", str(said)]
+    assert CliRunner().invoke(import_app, command, obj=home.path).exit_code == 0
+    assert "no consents: nobody was ever asked" in home.assumptions()
+    assert FeedReport.model_validate_json((home.data / "feed.json").read_bytes()).source == url
+    said.unlink()
+    with pytest.raises(
+        FeedError, match=r"^`.*assumptions.yaml` cannot be read: No such file or directory; give a file of sentences$"
+    ):
+        import_database(home, url, assumptions=said)
 
 
 def test_the_template_is_filled_and_imported(tmp_path: Path) -> None:
