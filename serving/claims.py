@@ -17,6 +17,7 @@ from serving.http.door import StoredAnswer
 from serving.http.errors import Conflict, NotFound, Unprocessable
 from serving.http.guard import check_channel
 from serving.http.messages import (
+    CancelReason,
     CancelRequest,
     ClaimResponse,
     ContactResponse,
@@ -33,6 +34,7 @@ from serving.http.messages import (
 from serving.ledger.book import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
 from serving.ledger.keys import Principal
 from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
+from serving.ledger.outcomes import Kind, accept
 from serving.ledger.switches import paused
 from serving.ledger.writer import EPOCH
 from serving.rows import Asked, online_rows
@@ -40,6 +42,7 @@ from serving.unnamed import is_named
 
 CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
 CURSOR_MAX = 2**62
+CAME_OF_IT = {CancelReason.UNREACHABLE: Kind.UNDELIVERED, CancelReason.WRONG_NUMBER: Kind.WRONG_NUMBER}
 
 
 def contact_of(connection: Connection, contact_id: str, principal: Principal) -> ContactRow:
@@ -54,14 +57,21 @@ def contact_of(connection: Connection, contact_id: str, principal: Principal) ->
 def claim_contact(
     engine: Engine, connection: Connection, contact_id: str, principal: Principal, now: int
 ) -> Message | StoredAnswer:
-    """The contact, claimed; where a rule forbids it now it is closed, and the answer is 409 `claim_refused`."""
+    """The contact, claimed; where a rule forbids it now the answer is 409 `claim_refused`.
+
+    It is closed then, unless what forbids it passes by itself, a pause or missing data: it stays reserved, and due once that is over.
+    """
     row = contact_of(connection, contact_id, principal)
     if row.direction != "outbound":
         raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
     if row.state in (State.RESERVED, State.CLOSED) and (why := forbidden(engine, connection, row, now)):
-        close(connection, contact_id, Action.RECALL, now, why[0])
         message = f"the rules forbid it now ({', '.join(why)}); do not send"
+        if row.state == State.RESERVED and _passes(
+            engine, why, now
+        ):  # raised and not stored: the same key may ask again
+            raise Conflict(f"{message}, and claim again later", code="claim_refused")
+        close(connection, contact_id, Action.RECALL, now, why[0])
         body = {"error": {"code": "claim_refused", "message": message}}
         return StoredAnswer(json.dumps(body).encode(), Conflict.status)
     row = claim(connection, contact_id, now)
@@ -70,6 +80,13 @@ def claim_contact(
         contact_id=contact_id, state=ContactState.CLAIMED, customer_id=row.customer_id, offer_id=row.offer_id, channel=row.channel,
         treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(now + CLAIM_AHEAD_MICROS),
         language=said and (said.language or _language(engine, connection, row.customer_id, now)), legal_footer=said and said.legal_footer)  # fmt: skip
+
+
+def _passes(engine: Engine, why: list[str], now: int) -> bool:
+    """Whether what forbids a claim says nothing of the customer or his offer."""
+    return why == [ReasonCode.PAUSED.slug] or (
+        why == [ReasonCode.REGULATORY_UNKNOWN.slug] and bool(engine.staleness(instant(now)))
+    )
 
 
 def confirm_sent(
@@ -89,9 +106,11 @@ def confirm_sent(
 def cancel_contact(
     connection: Connection, contact_id: str, request: CancelRequest, principal: Principal, now: int
 ) -> Message:
-    """The contact, closed unsent."""
+    """The contact, closed unsent; that its number is wrong, or nobody is reached there, is an outcome as well."""
     contact_of(connection, contact_id, principal)
-    action = Action.CANCEL if request.reason.value == "cancelled" else Action.NOT_SENT
+    if (kind := CAME_OF_IT.get(request.reason)) is not None:
+        accept(connection, contact_id, kind, now, now)  # the next decision has to know
+    action = Action.CANCEL if request.reason is CancelReason.CANCELLED else Action.NOT_SENT
     row = close(connection, contact_id, action, now)
     return stands(row, row.closed_at or now)
 
@@ -99,7 +118,7 @@ def cancel_contact(
 def due_page(connection: Connection, query: DueContactsQuery, now: int) -> DueContactsResponse:
     """A page of contacts to claim."""
     at = micros(query.due) if query.due else now
-    found = due(connection, query.channel, at, query.cursor or "", query.limit)
+    found = due(connection, query.channel, at, query.cursor or "", query.limit, paused(connection))
     page = tuple(DueContact(
         contact_id=row.contact_id, customer_id=row.customer_id, offer_id=row.offer_id, family=row.family, channel=row.channel,
         treatment=row.treatment, campaign_id=row.campaign_id, send_after=instant(row.send_after), send_before=instant(row.send_before),
@@ -109,10 +128,10 @@ def due_page(connection: Connection, query: DueContactsQuery, now: int) -> DueCo
 
 def recall_page(connection: Connection, query: RecallsQuery) -> RecallsResponse:
     """A page of contacts that must not be sent any more, oldest first."""
-    found = recalls(connection, _after(query.cursor), query.limit)
+    found = recalls(connection, _after(query.cursor), query.limit, query.channel)
     page = tuple(Recall(contact_id=row.contact_id, channel=row.channel, campaign_id=row.campaign_id,
                         reason=row.recall_reason or "recalled", recalled_at=instant(row.closed_at or 0))
-                 for row in found if query.channel in (None, row.channel))  # fmt: skip
+                 for row in found)  # fmt: skip
     last = found[-1] if found else None
     return RecallsResponse(recalls=page, cursor=f"{last.closed_at}:{last.contact_id}" if last else query.cursor)
 

@@ -64,7 +64,7 @@ def erase(connection: Connection, customer: str, principal: str, reason: str, no
         state="withdrawn", source="erasure", wording=None, at=now, received_at=now))  # fmt: skip
     recall(connection, now, customer_id=customer)
     recalled = (
-        (contacts.c.customer_id == customer) & (contacts.c.close_reason == "recalled") & (contacts.c.closed_at == now)
+        (contacts.c.customer_id == customer) & (contacts.c.close_reason == "recalled") & (contacts.c.closed_at >= now)
     )
     n_recalled = _count(connection, contacts, recalled)
     shred(connection, customer, now)

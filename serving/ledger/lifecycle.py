@@ -4,17 +4,18 @@ What other systems sent enters as sent. All run on the caller's connection, in t
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, or_, select, true, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, ContactRow, LifecycleError, State
 from serving.ledger.counted import COUNTS
 from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
+from serving.ledger.locks import hold_recalls
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Entry, Statement, arrow, arrow_schema, enter_all, is_listed
 
@@ -45,6 +46,7 @@ _MOVE = Statement(
     .where(contacts.c.contact_id == bindparam("id"), contacts.c.state == bindparam("was"))
     .values({name: bindparam(name) for name in _MOVED})
 )
+_NEWEST_RECALL = Statement(select(func.max(contacts.c.closed_at)).where(contacts.c.close_reason == bindparam("reason")))
 _CLOSE_DEAD = Statement(
     update(contacts)
     .where(contacts.c.unit_id == bindparam("unit"), contacts.c.state == bindparam("was"))
@@ -178,7 +180,8 @@ def close(connection: Connection, contact_id: str, action: Action, now: int, rea
         return row
     closed = row._replace(state=State.CLOSED)
     if row.close_reason is None:
-        closed = closed._replace(closed_at=now, close_reason=str(action), recall_reason=reason)
+        at = _in_feed(connection, now) if action == Action.RECALL else now
+        closed = closed._replace(closed_at=at, close_reason=str(action), recall_reason=reason)
     return _move(connection, row, closed)
 
 
@@ -242,32 +245,52 @@ def recall_claimed(connection: Connection, scope: str, now: int, reason: str) ->
 
 def recall_all(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
     """Recall those contacts, of RECALLABLE_RESERVED or RECALLABLE_CLAIMED; how many."""
-    return _close_all(connection, which, Action.RECALL, now, reason)
+    return _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
+
+
+def _in_feed(connection: Connection, now: int) -> int:
+    """The instant of a recall: now, or just after every recall before it.
+
+    INVARIANT: no recall is committed with an instant that a reader's cursor may have passed, however the clock stands
+    or goes back and whichever worker commits first. So one transaction recalls at a time, until it ends.
+    """
+    hold_recalls(connection)
+    [newest] = _NEWEST_RECALL.run(connection, reason=str(Action.RECALL)).fetchone()
+    return now if newest is None else max(now, newest + 1)
 
 
 def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
-        ) -> list[ContactRow]:  # fmt: skip
-    """Reserved contacts of a channel that may be claimed now, by contact_id, ids above `after`."""
+        stopped: Collection[str] = ()) -> list[ContactRow]:  # fmt: skip
+    """Reserved contacts of a channel that may be claimed now, by contact_id, ids above `after`; none of a scope that is stopped."""
+    if not {"all", f"channel:{channel}"}.isdisjoint(stopped):
+        return []
+    of_scope = {"family": contacts.c.family, "offer": contacts.c.offer_id, "campaign": contacts.c.campaign_id}
+    open_ = [func.coalesce(column, "") != name for kind, column in of_scope.items()
+             for scope in stopped if (name := scope.removeprefix(f"{kind}:")) != scope]  # fmt: skip
     query = (
         select(*COLUMNS)
         .where(contacts.c.state == State.RESERVED, contacts.c.channel == channel)
         .where(contacts.c.direction == "outbound")  # what a caller was offered is not sent
         .where(contacts.c.send_after <= now + CLAIM_AHEAD_MICROS, contacts.c.send_before > now)
-        .where(contacts.c.contact_id > after)
+        .where(contacts.c.contact_id > after, *open_)
         .order_by(contacts.c.contact_id)
         .limit(limit)
     )
     return [ContactRow(**row) for row in connection.execute(query).mappings()]
 
 
-def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: int = 100,
+def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: int = 100, channel: str | None = None,
             ) -> list[ContactRow]:  # fmt: skip
-    """Recalled contacts, closed or on their way, in the order of (closed_at, contact_id), those beyond `after`."""
+    """Recalled contacts, closed or on their way, in the order of (closed_at, contact_id), those beyond `after`; of one channel or all."""
     at, contact_id = after
     later = (contacts.c.closed_at > at) | ((contacts.c.closed_at == at) & (contacts.c.contact_id > contact_id))
     query = (
         select(*COLUMNS)
-        .where(contacts.c.close_reason == str(Action.RECALL), later)
+        .where(
+            contacts.c.close_reason == str(Action.RECALL),
+            later,
+            true() if channel is None else contacts.c.channel == channel,
+        )
         .order_by(contacts.c.closed_at, contacts.c.contact_id)
         .limit(limit)
     )

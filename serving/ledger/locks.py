@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from serving.ledger.schema import contacts, units
 from serving.ledger.statement import Statement, is_listed
 
-ALL, CLOCK = 4720260602, 4720260603  # the same in every worker; the others are hashes
+ALL, CLOCK, RECALLS = 4720260602, 4720260603, 4720260605  # the same in every worker; the others are hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,15 @@ def hold_clock(connection: Connection, _: object = None) -> None:
     """Wait until no worker is about to write what time it is, and let none until the transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (CLOCK,))
+
+
+def hold_recalls(connection: Connection) -> None:
+    """Let no other worker recall until the transaction ends, so that recalls are committed in the order of their instants.
+
+    Taken after the units' locks, before any row's, and nothing is waited for under it: no circle.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (RECALLS,))
 
 
 def lock_numbers(of_units: Iterable[str], names: Iterable[str] = ()) -> list[int]:

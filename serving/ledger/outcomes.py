@@ -102,7 +102,12 @@ def accept(connection: Connection, contact_id: str, kind: str, at: int, now: int
 
 
 def withdraw(connection: Connection, contact: ContactRow, kind: Kind, at: int, now: int) -> str:
-    """Withdraw marketing consent on the contact's channel, `all` on do_not_call; which it was."""
+    """Withdraw marketing consent on the contact's channel, `all` on do_not_call; which it was.
+
+    An answer to a contact is no older than the contact: told with a clock that is behind, it would lose to a grant
+    given before he was ever contacted.
+    """
+    at = max(at, contact.decided_at)
     channel = consents.ALL if kind == Kind.DO_NOT_CALL else contact.channel
     said = (contact.customer_id, "marketing", channel, "withdrawn", f"outcome:{kind}", None, at)
     consents.record(

@@ -32,7 +32,7 @@ from serving.http.messages import (
 from serving.ledger.keys import Principal, Role
 from serving.lists.plan import make_plan
 from serving.office import Office
-from tests.home import BOSS, HERO, Clock, answer, ask, call, move, rows, said
+from tests.home import APP, BOSS, HERO, Clock, answer, ask, call, move, rows, said
 
 SMS, EMAIL = Principal("sms-gateway", Role.CHANNEL), Principal("email-1", Role.CHANNEL)
 
@@ -110,12 +110,51 @@ def test_a_contact_goes_from_due_to_claimed_to_sent_to_answered(office: Office, 
 def test_a_cancelled_contact_gives_its_cap_back(office: Office, clock: Clock) -> None:
     contact = reserved(office)
     assert not ask(office).choices
-    closed = answer(ContactResponse, cancel(office, contact, "unreachable"))
+    closed = answer(ContactResponse, cancel(office, contact, "not_sent"))
     assert (closed.state, closed.at) == (ContactState.CLOSED, clock.now)
     clock.forward(minutes=5)
     assert answer(ContactResponse, cancel(office, contact)).at == closed.at, "closed once, closed then"
     assert recalled(office) == [], "the channel knows: it gave the contact back itself"
     assert ask(office).choices
+
+
+@pytest.mark.parametrize("reason", ["unreachable", "wrong_number"])
+def test_a_number_that_reaches_nobody_is_not_tried_again(office: Office, clock: Clock, reason: str) -> None:
+    contact = reserved(office)
+    assert isinstance(refused(cancel(office, contact, reason)), Conflict), "who has not claimed it has not tried"
+    claim(office, contact).result(30)
+    assert answer(ContactResponse, cancel(office, contact, reason)).state is ContactState.CLOSED
+    clock.forward(minutes=5)
+    after = ask(office)
+    assert after.channel not in (None, "sms")
+    assert any(
+        "cool_off" in cell.reasons for cell in office.why(after.decision_id, call()).cells if cell.channel == "sms"
+    )
+
+
+def test_a_pause_keeps_what_is_reserved_until_it_is_over(office: Office, clock: Clock) -> None:
+    """Mutant: a claim that closes its contact for a pause of a minute."""
+    contact = reserved(office)
+    switch = lambda scope, action, by: office.switch(SwitchRequest(scope=scope, action=action), call(who=by)).result(30)
+    for scope in ("all", "channel:sms", "family:wealth", "offer:wealth_usd_income", "campaign:all_year"):
+        switch(scope, SwitchAction.PAUSE, BOSS)
+        assert due(office) == ()
+        held = [refused(claim(office, contact)) for _ in range(2)]
+        assert all(isinstance(one, Conflict) and one.code == "claim_refused" for one in held)
+        for by in (BOSS, APP):
+            switch(scope, SwitchAction.RESUME, by)
+    assert recalled(office) == [] and [row.contact_id for row in due(office)] == [contact]
+    assert answer(ClaimResponse, claim(office, contact)).state is ContactState.CLAIMED
+
+
+def test_a_claim_without_a_snapshot_waits_for_the_next(office: Office, clock: Clock) -> None:
+    contact, features = reserved(office), office.engine.home.features
+    away = features.rename(features.with_name("away"))
+    features.mkdir()
+    assert isinstance(refused(claim(office, contact)), Conflict)
+    features.rmdir()
+    away.rename(features)
+    assert answer(ClaimResponse, claim(office, contact)).state is ContactState.CLAIMED
 
 
 def test_p12_an_opt_out_between_decision_and_claim_stops_the_send(office: Office, clock: Clock) -> None:

@@ -28,7 +28,7 @@ class Purpose(StrEnum):
 
 
 class CancelReason(StrEnum):
-    """Why a contact is given back unsent."""
+    """Why a contact is given back unsent. `unreachable` and `wrong_number` say what was met with a claimed contact, and count as outcomes."""
 
     NOT_SENT = "not_sent"
     CANCELLED = "cancelled"

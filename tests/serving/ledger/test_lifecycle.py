@@ -1,5 +1,6 @@
 """The life-cycle table is walked over every state and action; nothing else moves a contact."""
 
+import threading
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,6 +190,56 @@ def test_recall_takes_back_marketing_that_waits_and_nothing_else(ledger: Ledger)
         assert [r.contact_id for r in recalls(connection, (AT, "k1"))] == ["mail"]
     with pytest.raises(ValueError, match="exactly one"):
         _do(ledger, lambda c: recall(c, AT))
+
+
+def test_p12_no_recall_stands_behind_a_cursor_that_was_given(ledger: Ledger) -> None:
+    """On a clock that stands, or goes back, and ids in any order. Mutant: a recall that bears the clock's own instant."""
+    cursor, told = (-1, ""), list[str]()
+    for number, name in enumerate(("m", "z", "a", "k")):
+        _do(ledger, lambda c, name=name: reserve(c, CONTACT._replace(contact_id=name, customer_id=name)))
+        _do(ledger, lambda c, name=name, n=number: recall(c, AT - n, customer_id=name))
+        with ledger.read() as connection:
+            page = recalls(connection, cursor)
+        assert [row.contact_id for row in page] == [name]
+        cursor, told = (page[-1].closed_at or 0, name), [*told, name]
+    with ledger.read() as connection:
+        assert [row.contact_id for row in recalls(connection)] == told
+
+
+def test_p12_workers_recall_one_after_the_other(server: str) -> None:
+    """Who takes his time first and commits last stands last. Mutant: recalls of two workers side by side."""
+    with Ledger.open(server, lambda: NOW, b"secret") as one, Ledger.open(server, lambda: NOW, b"secret") as two:
+        for name in ("a", "b"):
+            _do(one, lambda c, name=name: reserve(c, CONTACT._replace(contact_id=name, customer_id=name, unit_id=name)))
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow(connection: Connection) -> int:
+            done = recall(connection, AT, customer_id="a")
+            begun.set()
+            assert go_on.wait(10)
+            return done
+
+        first = one.write(slow, units=("a",))
+        assert begun.wait(10)
+        second = two.write(lambda c: recall(c, AT + 5, customer_id="b"), units=("b",))
+        with pytest.raises(TimeoutError):
+            second.result(0.3)
+        go_on.set()
+        assert (first.result(10), second.result(10)) == (1, 1)
+        with one.read() as connection:
+            assert [row.contact_id for row in recalls(connection)] == ["a", "b"]
+
+
+def test_a_channel_reads_its_own_recalls_page_by_page(ledger: Ledger) -> None:
+    """Mutant: a page cut before the channel is looked at, empty though there is more."""
+    for n in range(6):
+        row = CONTACT._replace(contact_id=f"k{n}", channel="email" if n % 3 else "sms")
+        _do(ledger, lambda c, row=row: reserve(c, row))
+        _do(ledger, lambda c, row=row: close(c, row.contact_id, Action.RECALL, AT))
+    with ledger.read() as connection:
+        first = recalls(connection, limit=1, channel="sms")
+        then = recalls(connection, (first[-1].closed_at or 0, first[-1].contact_id), limit=1, channel="sms")
+    assert [row.contact_id for row in (*first, *then)] == ["k0", "k3"]
 
 
 def test_due_contacts_come_in_pages_and_only_when_claimable(ledger: Ledger) -> None:

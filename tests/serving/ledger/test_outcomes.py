@@ -8,7 +8,7 @@ import pytest
 
 from features.tables import OUTCOMES
 from serving.ledger.book import ContactRow, Ledger, LifecycleError, enter_sent, find, reserve
-from serving.ledger.consents import of_customers
+from serving.ledger.consents import ConsentRow, of_customers, record
 from serving.ledger.outcomes import (
     WITHDRAWING,
     Accepted,
@@ -67,6 +67,18 @@ def test_p12_withdrawing_outcomes_and_no_others_end_consent(ledger: Ledger, kind
         assert waiting.close_reason == "recalled"
     else:
         assert (answer.withdrew, said, waiting.state) == (None, [], "reserved")
+
+
+def test_an_opt_out_told_with_a_clock_that_is_behind_is_younger_than_what_it_answers(ledger: Ledger) -> None:
+    """Mutant: a withdrawal as old as it was told loses to a grant given before the contact."""
+    granted = ConsentRow(consent_id="g", customer_id="C1", purpose="marketing", channel="sms", state="granted",
+                         source="form", wording=None, at=3, received_at=3)  # fmt: skip
+    ledger.write(lambda c: record(c, granted)).result(10)
+    assert _accept(ledger, "opted_out", at=1).withdrew == "sms"
+    with ledger.read() as connection:
+        last, waiting = of_customers(connection, ["C1"])[-1], find(connection, "k1")
+    assert (last.state, last.at) == ("withdrawn", SENT.decided_at)
+    assert waiting is not None and waiting.close_reason == "recalled"
 
 
 def test_answer_to_what_was_never_claimed_is_refused_unless_it_withdraws(ledger: Ledger) -> None:
