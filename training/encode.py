@@ -19,11 +19,11 @@ from training.errors import ScoreError
 Matrix = npt.NDArray[np.float64]
 Column: TypeAlias = "pa.Array[Any] | pa.ChunkedArray[Any]"
 
-# Keys, states that only gate contact (who may be contacted says nothing about wanting it), and
-# what the law keeps out of a model.
+# Keys, states that only gate contact (who may be contacted says nothing about wanting it), what the law keeps out
+# of a model, and what stands as the last import told it, whatever the instant asked for: it knows what came after.
 _KEPT_OUT = frozenset({
     "customer_id", "unit_id", "household_id", "as_of", "do_not_contact", "no_profiling", "deceased",
-    "staff", "vulnerable", "fraud_lock", "complaint_open", "hardship_open", "language",
+    "staff", "vulnerable", "fraud_lock", "complaint_open", "hardship_open", "language", "arrears_days", "credit_grade",
 })  # fmt: skip
 _KEPT_OUT_PREFIXES = ("consent_", "reachable_")
 _FEW_ROWS = 8  # below this, reading values one by one beats a kernel call per column
