@@ -5,7 +5,7 @@ Try it: `python -m examples.call_desk http://127.0.0.1:3000 KEY CUSTOMER`
 
 import sys
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from examples.client import Client
@@ -30,10 +30,14 @@ class Desk:
         account = self.client.get(f"/v1/decisions/{decision_id}/why")
         return [sentence["en"] for sentence in account["sentences"]]
 
-    def tell(self, contact_id: str, said: str, at: datetime | None = None) -> dict[str, Any]:
-        """What he said, one of SAID; it acts from the next decision on, in every channel."""
+    def tell(self, decision: dict[str, Any], contact_id: str, said: str, at: datetime | None = None) -> dict[str, Any]:
+        """What he said in that call, one of SAID; it acts from the next decision on, in every channel.
+
+        at: When, as the desk has recorded it; null: the call's own instant, as the service told it. Never the
+            clock of the moment: the button pressed twice would tell two instants under one key, and be refused.
+        """
         kind = SAID[said]
-        when = (at or datetime.now(UTC)).isoformat()
+        when = at.isoformat() if at else decision["as_of"]
         body = {"contact_id": contact_id, "kind": kind, "at": when}
         return self.client.post("/v1/outcomes", f"{kind}-{contact_id}", body)
 
@@ -45,7 +49,7 @@ def main() -> None:
     print("\n".join(desk.why(decision["decision_id"])))
     for choice in decision["choices"]:
         print(f"offer {choice['offer_id']}")
-        desk.tell(choice["contact_id"], input(f"he says ({', '.join(SAID)}): "))
+        desk.tell(decision, choice["contact_id"], input(f"he says ({', '.join(SAID)}): "))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,17 @@ Its own journal holds, per contact, `sending` before the carrier is called and `
 at `sending` when it starts again it does not send again: it asks the carrier by reference whether the
 text went, and gives the contact back when it did not.
 
+No instant is read from this machine's clock: a second try would tell another one, and the service refuses
+a known Idempotency-Key with another body. What came of a text is told with the instant at which it went
+out, as the service answered it and the journal keeps it. A carrier that says when a text was delivered:
+write that into the journal before telling it.
+
 Try it: `python -m examples.sms_gateway http://127.0.0.1:3000 KEY journal.db`
 """
 
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,18 +33,16 @@ class Carrier(Protocol):
         ...
 
 
-def _utc() -> datetime:
-    return datetime.now(UTC)
-
-
 class Gateway:
     """One run of the gateway over its journal."""
 
-    def __init__(self, client: Client, carrier: Carrier, journal: Path, now: Callable[[], datetime] = _utc) -> None:
-        self.client, self.carrier, self.now = client, carrier, now
+    def __init__(self, client: Client, carrier: Carrier, journal: Path) -> None:
+        self.client, self.carrier = client, carrier
         self.journal = sqlite3.connect(journal, isolation_level=None)
         self.journal.execute("PRAGMA synchronous = FULL")
-        self.journal.execute("CREATE TABLE IF NOT EXISTS texts (contact_id TEXT PRIMARY KEY, state TEXT NOT NULL)")
+        self.journal.execute(  # sent_at: null while `sending`
+            "CREATE TABLE IF NOT EXISTS texts (contact_id TEXT PRIMARY KEY, state TEXT NOT NULL, sent_at TEXT)"
+        )
 
     def turn(self) -> int:
         """Settle what an earlier run left, send what is due, report deliveries; how many texts went out."""
@@ -73,7 +74,7 @@ class Gateway:
 
     def _settle(self) -> None:
         """Of what stands at `sending`, find out whether it went out before we died."""
-        for name in self._all("sending"):
+        for name, _ in self._all("sending"):
             if self.carrier.status(name) is not None:
                 self._sent(name)
                 continue
@@ -85,21 +86,21 @@ class Gateway:
             self._note(name, "not_sent")
 
     def _sent(self, name: str) -> None:
-        self.client.post(f"/v1/contacts/{name}/sent", f"sent-{name}")
-        self._note(name, "sent")
+        told = self.client.post(f"/v1/contacts/{name}/sent", f"sent-{name}")
+        self._note(name, "sent", told["at"])
 
     def _report(self) -> None:
-        for name in self._all("sent"):
+        for name, sent_at in self._all("sent"):
             if (status := self.carrier.status(name)) in ("delivered", "undelivered"):
-                told = {"contact_id": name, "kind": status, "at": self.now().isoformat()}
+                told = {"contact_id": name, "kind": status, "at": sent_at}
                 self.client.post("/v1/outcomes", f"{status}-{name}", told)
-                self._note(name, status)
+                self._note(name, status, sent_at)
 
-    def _note(self, name: str, state: str) -> None:
-        self.journal.execute("INSERT OR REPLACE INTO texts VALUES (?, ?)", (name, state))
+    def _note(self, name: str, state: str, sent_at: str | None = None) -> None:
+        self.journal.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", (name, state, sent_at))
 
-    def _all(self, state: str) -> list[str]:
-        return [name for (name,) in self.journal.execute("SELECT contact_id FROM texts WHERE state = ?", (state,))]
+    def _all(self, state: str) -> list[tuple[str, str | None]]:
+        return self.journal.execute("SELECT contact_id, sent_at FROM texts WHERE state = ?", (state,)).fetchall()
 
 
 class Printer:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ from serving.ledger.keys import Role, add
 from serving.office import Office
 from tests.home import Clock, copied, office_at
 from tests.wire import listening
+
+
+class Ticking(Clock):
+    """A clock that goes on by itself: whoever reads it twice reads two instants, as in the bank."""
+
+    def __call__(self) -> datetime:
+        return self.forward(milliseconds=1)
 
 
 @dataclass
@@ -24,7 +32,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Generator[Served]:
-    clock = Clock()
+    clock = Ticking()
     office = office_at(copied(tmp_path / "bank"), clock)
     secret = office.engine.home.secret()
     with listening(office) as port:

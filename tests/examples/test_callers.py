@@ -51,17 +51,25 @@ class Broken(Client):
         return found
 
 
-def due_text(served: Served) -> str:
-    """A customer's contact reserved for SMS, whoever of the bank may get one."""
-    asker = served.client("sms-decider")
+def due_texts(served: Served, n: int) -> list[str]:
+    """So many customers' contacts reserved for SMS, whoever of the bank may get one."""
+    asker, found = served.client("sms-decider"), list[str]()
     customers = [c for (c,) in rows(served.office, "SELECT customer_id FROM units ORDER BY customer_id LIMIT 300")]
     for customer in customers:
         answer = asker.post("/v1/decisions", f"ask-{customer}", {"customer_id": customer, "channels": ["sms"]})
         if answer["choices"]:
             after = answer["choices"][0]["send_after"]
             assert after is not None
-            return answer["choices"][0]["contact_id"]
-    raise AssertionError("nobody of 300 may get a text")
+            found.append(answer["choices"][0]["contact_id"])
+        if len(found) == n:
+            return found
+    raise AssertionError(f"not {n} of 300 may get a text")
+
+
+def due_text(served: Served) -> str:
+    """One of them."""
+    [contact] = due_texts(served, 1)
+    return contact
 
 
 def state(served: Served, contact: str) -> str:
@@ -71,7 +79,7 @@ def state(served: Served, contact: str) -> str:
 
 def test_the_gateway_sends_what_is_due_and_reports_it(served: Served, tmp_path: Path) -> None:
     contact, telephone = due_text(served), Telephone()
-    gateway = Gateway(served.client("sms-gateway"), telephone, tmp_path / "journal", served.clock)
+    gateway = Gateway(served.client("sms-gateway"), telephone, tmp_path / "journal")
     assert gateway.turn() == 1
     assert telephone.texts == [contact]
     assert state(served, contact) == "sent"
@@ -85,9 +93,9 @@ def test_the_gateway_sends_what_is_due_and_reports_it(served: Served, tmp_path: 
 def test_a_gateway_that_dies_at_the_carrier_never_texts_twice(served: Served, tmp_path: Path, dies: str) -> None:
     contact, telephone, client = due_text(served), Telephone(dies), served.client("sms-gateway")
     with pytest.raises(Died):
-        Gateway(client, telephone, tmp_path / "journal", served.clock).turn()
+        Gateway(client, telephone, tmp_path / "journal").turn()
     telephone.dies = None
-    Gateway(client, telephone, tmp_path / "journal", served.clock).turn()
+    Gateway(client, telephone, tmp_path / "journal").turn()
     assert telephone.texts == ([contact] if dies == "after the carrier" else [])
     assert state(served, contact) == ("sent" if dies == "after the carrier" else "closed")
 
@@ -98,8 +106,8 @@ def test_a_gateway_that_dies_between_two_calls_never_texts_twice(
 ) -> None:
     contact, telephone, client = due_text(served), Telephone(), served.client("sms-gateway")
     with pytest.raises(Died):
-        Gateway(Broken(client, breaks), telephone, tmp_path / "journal", served.clock).turn()
-    gateway = Gateway(client, telephone, tmp_path / "journal", served.clock)
+        Gateway(Broken(client, breaks), telephone, tmp_path / "journal").turn()
+    gateway = Gateway(client, telephone, tmp_path / "journal")
     gateway.turn()
     gateway.turn()
     assert len(telephone.texts) <= texts
@@ -108,13 +116,27 @@ def test_a_gateway_that_dies_between_two_calls_never_texts_twice(
         assert state(served, contact) == "sent"
 
 
+def test_a_gateway_whose_report_lost_its_answer_reports_it_again_and_goes_on(served: Served, tmp_path: Path) -> None:
+    """The second try has to tell the same instant: under its key any other body is refused for ever."""
+    contacts, telephone, client = due_texts(served, 2), Telephone(), served.client("sms-gateway")
+    with pytest.raises(Died):
+        Gateway(Broken(client, "/outcomes"), telephone, tmp_path / "journal").turn()
+    served.clock.forward(minutes=1)
+    gateway = Gateway(client, telephone, tmp_path / "journal")
+    assert gateway.turn() == 0
+    told = rows(served.office, "SELECT o.contact_id, kind, at = sent_at FROM outcomes o JOIN contacts USING (contact_id)"
+                " WHERE o.contact_id IN (?, ?) ORDER BY o.contact_id", *contacts)  # fmt: skip
+    assert told == [(contact, "delivered", 1) for contact in sorted(contacts)]
+    assert gateway.journal.execute("SELECT DISTINCT state FROM texts").fetchall() == [("delivered",)]
+
+
 def test_p12_an_opt_out_before_the_claim_leaves_the_text_unsent(served: Served, tmp_path: Path) -> None:
     contact, telephone = due_text(served), Telephone()
     [(customer,)] = rows(served.office, "SELECT customer_id FROM contacts WHERE contact_id = ?", contact)
     client = served.client("sms-gateway")
     consent = said(served.clock.now, customer=customer).model_dump(mode="json")
     client.post("/v1/consents", "opt-out", consent)
-    assert Gateway(client, telephone, tmp_path / "journal", served.clock).turn() == 0
+    assert Gateway(client, telephone, tmp_path / "journal").turn() == 0
     assert telephone.texts == []
 
 
@@ -125,7 +147,7 @@ def test_the_desk_asks_shows_why_and_do_not_call_ends_calls(served: Served) -> N
     assert desk.ask(HERO, "call-1") == decision
     assert all(desk.why(decision["decision_id"]))
     contact = decision["choices"][0]["contact_id"]
-    assert desk.tell(contact, "do not call", served.clock.now)["new"]
+    assert desk.tell(decision, contact, "do not call")["new"]
     served.clock.forward(minutes=1)
     again = desk.client.post("/v1/decisions", "out-1", {"customer_id": HERO, "channels": ["call"]})
     assert again["choices"] == []
@@ -135,8 +157,9 @@ def test_the_desk_asks_shows_why_and_do_not_call_ends_calls(served: Served) -> N
 @pytest.mark.parametrize("answer", sorted(SAID))
 def test_each_answer_at_the_desk_is_taken_once(served: Served, answer: str) -> None:
     desk = Desk(served.client("call-desk"))
-    contact = desk.ask(HERO, "call-1")["choices"][0]["contact_id"]
-    told = [desk.tell(contact, answer, served.clock.now) for _ in range(2)]
+    decision = desk.ask(HERO, "call-1")
+    contact = decision["choices"][0]["contact_id"]
+    told = [desk.tell(decision, contact, answer), Desk(desk.client).tell(desk.ask(HERO, "call-1"), contact, answer)]
     assert told[0] == told[1]
     assert rows(served.office, "SELECT kind FROM outcomes WHERE contact_id = ?", contact) == [(SAID[answer],)]
 
@@ -147,8 +170,11 @@ def test_a_page_shows_up_to_three_spends_no_cap_and_a_refusal_takes_the_offer_aw
     assert 1 <= len(page.offers) <= 3
     assert Page(client, HERO, "visit-1").offers == page.offers
     first = page.offers[0]
-    for kind in ("opened", "refused"):
-        page.happened(first["contact_id"], kind, served.clock.now)
+    for kind in ("opened", "refused", "refused"):
+        page.happened(first["contact_id"], kind)
+    Page(client, HERO, "visit-1").happened(first["contact_id"], "refused")  # the app was closed and opened again
+    told = rows(served.office, "SELECT kind FROM outcomes WHERE contact_id = ? ORDER BY kind", first["contact_id"])
+    assert told == [("opened",), ("refused",)]
     served.clock.forward(minutes=1)
     later = Page(client, HERO, "visit-2")
     assert first["offer_id"] not in [offer["offer_id"] for offer in later.offers]
