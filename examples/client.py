@@ -1,5 +1,6 @@
 """How to call the service: a key, an Idempotency-Key on every write, and the same key again when in doubt."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -11,7 +12,10 @@ TRY_AGAIN = (408, 429, 503, 504)  # nothing was decided, or it is not known whet
 
 
 class Refused(Exception):
-    """The service said no, and meant it. code: a slug such as `claim_refused`; status: 4xx or 5xx."""
+    """The service said no, and meant it. code: a slug such as `claim_refused`; status: 4xx or 5xx.
+
+    code is `not_the_service` where something on the way answered in its place, a proxy say, with any status.
+    """
 
     def __init__(self, status: int, code: str, line: str) -> None:
         super().__init__(line)
@@ -43,14 +47,46 @@ class Client:
         for turn in range(self.tries):
             request = urllib.request.Request(self.url + path, body, headers, method=method)
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code not in TRY_AGAIN or turn == self.tries - 1:
-                    told = json.load(error)["error"]
-                    raise Refused(error.code, told["code"], told["message"]) from None
-            except OSError:  # the line broke: did it arrive? Ask again with the same key.
+                status, answer = _sent(request)
+            except (OSError, http.client.HTTPException):  # the line broke: did it arrive? Ask again with the same key.
                 if turn == self.tries - 1:
                     raise
+            else:
+                if status < 400:
+                    return _told(status, answer)
+                if status not in TRY_AGAIN or turn == self.tries - 1:
+                    raise _refusal(status, answer)
             time.sleep(0.1 * 2**turn)
         raise AssertionError("the last turn returns or raises")
+
+
+def _sent(request: urllib.request.Request) -> tuple[int, bytes]:
+    """Status and body of what came back, an error's too."""
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def _told(status: int, body: bytes) -> dict[str, Any]:
+    """The answer as the service gave it; Refused where it is not the service's."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise _refusal(status, body) from None
+    if not isinstance(found, dict):
+        raise _refusal(status, body)
+    return found
+
+
+def _refusal(status: int, body: bytes) -> Refused:
+    """The error that a body tells, in one line whatever its shape: what stands between answers as it likes."""
+    try:
+        told = json.loads(body)["error"]
+        return Refused(status, str(told["code"]), str(told["message"]))
+    except (ValueError, TypeError, KeyError):
+        said = " ".join(body.decode("utf-8", "replace").split())[:120]
+        line = f"status {status}, not from the service but from something before it: `{said}`; look at the address and the proxy"
+        return Refused(status, "not_the_service", line)
