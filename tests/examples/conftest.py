@@ -10,7 +10,7 @@ import pytest
 from examples.client import Client
 from serving.ledger.keys import Role, add
 from serving.office import Office
-from tests.home import Clock, copied, office_at
+from tests.home import Clock, copied, office_at, rows
 from tests.wire import listening
 
 
@@ -44,3 +44,24 @@ def served(tmp_path: Path) -> Generator[Served]:
 
         yield Served(clock, office, client)
     office.close()
+
+
+def due_texts(served: Served, n: int) -> list[str]:
+    """So many customers' contacts reserved for SMS, whoever of the bank may get one."""
+    asker, found = served.client("sms-decider"), list[str]()
+    customers = [c for (c,) in rows(served.office, "SELECT customer_id FROM units ORDER BY customer_id LIMIT 300")]
+    for customer in customers:
+        answer = asker.post("/v1/decisions", f"ask-{customer}", {"customer_id": customer, "channels": ["sms"]})
+        if answer["choices"]:
+            after = answer["choices"][0]["send_after"]
+            assert after is not None
+            found.append(answer["choices"][0]["contact_id"])
+        if len(found) == n:
+            return found
+    raise AssertionError(f"not {n} of 300 may get a text")
+
+
+def due_text(served: Served) -> str:
+    """One of them."""
+    [contact] = due_texts(served, 1)
+    return contact

@@ -1,6 +1,5 @@
-"""The four callers, over real HTTP, as they would run in the bank."""
+"""The gateway, the desk and the page, over real HTTP, as they would run in the bank."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,8 @@ import pytest
 from examples.app_page import Page
 from examples.call_desk import SAID, Desk
 from examples.client import Client, Refused
-from examples.legacy_contacts import report
 from examples.sms_gateway import Gateway
-from tests.examples.conftest import Served
+from tests.examples.conftest import Served, due_text, due_texts
 from tests.home import DOLLAR_OFFERS, HERO, HERO_DOLLARS, rows, said
 
 
@@ -49,27 +47,6 @@ class Broken(Client):
         if path.endswith(self.breaks):
             raise Died
         return found
-
-
-def due_texts(served: Served, n: int) -> list[str]:
-    """So many customers' contacts reserved for SMS, whoever of the bank may get one."""
-    asker, found = served.client("sms-decider"), list[str]()
-    customers = [c for (c,) in rows(served.office, "SELECT customer_id FROM units ORDER BY customer_id LIMIT 300")]
-    for customer in customers:
-        answer = asker.post("/v1/decisions", f"ask-{customer}", {"customer_id": customer, "channels": ["sms"]})
-        if answer["choices"]:
-            after = answer["choices"][0]["send_after"]
-            assert after is not None
-            found.append(answer["choices"][0]["contact_id"])
-        if len(found) == n:
-            return found
-    raise AssertionError(f"not {n} of 300 may get a text")
-
-
-def due_text(served: Served) -> str:
-    """One of them."""
-    [contact] = due_texts(served, 1)
-    return contact
 
 
 def state(served: Served, contact: str) -> str:
@@ -179,24 +156,6 @@ def test_a_page_shows_up_to_three_spends_no_cap_and_a_refusal_takes_the_offer_aw
     later = Page(client, HERO, "visit-2")
     assert first["offer_id"] not in [offer["offer_id"] for offer in later.offers]
     assert client.post("/v1/decisions", "push-1", {"customer_id": HERO})["channel"] is not None
-
-
-def test_contacts_of_a_legacy_system_count_and_reading_the_log_again_changes_nothing(served: Served) -> None:
-    client = served.client("sms-legacy")
-    contact = due_text(served)
-    [(customer,)] = rows(served.office, "SELECT customer_id FROM contacts WHERE contact_id = ?", contact)
-    client.post(f"/v1/contacts/{contact}/cancel", "cancel-1")
-    log = [{"contact_id": f"L{n}", "customer_id": customer, "channel": "sms", "offer_id": "",
-            "sent_at": (served.clock.now - timedelta(days=1, minutes=n)).isoformat()} for n in range(5)]  # fmt: skip
-    log.append(log[0] | {"contact_id": "L9", "customer_id": "nobody-knows"})
-    told, refused = report(client, log)
-    assert told + len(refused) == 6
-    before = rows(served.office, "SELECT * FROM contacts ORDER BY contact_id")
-    assert report(client, log) == (told, refused)
-    assert rows(served.office, "SELECT * FROM contacts ORDER BY contact_id") == before
-    answer = client.post("/v1/decisions", "after-legacy", {"customer_id": customer, "channels": ["sms"]})
-    assert answer["choices"] == []
-    assert any(reason.startswith("cap_") for reason in answer["reasons"])
 
 
 def test_a_refusal_is_an_exception_with_its_code(served: Served) -> None:
