@@ -41,10 +41,12 @@ def caused(
 
 
 def caused_by_event(engine: Engine, connection: Connection, customer: str, event_id: str,
-                    money: tuple[str, int | None, str | None], now: int, seats: Worker | None = None) -> str | None:  # fmt: skip
+                    money: tuple[str, int | None, str | None], booked_at: int, now: int,
+                    seats: Worker | None = None) -> str | None:  # fmt: skip
     """The decision of the first trigger that the event sets off; null: it sets off none. money: kind, amount, currency."""
+    age = instant(now) - instant(booked_at)
     for trigger in engine.triggers:
-        if trigger.is_met_by(*money):
+        if trigger.is_met_by(*money, age):
             return caused(engine, connection, trigger, customer, event_id, now, seats)
     return None
 

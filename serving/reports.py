@@ -69,7 +69,7 @@ def enter_event(
     money = (request.kind.value, request.amount_minor, request.currency)
     decision = None
     if accepted.new:
-        decision = caused_by_event(engine, connection, request.customer_id, request.event_id, money, now, seats)
+        decision = caused_by_event(engine, connection, row.customer_id, row.event_id, money, row.booked_at, now, seats)
     return EventResponse(event_id=request.event_id, new=accepted.new, opened=opened, closed=closed, caused=decision)
 
 

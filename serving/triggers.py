@@ -5,6 +5,7 @@ said, and what. It is asked in the transaction that stores the event; a maturity
 `nbo triggers run`. HOME/triggers.yaml holds them; without the file nothing is caused. docs/triggers.md shows one.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -22,6 +23,8 @@ FILE = "triggers.yaml"
 class Trigger(Frozen):
     """One trigger: money of these kinds, at least so much of one currency; or a maturity at most so many days away.
 
+    within_days: how old a booking may be when it is told and still set it off, in days of 24 hours; an older one is
+        history, and acts on features and suppressions alone.
     channels: on which it may be answered; empty: all.
     """
 
@@ -30,6 +33,7 @@ class Trigger(Frozen):
     kinds: tuple[Name, ...] = ()
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
     least_minor: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    within_days: Annotated[int, Field(ge=1, le=365)] = 2  # yesterday's bookings come with last night's run
     maturity_within_days: Annotated[int, Field(ge=0, le=365)] | None = None
     channels: tuple[Name, ...] = ()
 
@@ -39,15 +43,21 @@ class Trigger(Frozen):
             raise ValueError(f"trigger `{self.id}`: needs `kinds` or `maturity_within_days`, one of the two")
         if self.kinds and (self.currency is None or self.least_minor is None):
             raise ValueError(f"trigger `{self.id}`: `kinds` needs `currency` and `least_minor`; add both")
+        if not self.kinds and "within_days" in self.model_fields_set:
+            raise ValueError(
+                f"trigger `{self.id}`: `within_days` goes with `kinds`; a maturity has `maturity_within_days`"
+            )
         for names, known in ((self.kinds, INFLOW_KINDS), (self.channels, MARKETING_CHANNELS)):
             for name in names:
                 if name not in known:
                     raise ValueError(f"trigger `{self.id}`: unknown `{name}`{did_you_mean(name, known)}")
         return self
 
-    def is_met_by(self, kind: str, amount_minor: int | None, currency: str | None) -> bool:
-        """Whether that movement of money sets it off."""
-        return kind in self.kinds and currency == self.currency and (amount_minor or 0) >= (self.least_minor or 0)
+    def is_met_by(self, kind: str, amount_minor: int | None, currency: str | None, age: timedelta) -> bool:
+        """Whether that movement of money sets it off. age: from its booking to now."""
+        if kind not in self.kinds or age > timedelta(days=self.within_days):
+            return False
+        return currency == self.currency and (amount_minor or 0) >= (self.least_minor or 0)
 
 
 class Triggers(Frozen):

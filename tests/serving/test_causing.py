@@ -1,6 +1,7 @@
 """P14: a trigger causes a contact through the same gate as every other, once per occasion."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -27,8 +28,9 @@ def bank(tmp_path: Path) -> Path:
     return home
 
 
-def dollars_in(office: Office, clock: Clock, amount: int = 600_000, name: str | None = None) -> EventResponse:
-    return move(office, "cash_deposit", amount, 1_800_000, clock.now, name=name)
+def dollars_in(office: Office, clock: Clock, amount: int = 600_000, name: str | None = None,
+               ago: timedelta = timedelta(0)) -> EventResponse:  # fmt: skip
+    return move(office, "cash_deposit", amount, 1_800_000, clock.now - ago, name=name)
 
 
 def test_money_in_causes_a_contact_that_is_due_like_any_other(office: Office, clock: Clock) -> None:
@@ -48,6 +50,28 @@ def test_the_same_event_told_again_causes_nothing_more(office: Office, clock: Cl
     assert dollars_in(office, clock, name="e1").caused is not None
     assert dollars_in(office, clock, name="e1").caused is None
     assert rows(office, "SELECT count(*) FROM decisions")[0][0] == 1
+
+
+@pytest.mark.parametrize(("days", "ago", "causes"), [
+    (None, timedelta(days=2), True),
+    (None, timedelta(days=2, seconds=1), False),
+    (None, timedelta(days=730), False),
+    (1, timedelta(days=1, seconds=1), False),
+    (5, timedelta(days=5), True),
+])  # fmt: skip
+def test_a_booking_told_late_is_stored_and_causes_nothing(
+    bank: Path, clock: Clock, days: int | None, ago: timedelta, causes: bool
+) -> None:
+    """A broker's backlog is history: else a salary of two years ago would call today."""
+    file = bank / FILE
+    text = file.read_text("utf-8").replace("    currency: USD\n", f"    currency: USD\n    within_days: {days}\n")
+    if days is not None:
+        file.write_text(text, "utf-8")
+    office = office_at(bank, clock)
+    told = dollars_in(office, clock, ago=ago)
+    assert (told.new, told.caused is not None) == (True, causes)
+    assert rows(office, "SELECT count(*) FROM decisions") == [(int(causes),)]
+    office.close()
 
 
 def test_p14_a_trigger_obeys_caps_and_opt_outs(office: Office, clock: Clock) -> None:
@@ -96,6 +120,9 @@ def test_the_command_shows_and_runs_them(bank: Path) -> None:
     ("channels: [app, sms]", "channels: [fax]", "unknown `fax`"),
     ("id: large_inflow", "id: salary_in", "trigger `salary_in` stands twice"),
     ("maturity_within_days: 7", "maturity_within_days: 7\n    kinds: [salary]", "one of the two"),
+    ("maturity_within_days: 7", "maturity_within_days: 7\n    within_days: 3", "`within_days` goes with `kinds`"),
+    ("currency: USD", "currency: USD\n    within_days: 0",
+     "triggers.yaml:18: `dollars_came_in`: `within_days` is `0`: input should be greater than or equal to 1"),
 ])  # fmt: skip
 def test_a_wrong_file_is_refused_with_one_line(bank: Path, was: str, now: str, line: str) -> None:
     file = bank / FILE
