@@ -62,25 +62,26 @@ class Snapshot:
 
 
 class Shelf:
-    """The snapshots of a folder; it is listed again only when something was renamed into it."""
+    """The snapshots of a folder; it is listed again only when something was renamed into it.
+
+    A folder that cannot be read holds none, like an empty one, and is looked at again each time: its volume may come back.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listed_at, self._settled = -1, False
-        self._found: list[Snapshot] = []
+        # When the folder had changed last, whether that is settled, what it held. Of several threads each sees one whole.
+        self._listed: tuple[int, bool, list[Snapshot]] = (-1, False, [])
 
     def newest(self, at: datetime | None) -> Snapshot | None:
         """The snapshot with the latest as_of <= `at` (None: of all); None if there is none."""
-        self._list()
-        for snapshot in self._found:
+        for snapshot in self._list():
             if at is None or snapshot.as_of <= at:
                 return snapshot
         return None
 
     def all(self) -> list[Snapshot]:
         """Every snapshot, the newest first."""
-        self._list()
-        return list(self._found)
+        return list(self._list())
 
     def path(self, as_of: datetime) -> Path:
         """Where the snapshot of an instant stands."""
@@ -90,21 +91,22 @@ class Shelf:
         """The snapshot of exactly that instant, which is there."""
         return Snapshot(as_of, self.path(as_of), self.path(as_of).stat().st_ino)
 
-    def _list(self) -> None:
-        changed = self._folder.stat().st_mtime_ns
-        if self._settled and changed == self._listed_at:
-            return
-        known = {(s.path, s.inode): s for s in self._found}
-        found = [
-            Snapshot(as_of, path, path.stat().st_ino)
-            for path in self._folder.glob("*.arrow")
-            if (as_of := _as_of(path))
-        ]
+    def _list(self) -> list[Snapshot]:
+        listed_at, settled, held = self._listed
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            if settled and changed == listed_at:
+                return held
+            found = [snapshot for path in self._folder.glob("*.arrow") if (snapshot := _at_path(path))]
+        except OSError:
+            self._listed = (-1, False, [])
+            return []
+        known = {(s.path, s.inode): s for s in held}
         found.sort(key=lambda snapshot: snapshot.as_of, reverse=True)
-        self._found = [known.get((s.path, s.inode), s) for s in found]
-        # Last, or another thread would take the old list for the new one. A second change within one
-        # tick of the file system's clock would go unseen, hence settled.
-        self._listed_at, self._settled = changed, time.time_ns() - changed > TICK_NANOS
+        found = [known.get((s.path, s.inode), s) for s in found]
+        # A second change within one tick of the file system's clock would go unseen, hence settled.
+        self._listed = (changed, time.time_ns() - changed > TICK_NANOS, found)
+        return found
 
 
 def write_snapshot(path: Path, rows: pa.Table) -> None:
@@ -144,8 +146,10 @@ def lives(process: str) -> bool:
     return True
 
 
-def _as_of(path: Path) -> datetime | None:
+def _at_path(path: Path) -> Snapshot | None:
+    """The snapshot of that name; None: the name is none, or the file is gone again."""
     try:
-        return datetime.strptime(path.stem, NAME_FORMAT).replace(tzinfo=UTC)
-    except ValueError:
+        as_of = datetime.strptime(path.stem, NAME_FORMAT).replace(tzinfo=UTC)
+        return Snapshot(as_of, path, path.stat().st_ino)
+    except (ValueError, FileNotFoundError):
         return None

@@ -202,6 +202,10 @@ def _foreign_snapshot(home: Path, clock: Clock) -> None:
         write_whole(path, b"no snapshot")
 
 
+def _no_folder(home: Path, clock: Clock) -> None:
+    (home / "features").rename(home / "elsewhere")  # as where a volume goes
+
+
 def _stale_snapshot(home: Path, clock: Clock) -> None:
     clock.forward(days=12)
 
@@ -210,7 +214,8 @@ def _stale_snapshot(home: Path, clock: Clock) -> None:
     ("remove", "at_start", "problem"),
     [(_no_models, True, "no live model"), (_damaged_model, True, "is not what was promoted"),
      (_older_snapshot, False, "lacks `notes_count`"), (_foreign_snapshot, False, "is no snapshot"),
-     (_no_snapshot, False, "no feature snapshot"), (_stale_snapshot, False, "older than")],
+     (_no_snapshot, False, "no feature snapshot"), (_no_folder, False, "no feature snapshot"),
+     (_stale_snapshot, False, "older than")],
 )  # fmt: skip
 def test_p07_what_is_missing_silences_marketing_and_nothing_else(
     bank: Path, clock: Clock, remove: Callable[[Path, Clock], None], at_start: bool, problem: str
@@ -243,6 +248,16 @@ def _claim_refused(office: Office, contact: str) -> str:
     assert refused.value.code == "claim_refused"
     assert rows(office, "SELECT state FROM contacts WHERE contact_id = ?", contact) == [("reserved",)]
     return refused.value.message.partition("(")[2].partition(")")[0]
+
+
+def test_p07_a_folder_of_features_that_comes_back_ends_the_silence(bank: Path, clock: Clock) -> None:
+    office = office_at(bank, clock)
+    _no_folder(bank, clock)
+    assert ask(office).degraded
+    (bank / "elsewhere").rename(bank / "features")
+    told = ask(office)
+    assert told.choices and not told.degraded and not office.ready().degraded
+    office.close()
 
 
 def _outcome(office: Office, contact: str, kind: str, clock: Clock) -> bool:
