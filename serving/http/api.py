@@ -49,17 +49,16 @@ def build_app(
     openapi = _openapi(routes)
     endpoints: dict[str, Endpoint] = {route.name: TableEndpoint(hall, route) for route in routes}
     endpoints |= _plain_endpoints(hall, openapi)
-    return Direct(
-        endpoints,
-        Starlette(
-            routes=[
-                StarletteRoute(name.partition(" ")[2], endpoint, methods=[name.partition(" ")[0]])
-                for name, endpoint in endpoints.items()
-            ]
-            + list(pages),
-            exception_handlers={HTTPException: hall.no_such_route},
-        ),
+    rest = Starlette(
+        routes=[
+            StarletteRoute(name.partition(" ")[2], endpoint, methods=[name.partition(" ")[0]])
+            for name, endpoint in endpoints.items()
+        ]
+        + list(pages),
+        exception_handlers={HTTPException: hall.no_such_route},
     )
+    rest.router.redirect_slashes = False  # it would lead to whatever host the request names, and ask for no key
+    return Direct(endpoints, rest)
 
 
 class Direct:

@@ -200,6 +200,14 @@ def test_an_unknown_path_or_method_is_a_plain_error(method, path, status, code, 
     assert ("allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize("path", ["/v1/decisions/", "/livez/", "/v1/contacts/K1/claim/"])
+def test_a_slash_at_the_end_is_no_route_and_leads_nowhere(path, client):
+    answer = client.post(path, headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_such_route")
+    assert "location" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+
+
 def test_every_answer_forbids_caching_framing_and_sniffing(client, ask):
     for answer in (ask("decide"), client.get("/nothing"), client.get("/livez"), ask("why")):
         assert answer.headers["cache-control"] == "no-store"
