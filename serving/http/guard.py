@@ -36,7 +36,7 @@ class Unauthorised(DoorError):
 
 
 class TooLarge(DoorError):
-    """The body is larger than 64 KiB."""
+    """The body is larger than its route takes."""
 
     status, code = 413, "body_too_large"
 

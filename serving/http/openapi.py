@@ -24,7 +24,7 @@ _WRITE_ERRORS = {
     "404": "There is no such thing.",
     "408": "The body did not come in time.",
     "409": "The state of what was asked about forbids it.",
-    "413": "The body is larger than 64 KiB.",
+    "413": "The body is larger than {size}.",
     "415": "The body is not JSON.",
 }
 _KEY_HEADER = {
@@ -72,6 +72,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     errors = _READ_ERRORS | (_WRITE_ERRORS if route.writes else {})
+    if route.writes:
+        errors["413"] = errors["413"].format(size=_size(route.body_bytes_max))
     if route.id_name:
         errors = errors | {"404": _WRITE_ERRORS["404"]}
     operation: dict[str, Any] = {
@@ -87,6 +89,11 @@ def _operation(route: Route) -> dict[str, Any]:
         body = _content(route.request, _first_line(route.request))
         operation["requestBody"] = body | {"required": any(f.is_required() for f in fields)}
     return operation
+
+
+def _size(n_bytes: int) -> str:
+    """`64 KiB`, `1 MiB`."""
+    return f"{n_bytes >> 20} MiB" if n_bytes >= 1 << 20 else f"{n_bytes >> 10} KiB"
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:

@@ -55,6 +55,13 @@ def test_every_route_is_told_with_roles_headers_and_errors(route):
     assert ("requestBody" in operation) == route.writes
 
 
+def test_each_route_says_how_large_a_body_it_takes():
+    told = {route.name: DOCUMENT["paths"][route.path]["post"]["responses"]["413"]["description"]
+            for route in ROUTES if route.writes}  # fmt: skip
+    assert told.pop("POST /v1/changes") == "The body is larger than 1 MiB."
+    assert set(told.values()) == {"The body is larger than 64 KiB."}
+
+
 def test_operations_are_named_once_and_all_are_there():
     operations = [o for path in DOCUMENT["paths"].values() for o in path.values()]
     names = [operation["operationId"] for operation in operations]
