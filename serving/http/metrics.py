@@ -1,14 +1,18 @@
-"""What Prometheus reads: requests by route and status, never by id.
+"""What Prometheus reads: requests by route and status, never by id, and the state of the home.
 
-Under several workers each writes to files in PROMETHEUS_MULTIPROC_DIR (bentoml serve sets it) and
+Under several workers each counts into files in PROMETHEUS_MULTIPROC_DIR (bentoml serve sets it) and
 a scrape sums them; otherwise the numbers are this process's.
 """
 
 import os
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from serving.http.messages import ReadyResponse
 from training.singlerow import FALLBACKS
@@ -29,19 +33,6 @@ class Metrics:
             "nbo_request_seconds", "Time to answer, by route", ["route"],
             buckets=SECONDS, registry=self._registry,
         )  # fmt: skip
-        self._ready = self._gauge("nbo_ready", "1: the ledger can be written", "livemin")
-        self._degraded = self._gauge("nbo_degraded", "1: marketing stays silent", "livemax")
-        self._snapshot = self._gauge(
-            "nbo_snapshot_as_of_seconds", "Cut of the snapshot, seconds since 1970; 0: none",
-            "livemin",
-        )  # fmt: skip
-        self._held_back = self._gauge(
-            "nbo_models_held_back", "1: the models now live cannot be taken, the former ones decide", "livemax"
-        )
-        self._fallbacks = self._gauge(
-            "nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path was missing or differed",
-            "livesum",
-        )  # fmt: skip
         self._count = cache(self._requests.labels)
         self._time = cache(self._seconds.labels)
 
@@ -52,17 +43,47 @@ class Metrics:
 
     def render(self, ready: ReadyResponse) -> bytes:
         """Everything in Prometheus' text format."""
-        self._ready.set(ready.ready)
-        self._degraded.set(ready.degraded)
-        self._held_back.set(ready.held_back is not None)
-        self._fallbacks.set(FALLBACKS[0])
-        as_of = ready.snapshot_as_of
-        self._snapshot.set(as_of.timestamp() if as_of else 0)
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        return generate_latest(registry)
+        state = CollectorRegistry()
+        state.register(State(ready))
+        counts = self._registry
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            counts = CollectorRegistry()
+            counts.register(Counts(Path(folder)))
+        return generate_latest(counts) + generate_latest(state)
 
-    def _gauge(self, name: str, help: str, mode: str) -> Gauge:
-        return Gauge(name, help, registry=self._registry, multiprocess_mode=mode)  # pyright: ignore[reportArgumentType]  # mode is one of the library's literals
+
+class State(Collector):
+    """The state of the home as the process that is scraped finds it now; it is the same for all.
+
+    No Gauge: that would be a file per process, and one that was killed would go on speaking.
+    """
+
+    def __init__(self, ready: ReadyResponse) -> None:
+        self._ready = ready
+
+    def collect(self) -> Iterator[Metric]:
+        """One number each."""
+        ready, as_of = self._ready, self._ready.snapshot_as_of
+        for name, what, number in (
+            ("nbo_ready", "1: the ledger can be written", ready.ready),
+            ("nbo_degraded", "1: marketing stays silent", ready.degraded),
+            ("nbo_snapshot_as_of_seconds", "Cut of the snapshot, seconds since 1970; 0: none",
+             as_of.timestamp() if as_of else 0),
+            ("nbo_models_held_back", "1: the models now live cannot be taken, the former ones decide",
+             ready.held_back is not None),
+            ("nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path was missing or differed",
+             FALLBACKS[0]),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(name, what, float(number))
+
+
+class Counts(Collector):
+    """Counters and histograms of all processes, of those that have ended too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """Their sums. Gauges of whoever else writes there are left out."""
+        files = [str(path) for path in self._folder.glob("*.db") if not path.name.startswith("gauge_")]
+        yield from MultiProcessCollector.merge(files)

@@ -43,6 +43,40 @@ def test_answers_are_counted_by_route_and_status():
     assert 'nbo_request_seconds_bucket{le="0.0025",route="GET /v1/recalls"} 0.0' in text
 
 
+WORKER = """
+import sys
+from prometheus_client import Gauge
+from serving.http.messages import ReadyResponse
+from serving.http.metrics import Metrics
+Gauge("nbo_degraded", "as an older release kept it", multiprocess_mode="livemax").set(1)
+metrics = Metrics()
+metrics.answered("GET /livez", 200, 0.002)
+metrics.render(ReadyResponse(ready=False, degraded=True, problems=(), snapshot_as_of=None))
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_state_is_of_now_whatever_a_worker_that_was_killed_had_said(tmp_path):
+    """Two workers die while they are degraded; a third is scraped when all is well."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for _ in range(2):
+        with subprocess.Popen([sys.executable, "-c", WORKER], env=environment, cwd=REPOSITORY, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:  # fmt: skip
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "up\n"
+            worker.kill()
+    assert list(tmp_path.glob("gauge_livemax_*.db")), "there is no stale file"
+    script = SCRIPT.replace("degraded=True", "degraded=False")
+    said = subprocess.run([sys.executable, "-c", script], env=environment, cwd=REPOSITORY, capture_output=True,
+                          text=True, check=True, timeout=60).stdout.splitlines()  # fmt: skip
+    assert [line for line in said if line.startswith(("nbo_degraded", "nbo_ready"))] == [
+        "nbo_ready 1.0",
+        "nbo_degraded 0.0",
+    ]
+    assert 'nbo_requests_total{route="GET /livez",status="200"} 3.0' in said, "what the dead have answered counts"
+
+
 def test_two_processes_are_summed(tmp_path):
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     said = [
