@@ -1,8 +1,8 @@
 """The HTTP service as a Starlette application: build_app(door).
 
-A request meets, in this order: its route (404, 405), its key (401), the route's roles (403), its
-headers (400, 415), the size and pace of its body (413, 408), JSON (400), the request model (422),
-the crowd inside (429), and then the door. Every error is {"error": {"code", "message"}}.
+A request meets, in this order: its route (404, 405), its deadline (400), its key (401), the route's
+roles (403), its headers (400, 415), the size and pace of its body (413, 408), JSON (400), the request
+model (422), the crowd inside (429), and then the door. Every error is {"error": {"code", "message"}}.
 """
 
 import json
@@ -87,7 +87,7 @@ def _plain_endpoints(hall: Hall, openapi: bytes) -> dict[str, Endpoint]:
 
     async def state_of_door() -> ReadyResponse:
         with probes.entered():
-            return await hall.aside(hall.answer_seconds_max, _readiness, hall.door)
+            return await hall.probes.run(hall.answer_seconds_max, _readiness, hall.door)
 
     async def live() -> Reply:
         return reply(LiveResponse())

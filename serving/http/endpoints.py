@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,21 +19,23 @@ from serving.http.messages import DueContactsQuery, Message, RecallsQuery, Workl
 from serving.http.messages.reading import read_body, read_id, read_query
 from serving.http.metrics import Metrics
 from serving.http.routes import Route, RouteError
-from serving.http.waiting import done_within
+from serving.http.waiting import Aside, done_within
 from serving.ledger.keys import Principal, Role
 
-READERS = 4
-
-T = TypeVar("T")
+READERS = 3
+HEAVY_READS_MAX = 2  # each is seconds of Python: more of them would take it from the decisions
+KEEPERS = 2
 
 
 class Hall:
-    """What all endpoints of one application share."""
+    """What all endpoints of one application share. Keys, probes, reads and heavy reads have threads of their own."""
 
     def __init__(self, door: Door, in_flight_max: int, answer_seconds_max: float) -> None:
         self.door = door
-        self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="nbo-reader")
-        self.keyring = guard.Keyring(door.who, self.pool)
+        self.reads = Aside("reader", READERS)
+        self.heavy_reads = Aside("heavy-reader", HEAVY_READS_MAX, begun_max=HEAVY_READS_MAX)
+        self.probes = Aside("prober", 1)
+        self.keyring = guard.Keyring(door.who, ThreadPoolExecutor(KEEPERS, thread_name_prefix="nbo-keeper"))
         self.turnstile = guard.Turnstile(in_flight_max)
         self.metrics = Metrics()
         self.answer_seconds_max = answer_seconds_max
@@ -50,10 +52,6 @@ class Hall:
         allowed = [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
         response.raw_headers = [*answer.headers, *allowed]
         return response
-
-    async def aside(self, seconds: float, work: Callable[..., T], *given: Any) -> T:
-        """What blocking work returns, run in one of a few threads; TooLate after `seconds`."""
-        return await done_within(seconds, self.pool.submit(work, *given))
 
 
 class Endpoint(ABC):
@@ -75,18 +73,19 @@ class Endpoint(ABC):
         await answer.send(send)
 
     async def _admitted(self, scope: Scope, receive: Receive) -> Reply:
-        headers = guard.headers_of(scope)
+        headers, seconds = guard.headers_of(scope), self.hall.answer_seconds_max
         if self.roles is None:
-            return await self.answer(None, headers, scope, receive)
-        principal = await self.hall.keyring.principal(headers)
+            return await self.answer(None, headers, scope, receive, seconds)
+        seconds, began = guard.deadline_after_seconds(headers, seconds), time.monotonic()
+        principal = await self.hall.keyring.principal(headers, seconds)
         guard.check_role(principal, self.roles)
-        return await self.answer(principal, headers, scope, receive)
+        return await self.answer(principal, headers, scope, receive, seconds - (time.monotonic() - began))
 
     @abstractmethod
     async def answer(
-        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive
+        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive, seconds: float
     ) -> Reply:
-        """The reply to an admitted request; principal null: the route is open."""
+        """The reply to an admitted request, within `seconds`; principal null: the route is open."""
 
 
 class TableEndpoint(Endpoint):
@@ -96,14 +95,14 @@ class TableEndpoint(Endpoint):
         super().__init__(hall, route.name, route.roles)
         self._route = route
         self._method: Callable[..., Any] = getattr(hall.door, route.door)
+        self._reads = hall.heavy_reads if route.heavy else hall.reads
 
     async def answer(
-        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive
+        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive, seconds: float
     ) -> Reply:
         """The door's answer."""
         assert principal is not None  # every route of the table has roles
         route = self._route
-        seconds = guard.deadline_after_seconds(headers, self.hall.answer_seconds_max)
         given: list[Any] = [read_id(scope["path_params"][route.id_name])] if route.id_name else []
         if route.writes:
             return await self._write(principal, headers, scope, receive, given, seconds)
@@ -111,7 +110,7 @@ class TableEndpoint(Endpoint):
             given.append(_own(read_query(route.request, scope["query_string"]), principal))
         call = Call(principal, route.name, deadline=time.monotonic() + seconds)
         with self.hall.turnstile.entered():
-            return reply(await self.hall.aside(seconds, self._method, *given, call))
+            return reply(await self._reads.run(seconds, self._method, *given, call))
 
     async def _write(
         self, principal: Principal, headers: guard.Headers, scope: Scope, receive: Receive,
@@ -144,7 +143,7 @@ class PlainEndpoint(Endpoint):
         self._replying = replying
 
     async def answer(
-        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive
+        self, principal: Principal | None, headers: guard.Headers, scope: Scope, receive: Receive, seconds: float
     ) -> Reply:
         """The one reply there is."""
         return await self._replying()

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from features.tables import MARKETING_CHANNELS
-from serving.http.errors import BadRequest, Busy, DoorError, Forbidden
+from serving.http.errors import BadRequest, Busy, DoorError, Forbidden, TooLate
+from serving.http.waiting import is_done_within
 from serving.ledger.keys import Principal, Role
 
 BODY_BYTES_MAX = 64 * 1024
@@ -159,8 +160,8 @@ class Keyring:
         self._kept: dict[bytes, tuple[Principal, float]] = {}
         self._lookups = Turnstile(lookups_max)
 
-    async def principal(self, headers: Headers) -> Principal:
-        """The owner of the request's bearer key; Unauthorised where there is none."""
+    async def principal(self, headers: Headers, seconds: float) -> Principal:
+        """The owner of the request's bearer key; Unauthorised where there is none, TooLate after `seconds`."""
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not 0 < len(key) <= KEY_CHARACTERS_MAX:
             raise Unauthorised("send the header `Authorization: Bearer KEY`; nbo keys add makes one")
@@ -168,10 +169,14 @@ class Keyring:
         kept = self._kept.get(digest)
         if kept is not None and now < kept[1]:
             return kept[0]
-        loop = asyncio.get_running_loop()
         with self._lookups.entered():
-            owner = await loop.run_in_executor(self._pool, self._who, key.decode("latin-1"))
-        if owner is None:
+            looked_up = self._pool.submit(self._who, key.decode("latin-1"))
+            try:
+                if not await is_done_within(seconds, looked_up):
+                    raise TooLate("whose key it is was not found in time; nothing was done, repeat the request")
+            finally:
+                looked_up.cancel()
+        if (owner := looked_up.result()) is None:
             self._kept.pop(digest, None)
             raise Unauthorised("the key is unknown, expired or revoked; ask for a new one")
         if len(self._kept) >= self._kept_max:

@@ -35,6 +35,7 @@ class Route:
     door: str  # method of Door
     writes: bool  # needs an Idempotency-Key
     body_bytes_max: int = BODY_BYTES_MAX
+    heavy: bool = False  # a read of a second or more: few at once, in threads of their own
 
     def __post_init__(self) -> None:
         if not self.roles:
@@ -64,8 +65,9 @@ class Route:
         return inspect.getdoc(getattr(Door, self.door)) or ""
 
 
-def _get(path: str, door: str, request: type[Message] | None, response: type[Message], *roles: Role) -> Route:
-    return Route("GET", path, frozenset(roles), request, response, door, writes=False)
+def _get(path: str, door: str, request: type[Message] | None, response: type[Message], *roles: Role,
+         heavy: bool = False) -> Route:  # fmt: skip
+    return Route("GET", path, frozenset(roles), request, response, door, writes=False, heavy=heavy)
 
 
 def _post(path: str, door: str, request: type[Message], response: type[Message], *roles: Role,
@@ -103,7 +105,7 @@ ROUTES: tuple[Route, ...] = (
     _post("/v1/switches", "switch", messages.SwitchRequest, messages.SwitchResponse,
           _MARKETING, _COMPLIANCE, _ADMIN),
     _get("/v1/worklist", "worklist", messages.WorklistQuery, messages.WorklistResponse,
-         _CHANNEL, _MARKETING, _ADMIN),
+         _CHANNEL, _MARKETING, _ADMIN, heavy=True),
     _post("/v1/worklist/moves", "move_tasks", messages.MoveTasksRequest, messages.MoveTasksResponse,
           _CHANNEL, _MARKETING, _ADMIN),
     # Whose role may do what with which kind of change stands in rules/review.py.

@@ -5,10 +5,11 @@ asyncio's own way, `wrap_future` under a time-out under a shield, costs more tha
 
 import asyncio
 from collections import deque
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
-from serving.http.errors import TooLate
+from serving.http.errors import Busy, TooLate
 
 GRACE_SECONDS = 1.0  # the writer keeps the deadline itself; this is for one that hangs
 
@@ -45,19 +46,7 @@ _wakes: dict[asyncio.AbstractEventLoop, Wakes] = {}
 
 async def done_within(seconds: float, work: "Future[T]") -> T:
     """What the work returns; TooLate where it takes longer. The work is never cut off: what a writer has begun it finishes."""
-    if not work.done():
-        loop = asyncio.get_running_loop()
-        if (wakes := _wakes.get(loop)) is None:
-            _wakes.clear()  # loops come one after the other, and the old one is closed
-            wakes = _wakes[loop] = Wakes(loop)
-        waiter: asyncio.Future[None] = loop.create_future()
-        work.add_done_callback(lambda _: wakes.answered(waiter))
-        timer = loop.call_later(seconds + GRACE_SECONDS, _give_up, waiter)
-        try:
-            await waiter
-        finally:
-            timer.cancel()
-    if not work.done():
+    if not await is_done_within(seconds + GRACE_SECONDS, work):
         raise TooLate(
             "no answer in time, and whether it was done is not known yet; repeat the request with"
             " the same Idempotency-Key",
@@ -66,6 +55,48 @@ async def done_within(seconds: float, work: "Future[T]") -> T:
     return work.result()
 
 
+async def is_done_within(seconds: float, work: "Future[Any]") -> bool:
+    """Whether the work has ended, well or not, once so long has passed; at once where it has."""
+    if not work.done():
+        loop = asyncio.get_running_loop()
+        if (wakes := _wakes.get(loop)) is None:
+            _wakes.clear()  # loops come one after the other, and the old one is closed
+            wakes = _wakes[loop] = Wakes(loop)
+        waiter: asyncio.Future[None] = loop.create_future()
+        work.add_done_callback(lambda _: wakes.answered(waiter))
+        timer = loop.call_later(seconds, _give_up, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+    return work.done()
+
+
 def _give_up(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+class Aside:
+    """A few threads for one kind of work that blocks, so that it keeps no other kind waiting."""
+
+    def __init__(self, kind: str, threads: int, begun_max: int | None = None) -> None:
+        """begun_max: so many at once, waiting or under way; the next is Busy. Null: all may wait."""
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"nbo-{kind}")
+        self._begun_max = begun_max
+        self._begun: list[Future[Any]] = []
+
+    async def run(self, seconds: float, work: Callable[..., T], *given: Any) -> T:
+        """What the work returns; TooLate after `seconds`."""
+        if self._begun_max is not None:
+            # What nobody waits for any more still has its thread: counted until it has ended.
+            self._begun = [one for one in self._begun if not one.done()]
+            if len(self._begun) >= self._begun_max:
+                raise Busy("too many requests of this kind at once; repeat it in a second")
+        begun = self._pool.submit(work, *given)
+        if self._begun_max is not None:
+            self._begun.append(begun)
+        try:
+            return await done_within(seconds, begun)
+        finally:
+            begun.cancel()  # where it has no thread yet, nobody waits for what it would say

@@ -1,11 +1,12 @@
 """Keys are forgotten in time, and the crowd is counted right."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.http.errors import Busy, Forbidden
+from serving.http.errors import Busy, Forbidden, TooLate
 from serving.http.guard import (
     Keyring,
     Turnstile,
@@ -23,16 +24,16 @@ def test_p25_a_revoked_key_works_for_at_most_the_time_it_is_remembered():
     known, now = {"k1": Principal("app", Role.CHANNEL)}, [0.0]
     with ThreadPoolExecutor(1) as pool:
         ring = Keyring(known.get, pool, seconds_kept=1.0, clock=lambda: now[0])
-        assert asyncio.run(ring.principal(HEADERS)).name == "app"
+        assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
         known.clear()
         now[0] = 0.999
-        assert asyncio.run(ring.principal(HEADERS)).name == "app"
+        assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
         now[0] = 1.0
         with pytest.raises(Unauthorised, match="unknown, expired or revoked"):
-            asyncio.run(ring.principal(HEADERS))
+            asyncio.run(ring.principal(HEADERS, 9))
         now[0] = 0.5
         with pytest.raises(Unauthorised):
-            asyncio.run(ring.principal(HEADERS))
+            asyncio.run(ring.principal(HEADERS, 9))
 
 
 def test_the_keyring_stays_small():
@@ -46,15 +47,32 @@ def test_the_keyring_stays_small():
         ring = Keyring(who, pool, kept_max=2, clock=lambda: 0.0)
         for key in (b"a", b"b", b"c", b"a"):
             headers = {b"authorization": b"Bearer " + key}
-            assert asyncio.run(ring.principal(headers)).name == key.decode()
+            assert asyncio.run(ring.principal(headers, 9)).name == key.decode()
     assert asked == ["a", "b", "c", "a"]
 
 
 def test_the_keyring_keeps_no_key_as_such():
     with ThreadPoolExecutor(1) as pool:
         ring = Keyring(lambda _: Principal("app", Role.CHANNEL), pool)
-        asyncio.run(ring.principal({b"authorization": b"bearer SECRET-4711"}))
+        asyncio.run(ring.principal({b"authorization": b"bearer SECRET-4711"}, 9))
         assert "SECRET-4711" not in repr(vars(ring))
+
+
+def test_a_look_up_that_takes_longer_than_the_caller_waits_is_too_late():
+    free, door = threading.Event(), {"k1": Principal("app", Role.CHANNEL)}
+
+    def who(presented: str) -> Principal | None:
+        free.wait(20)
+        return door.get(presented)
+
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(who, pool, lookups_max=1)
+        for _ in range(2):  # its place is free again
+            with pytest.raises(TooLate) as late:
+                asyncio.run(ring.principal(HEADERS, 0.01))
+            assert late.value.code == "deadline_passed"
+        free.set()
+        assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
 
 
 def test_the_turnstile_lets_in_as_many_as_it_should_and_counts_leavers():

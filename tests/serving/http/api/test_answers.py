@@ -13,6 +13,7 @@ import serving.http.endpoints
 import serving.http.waiting
 from serving.http.api import build_app
 from serving.http.door import StoredAnswer
+from serving.http.endpoints import HEAVY_READS_MAX, READERS
 from serving.http.errors import Busy, Conflict, Forbidden, NotFound, TooLate, Unavailable
 from serving.http.routes import ROUTES
 from serving.ledger.contact import Action, LifecycleError, State
@@ -123,6 +124,7 @@ def test_the_deadline_of_the_header_reaches_the_door(ask, door, monkeypatch):
 
 def test_a_writer_that_hangs_is_answered_as_unknown(ask, door, monkeypatch):
     monkeypatch.setattr(serving.http.waiting, "GRACE_SECONDS", 0.0)
+    ask("decide")  # the key is known then, and 1 ms is for the writer alone
     door.replies["decide"] = Future
     answer = ask("decide", headers={"X-Deadline-Ms": "1"})
     assert answer.status_code == 504
@@ -160,6 +162,76 @@ def test_one_request_too_many_is_busy_and_a_place_is_free_again_afterwards(door,
             assert (await ask()).status_code == 200
 
     asyncio.run(scenario())
+
+
+READS = ("/v1/contacts?channel=sms", "/v1/recalls", "/v1/decisions/D1/why", "/v1/worklist?channel=sms", "/readyz")
+
+
+def test_reads_that_hang_hold_up_no_key_and_no_decision(door):
+    """A dozen of each hang. A key nobody has shown yet is looked up, the decision is made, in the time it names."""
+
+    async def scenario() -> int:
+        async with inside(door) as client:
+            slow = [asyncio.create_task(client.get(path, headers=HEADERS)) for path in READS * 12]
+            fresh = HEADERS | {"Authorization": "Bearer app/channel", "X-Deadline-Ms": "2000"}
+            try:
+                async with asyncio.timeout(10):
+                    while len(door.calls) < READERS + HEAVY_READS_MAX:
+                        await asyncio.sleep(0)
+                    return (await client.post("/v1/decisions", json={"customer_id": "C"}, headers=fresh)).status_code
+            finally:
+                free.set()
+                await asyncio.gather(*slow)
+
+    free = hanging(door, "due_contacts", "recalls", "why", "worklist", "ready")
+    assert asyncio.run(scenario()) == 200
+
+
+def test_a_third_worklist_at_once_is_busy_for_as_long_as_the_two_have_their_threads(door, monkeypatch):
+    monkeypatch.setattr(serving.http.waiting, "GRACE_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        async with inside(door) as client:
+
+            async def asked(**more: str) -> tuple[int, str | None]:
+                answer = await client.get("/v1/worklist?channel=sms", headers=HEADERS | more)
+                return answer.status_code, answer.json().get("error", {}).get("code")
+
+            slow = [asyncio.create_task(asked()), asyncio.create_task(asked(**{"X-Deadline-Ms": "100"}))]
+            assert await slow[1] == (504, "outcome_unknown")
+            assert await asked() == (429, "busy"), "nobody waits for the second, but it runs"
+            assert (await client.get("/v1/recalls", headers=HEADERS)).status_code == 200
+            free.set()
+            assert await slow[0] == (200, None)
+            async with asyncio.timeout(10):
+                while await asked() != (200, None):
+                    await asyncio.sleep(0.01)
+
+    free = hanging(door, "worklist")
+    asyncio.run(scenario())
+
+
+def inside(door) -> httpx.AsyncClient:
+    """A client of the application, in this process."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(build_app(door)), base_url="http://nbo")
+
+
+def hanging(door, *methods: str) -> threading.Event:
+    """What lets these methods of the door go on; until then each blocks its thread."""
+    free = threading.Event()
+
+    def replying(method: str):
+        honest = getattr(door, method)
+
+        def reply():
+            free.wait(20)
+            door.replies.pop(method, None)
+            return honest() if method == "ready" else honest(None)
+
+        return reply
+
+    door.replies |= {method: replying(method) for method in methods}
+    return free
 
 
 def test_many_probes_of_health_at_once_are_refused_and_do_not_queue(door):
