@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.service import GC_THRESHOLDS, SWITCH_SECONDS, Front
+from serving.service import GC_THRESHOLDS, SWITCH_SECONDS, TIMEOUT_SECONDS, Front
 
-SETTINGS: Any = {"traffic": {"timeout": 5}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
+SETTINGS: Any = {"traffic": {"timeout": TIMEOUT_SECONDS}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
             "tracing": {"excluded_urls": ".*"}, "monitoring": {"enabled": False}, "workers": 1}  # fmt: skip
 
 

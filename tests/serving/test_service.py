@@ -24,7 +24,7 @@ from serving.http.messages import ReadyResponse
 
 class Door:
     def who(self, presented):
-        return Principal("sms", Role.CHANNEL) if presented == "good" else None
+        return {"good": Principal("sms", Role.CHANNEL), "boss": Principal("boss", Role.ADMIN)}.get(presented)
 
     def ready(self):
         return ReadyResponse(ready=True, degraded=False, problems=(), snapshot_as_of=None)
@@ -34,7 +34,8 @@ class Door:
 
     def decide(self, request, call):
         future = Future()
-        future.set_result(StoredAnswer(b'{"decided":true}'))
+        if request.customer_id != "HANGS":
+            future.set_result(StoredAnswer(b'{"decided":true}'))
         return future
 
     def __getattr__(self, name):
@@ -133,6 +134,29 @@ def test_p21_twenty_megabytes_are_refused_and_not_kept(service, chunked):
     after = sum(worker.memory_info().rss for worker in workers)
     assert after - before < 10_000_000
     assert ask(port, "GET", "/livez")[0] == 200
+
+
+def test_what_takes_too_long_is_our_answer_and_not_the_servers(service):
+    """A body that comes too slowly, and a writer that hangs: the two that take longest. Both at once, to wait once."""
+    port, _, _ = service
+    body = b'{"customer_id": "HANGS"}'
+    slow, hangs = (http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(2))
+    for connection, part in ((slow, body[:5]), (hangs, body)):
+        connection.putrequest("POST", "/v1/decisions")
+        for name, value in GOOD.items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        connection.send(part)
+    for connection, status, code in ((slow, 408, "body_too_slow"), (hangs, 504, "outcome_unknown")):
+        with contextlib.closing(connection):
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["error"]["code"]) == (status, code)
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+    told = ask(port, "GET", "/metrics", Authorization="Bearer boss")[1].decode()
+    for status in (408, 504):
+        assert f'nbo_requests_total{{route="POST /v1/decisions",status="{status}"}} 1.0' in told
 
 
 def test_it_stops_cleanly_and_p26_its_log_holds_no_id(service):
