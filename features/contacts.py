@@ -28,6 +28,7 @@ REACTIONS = (
     "do_not_call",
 )
 NO_CONTACTS = "the bank gave no contacts"
+MARKETING = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing") & pl.col("sent_at").is_not_null()
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
@@ -103,8 +104,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
         return {feature.name: nulls for feature in _declare(source)}
     columns = ("contact_id", "offer_id", "channel", "direction", "purpose", "sent_at")
     rows = source.rows("contacts", columns, pairs.codes)
-    marketing = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing")
-    sent = Log(_sent(rows.filter(marketing & pl.col("sent_at").is_not_null())))
+    sent = Log(_sent(rows.filter(MARKETING)))
     said = Log(_said(rows, source))
     zone = source.settings.tz
     asked = {d: [*(f"contacts_{c}" for c in MARKETING_CHANNELS)] for d in CHANNEL_DAYS}

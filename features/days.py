@@ -1,17 +1,21 @@
-"""Which days of bookings the tables hold: the measure of what a night has to compute again.
+"""Which days of dated rows the tables hold: the measure of what a night has to compute again.
 
-Per part of the transactions, and per (local day of booking, local day from which it was visible):
-how many rows, and a hash of them that does not depend on their order. A part is read once; what was
-found is kept beside the snapshots under the part's own mark. An exchange rate counts as a row of its
-day, for it says what bookings from that day on are worth. Two manifests differ in exactly the days an
-import has changed.
+Per (local day of booking, local day from which it was visible): how many rows, and a hash of them that
+does not depend on their order. A part of the transactions, and each other dated table (features/facts.py),
+is read once; what was found is kept beside the snapshots under the mark of its files. An exchange rate
+counts as a row of its day, for it says what bookings from that day on are worth. Two manifests differ in
+exactly the days an import has changed.
 """
 
+import hashlib
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from features.facts import DATED, FACT_SCHEMA, SEED, facts, reads, there
 from features.settings import write_whole
 from features.source import Source
 from features.tables import TABLES
@@ -19,7 +23,6 @@ from features.windows import local_days
 
 FOLDER = ".days"
 KEYS = ["booked", "seen"]
-_SCHEMA = {"booked": pl.Date, "seen": pl.Date, "rows": pl.UInt32, "digest": pl.UInt64}
 
 
 def day_manifest(source: Source, features: Path) -> pl.DataFrame:
@@ -30,12 +33,11 @@ def day_manifest(source: Source, features: Path) -> pl.DataFrame:
     """
     folder = features / FOLDER
     folder.mkdir(exist_ok=True)
-    parts = sorted(source.home.table("transactions").glob("part-*.parquet"))
-    marks = {folder / f"{p.stem}-{p.stat().st_ino}-{p.stat().st_size}-{p.stat().st_mtime_ns}.arrow": p for p in parts}
-    for old in set(folder.glob("*.arrow")) - set(marks):
-        old.unlink()
-    found = [_read(mark, part, source) for mark, part in marks.items()]
-    whole = pl.concat([pl.DataFrame(schema=_SCHEMA), *found, _rates(source)])
+    wanted = _marked(source)
+    for old in {path.name for path in folder.glob("*.arrow")} - set(wanted):
+        (folder / old).unlink()
+    found = [_kept(folder / mark, read) for mark, read in wanted.items()]
+    whole = pl.concat([*found, _rates(source), there(source)])
     return whole.group_by(KEYS).agg(pl.col("rows").sum(), pl.col("digest").sum()).sort(KEYS)
 
 
@@ -52,19 +54,48 @@ def counted_by(manifest: pl.DataFrame, as_of: datetime, source: Source) -> pl.Da
     return manifest.filter(pl.col("seen") <= last)
 
 
-def _rates(source: Source) -> pl.DataFrame:
-    if not source.has("fx_rates"):
-        return pl.DataFrame(schema=_SCHEMA)
-    rates = source.whole("fx_rates", ("day", "currency", "per_base"))
-    digest = pl.struct("day", "currency", "per_base").hash(seed=5)
-    days = rates.group_by(booked="day").agg(rows=pl.len(), digest=digest.sum())
-    # The balances of a midnight are worth what the day that begins there says.
-    return days.with_columns(seen=pl.col("booked").dt.offset_by("-1d")).select(*_SCHEMA)
+def _marked(source: Source) -> dict[str, Callable[[], pl.DataFrame]]:
+    """What there is to read, by a name that changes with the files it stands in."""
+    found: dict[str, Callable[[], pl.DataFrame]] = {}
+    for part in _parts("transactions", source):
+        found[f"{part.stem}-{_stamp(part)}.arrow"] = partial(_bookings, part, source)
+    for table in DATED:
+        if not all(map(source.has, reads(table))):
+            continue
+        stamps = [_stamp(part) for name in reads(table) for part in _parts(name, source)]
+        mark = hashlib.sha256(" ".join(stamps).encode()).hexdigest()[:32]
+        found[f"{table}-{mark}.arrow"] = partial(facts, table, source)
+    return found
 
 
-def _read(mark: Path, part: Path, source: Source) -> pl.DataFrame:
+def _parts(table: str, source: Source) -> Sequence[Path]:
+    return sorted(source.home.table(table).glob("part-*.parquet"))
+
+
+def _stamp(part: Path) -> str:
+    stat = part.stat()
+    return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     if mark.exists():
         return pl.read_ipc(mark)
+    found = read()
+    write_whole(mark, found.write_ipc(None).getvalue())
+    return found
+
+
+def _rates(source: Source) -> pl.DataFrame:
+    if not source.has("fx_rates"):
+        return pl.DataFrame(schema=FACT_SCHEMA)
+    rates = source.whole("fx_rates", ("day", "currency", "per_base"))
+    digest = pl.struct("day", "currency", "per_base").hash(seed=SEED)
+    days = rates.group_by(booked="day").agg(rows=pl.len(), digest=digest.sum())
+    # The balances of a midnight are worth what the day that begins there says.
+    return days.with_columns(seen=pl.col("booked").dt.offset_by("-1d")).select(*FACT_SCHEMA)
+
+
+def _bookings(part: Path, source: Source) -> pl.DataFrame:
     columns = [c.name for c in TABLES["transactions"].columns]
     zone = source.settings.zone
     instant = pl.Datetime("us", "UTC")
@@ -74,8 +105,6 @@ def _read(mark: Path, part: Path, source: Source) -> pl.DataFrame:
     days = {"booked": pl.col("booked_at"), "seen": visible}
     rows = pl.scan_parquet(part).select(
         *(expr.dt.convert_time_zone(zone).dt.date().alias(name) for name, expr in days.items()),
-        digest=pl.struct(columns).hash(seed=5),
+        digest=pl.struct(columns).hash(seed=SEED),
     )
-    found = rows.group_by(KEYS).agg(rows=pl.len(), digest=pl.col("digest").sum()).collect(engine="streaming")
-    write_whole(mark, found.write_ipc(None).getvalue())
-    return found
+    return rows.group_by(KEYS).agg(rows=pl.len(), digest=pl.col("digest").sum()).collect(engine="streaming")

@@ -22,6 +22,10 @@ from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tab
 ROOT = Path(__file__).parents[2]
 NIGHTS = [datetime(2025, 11, 28 + n, tzinfo=UTC) if n < 3 else datetime(2025, 12, n - 2, tzinfo=UTC) for n in range(6)]
 
+BEGINS = {"contacts": "decided_at", "outcomes": "at", "cases": "opened_at", "consents": "at", "notes": "at",
+          "reachability": "at"}  # fmt: skip
+ENDS = {"contacts": "sent_at", "cases": "closed_at", "consents": "expires_at", "notes": "until"}
+
 
 def fill(home: Home, tables: Tables) -> FeatureStore:
     import_tables(home, write_tables(tables, home.path.parent / "source"))
@@ -29,8 +33,15 @@ def fill(home: Home, tables: Tables) -> FeatureStore:
 
 
 def known_by(tables: Tables, at: datetime) -> Tables:
+    """The tables as they stood at a midnight: what ends later is not over, what is sent later is not sent."""
     rows = [row for row in tables["transactions"] if row["booked_at"] < at and row["recorded_at"] <= at]
-    return {**tables, "transactions": rows}
+    begun = {name: [row for row in tables[name] if row[clock] < at] for name, clock in BEGINS.items()}
+    for name, ends in ENDS.items():
+        limit = at.date() if ends == "until" else at
+        begun[name] = [{**row, ends: row[ends] if row[ends] and row[ends] < limit else None} for row in begun[name]]
+    known = {row["contact_id"] for row in begun["contacts"]}
+    begun["outcomes"] = [row for row in begun["outcomes"] if row["contact_id"] in known]
+    return {**tables, **begun, "transactions": rows}
 
 
 def bytes_of(store: FeatureStore, at: datetime) -> bytes:

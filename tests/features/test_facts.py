@@ -1,0 +1,177 @@
+"""A late row of any dated table repairs the snapshots from its day on and no older one."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from features.days import day_manifest
+from features.home import Home
+from features.intake import import_tables
+from features.source import Source
+from features.store import FeatureStore
+from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tables
+
+NIGHTS = [datetime(2025, 11, 12 + n, tzinfo=UTC) for n in range(4)]
+WHO = "C001"
+SEEN = NIGHTS[2] - timedelta(hours=5)  # on the day that the third night ends
+BEFORE = NIGHTS[0] - timedelta(days=20)  # what every night has counted already
+
+
+def contact(name: str = "K1", **more: Any) -> dict[str, Any]:
+    return {"contact_id": name, "customer_id": WHO, "campaign_id": None, "offer_id": None, "channel": "email",
+            "direction": "outbound", "purpose": "marketing", "decided_at": BEFORE, "sent_at": BEFORE,
+            "p_chosen": None, "answer_by": None, **more}  # fmt: skip
+
+
+def outcome(name: str = "K0", **more: Any) -> dict[str, Any]:
+    return {"contact_id": name, "kind": "accepted", "at": BEFORE, **more}
+
+
+def case(name: str = "F1", **more: Any) -> dict[str, Any]:
+    return {"case_id": name, "customer_id": WHO, "kind": "complaint", "opened_at": BEFORE, "closed_at": None, **more}
+
+
+def consent(**more: Any) -> dict[str, Any]:
+    return {"customer_id": WHO, "purpose": "marketing", "channel": "sms", "state": "granted", "source": None,
+            "wording": None, "at": BEFORE, "expires_at": None, **more}  # fmt: skip
+
+
+def note(**more: Any) -> dict[str, Any]:
+    return {"customer_id": WHO, "flag": "moving", "at": BEFORE, "until": None, **more}
+
+
+def reached(**more: Any) -> dict[str, Any]:
+    return {"customer_id": WHO, "channel": "sms", "state": "ok", "at": BEFORE, **more}
+
+
+def bank(**more: Rows) -> Tables:
+    """A made-up bank of which each dated table holds one row, told long ago, of a customer who is in every night."""
+    tables = made_up_bank(31, customers=8, transactions=120)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    told: Tables = {"contacts": [contact("K0")], "outcomes": [outcome()], "cases": [case("F0", kind="fraud")],
+                    "consents": [consent(channel="all")], "notes": [note(flag="divorced")],
+                    "reachability": [reached(channel="app")]}  # fmt: skip
+    return {**tables, **{name: [*rows, *more.get(name, [])] for name, rows in told.items()}}
+
+
+def fill(home: Home, tables: Tables) -> FeatureStore:
+    import_tables(home, write_tables(tables, home.path.parent / "source"))
+    return FeatureStore(home)
+
+
+def inodes(paths: list[Path]) -> list[int]:
+    return [path.stat().st_ino for path in paths]
+
+
+LATE = [
+    ("contacts", [], [contact(sent_at=SEEN)]),
+    ("outcomes", [], [outcome(at=SEEN)]),
+    ("cases", [], [case(opened_at=SEEN)]),
+    ("consents", [], [consent(state="withdrawn", at=SEEN)]),
+    ("consents", [], [consent(purpose="profiling", at=SEEN)]),
+    ("notes", [], [note(at=SEEN)]),
+    ("reachability", [], [reached(at=SEEN)]),
+    # What changes later.
+    ("contacts", [contact(sent_at=None)], [contact(sent_at=SEEN)]),
+    ("cases", [case()], [case(closed_at=SEEN)]),
+    ("consents", [consent()], [consent(expires_at=SEEN)]),
+    ("consents", [consent()], [consent(expires_at=NIGHTS[2])]),
+    ("consents", [consent(expires_at=SEEN)], [consent(expires_at=NIGHTS[3] + timedelta(days=3))]),
+    ("notes", [note()], [note(until=SEEN.date())]),
+]
+
+
+@pytest.mark.parametrize(("table", "old", "new"), LATE)
+def test_a_late_row_repairs_exactly_the_snapshots_from_its_day_on(
+    tmp_path: Path, table: str, old: Rows, new: Rows
+) -> None:
+    """Mutant: a row that changes later as one fact rebuilds every snapshot since it began."""
+    home = small_home(tmp_path / "home")
+    store = fill(home, bank(**{table: old}))
+    paths = [store.build(night) for night in NIGHTS]
+    before = inodes(paths)
+    store = fill(home, bank(**{table: new}))
+    assert store.repair() == paths[2:]
+    assert inodes(paths)[:2] == before[:2], "not even built again"
+    for path, night in zip(paths, NIGHTS, strict=True):
+        snapshot = store.newest(night)
+        assert snapshot is not None and snapshot.path == path
+        rows = snapshot.table.select(store.schema.names)
+        found = store.as_of(rows.select(["customer_id", "as_of"]))
+        assert found.select(rows.schema.names[3:]).equals(rows.select(rows.schema.names[3:]))
+    assert store.repair() == []
+
+
+@pytest.mark.parametrize(("table", "new"), [
+    ("contacts", [contact(sent_at=SEEN, purpose="service"), contact("K2", sent_at=SEEN, direction="inbound")]),
+    ("contacts", [contact(sent_at=None)]),
+    ("outcomes", [outcome(kind="delivered", at=SEEN)]),
+    ("cases", [case(kind="other", opened_at=SEEN)]),
+    ("consents", []),
+])  # fmt: skip
+def test_what_no_feature_reads_and_the_same_again_touch_nothing(tmp_path: Path, table: str, new: Rows) -> None:
+    home = small_home(tmp_path / "home")
+    store = fill(home, bank())
+    paths = [store.build(night) for night in NIGHTS[:2]]
+    before = inodes(paths)
+    assert fill(home, bank(**{table: new})).repair() == []
+    assert inodes(paths) == before
+
+
+def test_whose_contact_it_was_is_part_of_the_outcome(tmp_path: Path) -> None:
+    """Mutant: an outcome by its own columns stays with the customer of whom the contact was a mistake."""
+    home = small_home(tmp_path / "home")
+    unsent = {"sent_at": None, "decided_at": BEFORE}
+    store = fill(home, bank(contacts=[contact(**unsent)], outcomes=[outcome("K1", at=SEEN)]))
+    paths = [store.build(night) for night in NIGHTS]
+    moved = bank(contacts=[contact(customer_id="C002", **unsent)], outcomes=[outcome("K1", at=SEEN)])
+    assert fill(home, moved).repair() == paths[2:]
+
+
+def test_a_table_that_comes_at_last_repairs_every_snapshot(tmp_path: Path) -> None:
+    """Without the table nobody's notes were known, and with it nobody's are none."""
+    home = small_home(tmp_path / "home")
+    tables = bank()
+    notes = tables.pop("notes")
+    store = fill(home, tables)
+    paths = [store.build(night) for night in NIGHTS[:2]]
+    assert fill(home, {**tables, "notes": [{**row, "at": NIGHTS[3]} for row in notes]}).repair() == paths
+
+
+def test_a_table_without_a_row_says_what_was_assumed_of_cases(tmp_path: Path) -> None:
+    home = small_home(tmp_path / "home")
+    tables = bank()
+    tables.pop("cases")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "assumptions.yaml").write_text("- 'no cases: none open'\n")
+    store = fill(home, tables)
+    paths = [store.build(night) for night in NIGHTS]
+    before = inodes(paths)
+    assert fill(home, {**tables, "cases": [case(opened_at=SEEN)]}).repair() == paths[2:]
+    assert inodes(paths)[:2] == before[:2]
+
+
+def test_the_same_tables_give_the_same_manifest_in_any_order_and_from_the_marks(tmp_path: Path) -> None:
+    home = small_home(tmp_path / "home")
+    tables = made_up_bank(32, transactions=200)
+    found: list[pl.DataFrame] = []
+    for rows in (tables, {name: rows[::-1] for name, rows in tables.items()}):
+        fill(home, rows)
+        found += [day_manifest(Source(home), home.features) for _ in range(2)]
+    assert all(manifest.equals(found[0]) for manifest in found)
+    days = {row["at"].date() for row in tables["reachability"]}
+    assert {date.min, *days} <= set(found[0]["seen"])
+
+
+def test_marks_of_files_that_are_gone_go_too(tmp_path: Path) -> None:
+    home = small_home(tmp_path / "home")
+    names: list[set[str]] = []
+    for _ in range(2):
+        fill(home, bank())
+        day_manifest(Source(home), home.features)
+        names.append({path.name for path in (home.features / ".days").iterdir()})
+    assert len(names[0]) == len(names[1]) == 7 and not names[0] & names[1]
