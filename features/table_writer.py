@@ -12,13 +12,15 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from features.batch import Batch
-from features.duplicates import KeyBook
+from features.duplicates import KeyBook, Places
 from features.feed import Reject, TableReport
 from features.feed_drift import most
 from features.tables import DAY, INSTANT, Table
 
 CATEGORIES = ("currency", "channel", "product")  # beside the columns with a domain
 REPEATED = "duplicate key; an earlier row stays"
+# Of whom two rows say different things nobody can say which one holds, whether he may be contacted among the rest.
+CONTRADICTED = "two customers have this id; neither is taken"
 
 
 @dataclass
@@ -48,7 +50,7 @@ class TableWriter:
         self._folder = self.staging / self.table.name
         self._folder.mkdir()
         self._scratch = self.staging / f".{self.table.name}"
-        self._keys = KeyBook(self._scratch / "keys", self.table.key)
+        self._keys = KeyBook(self._scratch / "keys", self.table.key, whole=self.table.name == "customers")
 
     def take(self, batch: Batch, reasons: pl.Series) -> None:
         """Write one batch: good rows to the next part, the others to the quarantine."""
@@ -65,7 +67,7 @@ class TableWriter:
             self._write_part(good, batch.file, numbers[kept], rows_in_file[kept])
         self.n_rows += len(batch.rows)
 
-    def _write_part(self, rows: pl.DataFrame, file: str, numbers: npt.NDArray[np.uint64],
+    def _write_part(self, rows: pl.DataFrame, file: str, numbers: Places,
                     rows_in_file: npt.NDArray[np.int64]) -> None:  # fmt: skip
         placed = rows.with_columns(_number=numbers, _row=rows_in_file)
         if self.table.name == "transactions":
@@ -96,10 +98,10 @@ class TableWriter:
             tally.count += count
 
     def finish(self) -> TableReport:
-        """Move repeated keys to the quarantine, close the files, count what stayed."""
-        repeated = self._keys.repeated()
+        """Move repeated and contradicted keys to the quarantine, close the files, count what stayed."""
+        repeated, contradicted = self._keys.repeated(), self._keys.contradicted()
         for part in range(self.n_parts):
-            self._settle_part(part, repeated)
+            self._settle_part(part, repeated, contradicted)
         if not self.n_parts:
             self._write(pl.DataFrame(self.table.schema.empty_table()).drop("imported_at"), 0)
         if self._refused is not None:
@@ -114,14 +116,15 @@ class TableWriter:
             values={name: most(counts) for name, counts in self.values.items()},
         )  # fmt: skip
 
-    def _settle_part(self, part: int, repeated: npt.NDArray[np.uint64]) -> None:
+    def _settle_part(self, part: int, repeated: Places, contradicted: Places) -> None:
         path = self._folder / f"part-{part:06d}.parquet"
         origin = np.load(self._scratch / f"{part:06d}.npz")
-        twice = np.isin(origin["number"], repeated)
+        unsure = np.isin(origin["number"], contradicted)
+        twice = unsure | np.isin(origin["number"], repeated)
         if twice.any():
             rows = pl.read_parquet(path).drop("imported_at")
             mask = pl.Series(twice)
-            reasons = pl.repeat(REPEATED, int(twice.sum()), eager=True)
+            reasons = pl.Series(np.where(unsure[twice], CONTRADICTED, REPEATED), dtype=pl.String)
             self._refuse(rows.filter(mask), reasons, str(origin["source"]), origin["row"][twice])
             self._write(rows.filter(~mask), part)
         self._count(pq.ParquetFile(path))
@@ -143,7 +146,7 @@ class TableWriter:
             self.filled.setdefault(column.name, 0)
             for group in range(meta.num_row_groups):
                 statistics = meta.row_group(group).column(index).statistics
-                if statistics is None:  # a part whose every row was a repeated key
+                if statistics is None:  # a part of which no row stayed
                     continue
                 filled = meta.row_group(group).num_rows - (statistics.null_count or 0)
                 self.filled[column.name] += filled

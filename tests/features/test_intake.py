@@ -218,7 +218,7 @@ BAD_ROWS: list[tuple[str, dict[str, Rows], str, str]] = [
      "transactions", "`booked_at` lies in the future"),
     ("future day", {"customers": [customer("C2", joined_on=(NOW + timedelta(days=1)).date())]},
      "customers", "`joined_on` lies in the future"),
-    ("duplicate id", {"customers": [customer("C1", kind="corporate")]},
+    ("duplicate id", {"customers": [customer("C1")]},
      "customers", "duplicate key; an earlier row stays"),
     ("unknown customer", {"transactions": [booking("T2", customer_id="C9")]},
      "transactions", "`customer_id` is an unknown customer"),
@@ -265,6 +265,25 @@ def test_p22_a_bad_row_is_quarantined_with_reason_and_count(
     assert [(row["reason"], row["file"], row["row"]) for row in kept] == [(reason, f"{table}.parquet", place)]
     assert len(held(home, table)) == place - 1
     assert len(held(home, "customers")) >= 1 and len(held(home, "transactions")) >= 1
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_customers_with_one_id_neither_is_taken(home: Home, tmp_path: Path, swapped: bool) -> None:
+    """Mutant: with the first row taken, the order of the rows decides whether he may be contacted."""
+    two = [customer("C1", do_not_contact=False), customer("C1", do_not_contact=True, deceased=True)]
+    people = [customer("C2"), *(two[::-1] if swapped else two), customer("C3"), customer("C2")]
+    bookings = [booking("T1"), booking("T2", customer_id="C2"), booking("T2", customer_id="C2", kind="fee")]
+    report = import_tables(home, write_tables({"customers": people, "transactions": bookings}, tmp_path / "s"))
+    assert [(r.reason, r.count, r.first_row) for r in report.tables["customers"].rejects] == [
+        ("duplicate key; an earlier row stays", 1, 5), ("two customers have this id; neither is taken", 2, 2),
+    ]  # fmt: skip
+    assert [row["customer_id"] for row in held(home, "customers")] == ["C2", "C3"]
+    kept = pl.read_parquet(home.quarantine / "customers.parquet")
+    assert sorted(kept["customer_id"].to_list()) == ["C1", "C1", "C2"]
+    assert [(r.reason, r.count) for r in report.tables["transactions"].rejects] == [
+        ("`customer_id` is an unknown customer", 1),
+        ("duplicate key; an earlier row stays", 1),
+    ]  # fmt: skip
 
 
 def test_p22_cells_in_latin_1_go_to_the_quarantine_and_a_mark_at_the_start_does_not(home: Home, tmp_path: Path) -> None:
