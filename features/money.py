@@ -5,6 +5,8 @@ from datetime import date
 
 import polars as pl
 
+from features.tables import MOST_MINOR
+
 # ISO 4217 currencies whose smallest unit is not a hundredth.
 _WHOLE = (
     "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
@@ -47,16 +49,22 @@ class Rates:
         return rates[place - 1] if place else None
 
     def to_base(self, amounts: pl.Series, currency: str, days: pl.Series) -> pl.Series:
-        """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day."""
+        """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day, or beyond MOST_MINOR."""
         if currency == self.base:
             return amounts.cast(pl.Float64)
         scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
         if days.n_unique() == 1 and days[0] is not None:
             # A column of the one rate: by a number Polars would divide otherwise, to other bits.
             rate = pl.repeat(self.on(currency, days[0]), len(days), dtype=pl.Float64, eager=True)
-            return (amounts.cast(pl.Float64) * scale / rate + 0.5).floor()
+            return _countable((amounts.cast(pl.Float64) * scale / rate + 0.5).floor())
         rates = self._table.filter(pl.col("currency") == currency).sort("day")
         asked = pl.DataFrame({"day": days, "amount": amounts}).with_row_index("_row").sort("day")
         found = asked.join_asof(rates, on="day", strategy="backward").sort("_row")
         worth = pl.col("amount").cast(pl.Float64) * scale / pl.col("per_base")
-        return found.select((worth + 0.5).floor()).to_series()
+        return _countable(found.select((worth + 0.5).floor()).to_series())
+
+
+def _countable(worth: pl.Series) -> pl.Series:
+    """Null for what no whole number could hold or add up: a rate may be as small as 1e-9."""
+    beyond = worth.abs() > MOST_MINOR
+    return worth.set(beyond.fill_null(False), None) if beyond.any() else worth

@@ -18,7 +18,7 @@ from features.money import minor_digits
 from features.settings import Settings
 from features.shares import SHARE_DAYS
 from features.source import Source
-from features.tables import MARKETING_CHANNELS
+from features.tables import MARKETING_CHANNELS, MOST_MINOR
 from features.windows import DAY_MICROS, DAYS_A_MICRO, tail_of
 
 QUARTER = 900_000_000  # zones change their clocks, and days begin, on quarters of an hour
@@ -174,14 +174,17 @@ class Online:
         v[at["transaction_trend_90d"]] = v[at["transaction_count_30d"]] / bookings if bookings else _NAN
 
     def in_base(self, amount: float, currency: str, day: date) -> float:
-        """What an amount is worth in base minor units at the rate of the day; NaN: there is none."""
+        """What an amount is worth in base minor units at the rate of the day; NaN where `Rates.to_base` has null."""
         if currency == self._settings.currency:
             return float(amount)
         if (rate := self._source.rates.on(currency, day)) is None:
             return _NAN
         scale = 10.0 ** (minor_digits(self._settings.currency) - minor_digits(currency))
         worth = amount * scale / rate + 0.5
-        return float(math.floor(worth)) if worth == worth else _NAN  # noqa: PLR0124
+        if worth != worth:  # noqa: PLR0124
+            return _NAN
+        whole = float(math.floor(worth))
+        return whole if abs(whole) <= MOST_MINOR else _NAN
 
     def _speak(self, row: Row, consents: Sequence[ConsentRow], since: int, moment: int) -> None:
         """Per channel the later of the base's word and the ledger's; ages as of the moment."""

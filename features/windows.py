@@ -50,6 +50,8 @@ def local_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
 def tails(as_of: pl.Series, days: int, zone: ZoneInfo) -> pl.Series:
     """Tail of the sawtooth window of so many days before each instant, microseconds UTC."""
     dates = local_days(as_of - days * DAY_MICROS, zone)
+    if dates.is_empty():  # replaced by nothing, days would stay days
+        return pl.Series("tail", [], pl.Int64)
     distinct = dates.unique().to_list()
     midnights = [midnight_micros(day, zone) for day in distinct]
     return dates.replace_strict(distinct, midnights, return_dtype=pl.Int64).alias("tail")

@@ -64,7 +64,8 @@ class _Bank:
             return None
         rate = max(rates, key=lambda r: r["day"])["per_base"]
         scale = 10.0 ** (DIGITS.get(self.base, 2) - DIGITS.get(currency, 2))
-        return float(math.floor(amount * scale / rate + 0.5))
+        worth = float(math.floor(amount * scale / rate + 0.5))
+        return worth if abs(worth) <= 10**15 else None
 
     def ago(self, rows: list[Row], clock: str) -> float | None:
         return max((r[clock] for r in rows), default=None) and _days(self.as_of - max(r[clock] for r in rows))

@@ -100,6 +100,29 @@ def test_one_by_one_equals_all_at_once(tmp_path: Path, seed: int) -> None:
         assert one_by_one["age_years"].null_count == many["age_years"].null_count > 0
 
 
+def test_a_worth_beyond_all_bounds_is_unknown_one_by_one_and_at_once(tmp_path: Path) -> None:
+    """Mutant: without the bound, many at once break where one alone has a number."""
+    tables = made_up_bank(5, transactions=300)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    for row in tables["fx_rates"]:
+        row["per_base"] = 1e-9
+    store = store_of(tables, tmp_path)
+    store.build(T0)
+    connection, at = ledger(), T0 + timedelta(hours=5)
+    ids = [row["customer_id"] for row in tables["customers"]]
+    for place, amount in enumerate((-(10**15), -(10**6), -(10**6) - 1, -3)):
+        row = {**withdrawal(tables, T0 + timedelta(hours=1)), "transaction_id": f"W{place}", "kind": "purchase"}
+        post(
+            connection, "events", **event(row, customer_id=ids[place], amount_minor=amount, balance_after_minor=amount)
+        )
+    many = store.latest(ids, at, connection)
+    alone = pa.concat_tables([store.latest([customer], at, connection) for customer in ids])
+    for name in many.column_names:
+        assert alone[name].to_pylist() == many[name].to_pylist(), name
+    assert [value is None for value in many["purchase_sum_30d"].to_pylist()[:3]] == [True, False, True]
+
+
 def plainly(store: FeatureStore, row: Row) -> dict[str, Any]:
     one = store.one_row
     numbers = {n: None if v != v else v for n, v in zip(one.numbers, row.numbers)}  # noqa: B905  # parts follow

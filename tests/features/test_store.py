@@ -225,6 +225,41 @@ def test_what_a_bank_does_not_give_is_null_or_as_declared(tmp_path: Path) -> Non
     assert "no consents: all granted" in home.assumptions()
 
 
+@pytest.mark.parametrize(
+    "names", [None, ("customers", "transactions"), ("customers", "transactions", "cases", "notes")]
+)
+def test_of_nobody_the_features_are_an_empty_table(tmp_path: Path, names: tuple[str, ...] | None) -> None:
+    """An as-of join of no rows, and a snapshot of a day before the first customer."""
+    tables = made_up_bank(9, transactions=50)
+    for row in tables["customers"]:
+        row["joined_on"] = END.date()
+    home = home_with({name: tables[name] for name in names or tables}, tmp_path)
+    store = FeatureStore(home)
+    found = store.as_of(entities([]))
+    assert (found.num_rows, found.schema.names[3:]) == (0, store.schema.names[3:])
+    store.build(END - timedelta(days=40))
+    snapshot = store.newest()
+    assert snapshot is not None and snapshot.table.num_rows == 0 and store.fault(snapshot) is None
+
+
+def test_what_no_whole_number_can_hold_is_worth_nobody_knows_what(tmp_path: Path) -> None:
+    """Mutant: the largest amount at the smallest rate that the contract allows stopped every build."""
+    tables = made_up_bank(10)
+    for row in tables["fx_rates"]:
+        if row["currency"] == "USD":
+            row["per_base"] = 1e-9
+    for row in tables["transactions"][::7]:
+        row["amount_minor"] = 10**15 if row["amount_minor"] > 0 else -(10**15)
+    home = home_with(tables, tmp_path)
+    assert differences(home, tables, some_pairs(10, 60)) == []
+    assert differences(home, tables, [(f"C{i:03d}", END) for i in range(30)]) == []
+    nights = [END - timedelta(days=n) for n in (2, 1)]
+    first, second = (FeatureStore(home).build(night).read_bytes() for night in nights)
+    for night in nights:
+        (home.features / f"{night:%Y%m%dT%H%M%SZ}.days").unlink()
+    assert [FeatureStore(home).build(night).read_bytes() for night in nights[::-1]] == [second, first]
+
+
 def test_an_unknown_customer_has_null_facts(tmp_path: Path) -> None:
     store = FeatureStore(home_with(made_up_bank(9, transactions=50), tmp_path))
     row = store.as_of(entities([("NOBODY", END)])).to_pylist()[0]
