@@ -24,7 +24,8 @@ SETTINGS = Settings(name="Berka", currency="CZK", currencies=("CZK",), zone=ZONE
 FILES = ("account", "card", "client", "disp", "district", "loan")
 WHOLE = "trans.asc"
 FIRST, TESTED, OCTOBER = "trans_first3MiB_original_codes.asc", "trans_loan_test_accounts.csv", "trans_1997-10.csv"
-# What a booking was: by its purpose where it has one that says so, else by its operation.
+# What a booking was: by its purpose where it has one that says so, else by its operation, and by its type where it names
+# none. What an operation nobody knows was is left empty, and the checks refuse the row.
 PURPOSES = {
     "UROK": "interest", "interest credited": "interest", "SANKC. UROK": "interest",
     "sanction interest if negative balance": "interest", "SLUZBY": "fee", "payment for statement": "fee",
@@ -74,7 +75,7 @@ def import_berka(home: Home, directory: Path, progress: Progress | None = None) 
         progress: Called with table and rows read so far.
 
     Raises:
-        FeedError: A file is missing or has other columns.
+        FeedError: A file is missing, is not UTF-8 or has other columns.
     """
     for name in FILES:
         if not (directory / f"{name}.asc").is_file():
@@ -96,8 +97,10 @@ def import_berka(home: Home, directory: Path, progress: Progress | None = None) 
 
 def _read(file: Path, *columns: str, separator: str = ";") -> pl.DataFrame:
     try:
-        rows = pl.read_csv(file, separator=separator, infer_schema=False, encoding="utf8-lossy")
+        rows = pl.read_csv(file, separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
+        if "utf-8" in str(error):
+            raise FeedError(f"`{file}` is not UTF-8; take the file as it was published") from error
         raise FeedError(f"`{file}` is no `{separator}` file: {str(error).splitlines()[0]}") from error
     missing = next((c for c in columns if c not in rows.columns), None)
     if missing:
@@ -110,7 +113,7 @@ def _write_tables(folder: Path, out: Path, parts: list[str]) -> None:
     accounts = _read(folder / "account.asc", "account_id", "district_id", "date")
     districts = _read(folder / "district.asc", "A1", "A2").rename({"A1": "district_id", "A2": "home_branch"})
     accounts = accounts.join(districts, on="district_id", how="left").with_columns(opened_on=_day("date"))
-    owners = dispositions.filter(pl.col("type") == "OWNER").select("account_id", customer_id="client_id")
+    owners = _owners(dispositions)
     write_frame(
         out, "customers", _customers(_read(folder / "client.asc", "client_id", "birth_number"), dispositions, accounts)
     )
@@ -121,6 +124,12 @@ def _write_tables(folder: Path, out: Path, parts: list[str]) -> None:
     write_frame(out, "accounts", held)
     write_frame(out, "holders", holders)
     write_frame(out, "transactions", _transactions(folder, parts).join(owners, on="account_id", how="left"))
+
+
+def _owners(dispositions: pl.DataFrame) -> pl.DataFrame:
+    """account_id, customer_id of the accounts with exactly one owner: of two nobody can say who made a booking."""
+    owners = dispositions.filter(pl.col("type") == "OWNER").select("account_id", customer_id="client_id").unique()
+    return owners.filter(pl.len().over("account_id") == 1)
 
 
 def _customers(clients: pl.DataFrame, dispositions: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
@@ -143,7 +152,10 @@ def _customers(clients: pl.DataFrame, dispositions: pl.DataFrame, accounts: pl.D
 
 def _holdings(accounts: pl.DataFrame, cards: pl.DataFrame, loans: pl.DataFrame, dispositions: pl.DataFrame,
               owners: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:  # fmt: skip
-    """Products, accounts and holders; cards and loans are accounts of their own that nothing is booked on."""
+    """Products, accounts and holders; cards and loans are accounts of their own that nothing is booked on.
+
+    One whose account or holder is unknown keeps its row without a customer, which the checks refuse and count.
+    """
     card, loan = pl.lit("card-") + pl.col("card_id"), pl.lit("loan-") + pl.col("loan_id")
     held = pl.concat([
         accounts.select("account_id", "opened_on", product=pl.lit("current_czk")),
@@ -155,8 +167,8 @@ def _holdings(accounts: pl.DataFrame, cards: pl.DataFrame, loans: pl.DataFrame, 
     role = pl.when(pl.col("type") == "OWNER").then(pl.lit("owner")).otherwise(pl.lit("authorised"))
     holders = pl.concat([
         dispositions.select("account_id", customer_id="client_id", role=role),
-        cards.drop("type").join(dispositions, on="disp_id").select(card.alias("account_id"), customer_id="client_id", role=pl.lit("owner")),
-        loans.join(owners, on="account_id").select(loan.alias("account_id"), "customer_id", role=pl.lit("owner")),
+        cards.drop("type").join(dispositions, on="disp_id", how="left", maintain_order="left").select(card.alias("account_id"), customer_id="client_id", role=pl.lit("owner")),
+        loans.join(owners, on="account_id", how="left", maintain_order="left").select(loan.alias("account_id"), "customer_id", role=pl.lit("owner")),
     ])  # fmt: skip
     products = held.select("product", "currency").unique().sort("product")
     family = (
@@ -179,11 +191,12 @@ def _transactions(folder: Path, parts: list[str]) -> pl.DataFrame:
         )
     turn = pl.int_range(pl.len()).over("account_id", "day")
     sign = pl.when(pl.col("type").is_in(CREDITS)).then(1).when(pl.col("type").is_in(DEBITS)).then(-1)
-    by_type = pl.when(pl.col("type").is_in(CREDITS)).then(pl.lit("transfer_in")).otherwise(pl.lit("transfer_out"))
+    by_type = pl.when(sign == 1).then(pl.lit("transfer_in")).when(sign == -1).then(pl.lit("transfer_out"))
+    unnamed = pl.col("operation").fill_null("") == ""
     booked = _noon("day") + pl.duration(microseconds=turn)
     return rows.select(
         "account_id", transaction_id="trans_id", amount_minor=sign * _minor("amount"), currency=pl.lit("CZK"),
-        kind=pl.coalesce(_coded("k_symbol", PURPOSES), _coded("operation", OPERATIONS), by_type),
+        kind=pl.coalesce(_coded("k_symbol", PURPOSES), _coded("operation", OPERATIONS), pl.when(unnamed).then(by_type)),
         channel=_coded("operation", CHANNELS), balance_after_minor=_minor("balance"), booked_at=booked, recorded_at=booked,
     ).sort("booked_at", maintain_order=True)  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.feed import FeedError
+from features.feed import FeedError, FeedReport
 from features.home import Home, Settings
 from features.sources.berka import SETTINGS, import_berka
 from features.store import FeatureStore
@@ -72,6 +72,61 @@ def test_a_whole_download_by_hand(home: Home, tmp_path: Path) -> None:
     row = snapshot.rows(["1"]).to_pylist()[0]
     assert (row["balance_czk_minor"], row["holds_loan"], row["consent_marketing_mail"]) == (49550.0, False, "granted")
     assert not any("PARTS" in s or "October" in s for s in home.assumptions())
+
+
+def added(source: Path, name: str, line: str) -> None:
+    (source / name).write_text((source / name).read_text() + line + "\n")
+
+
+def refused(report: FeedReport, table: str) -> list[tuple[str, int]]:
+    return [(reject.reason, reject.count) for reject in report.tables[table].rejects]
+
+
+@pytest.mark.parametrize(("operation", "kind"), [("VKLADX", None), ("", "transfer_in"), (" ", "transfer_in")])
+def test_only_where_no_operation_stands_does_the_type_say_what_a_booking_was(
+    home: Home, tmp_path: Path, operation: str, kind: str | None
+) -> None:
+    """Mutant: a code nobody knows passes for a transfer."""
+    source = small(tmp_path / "source")
+    added(source, "trans.asc", f'17;2;930803;"PRIJEM";"{operation}";5.00;-60.00;"";;')
+    report = import_berka(home, source)
+    rows = pl.read_parquet(home.table("transactions") / "*.parquet").filter(pl.col("transaction_id") == "17")
+    assert rows["kind"].to_list() == ([kind] if kind else [])
+    assert (("`kind` is empty", 1) in refused(report, "transactions")) == (kind is None)
+
+
+def test_bookings_of_an_account_with_two_owners_are_nobodys(home: Home, tmp_path: Path) -> None:
+    """Mutant: each booking came once an owner, under one id, and the first of them had it."""
+    source = small(tmp_path / "source")
+    added(source, "disp.asc", '4;3;1;"OWNER"\n5;3;2;"OWNER"')  # the owner of the second account once more
+    report = import_berka(home, source)
+    assert report.tables["transactions"].rows == 6
+    assert ("`customer_id` is empty", 4) in refused(report, "transactions")
+    rows = pl.read_parquet(home.table("transactions") / "*.parquet")
+    assert rows["customer_id"].to_list() == ["3"]
+    assert ("`customer_id` is empty", 1) in refused(report, "holders"), "the loan of the account"
+
+
+@pytest.mark.parametrize(("name", "line"), [
+    ("loan.asc", '10;99;930705;96396;12;8033.00;"B"'), ("card.asc", '8;99;"classic";931107 00:00:00'),
+])  # fmt: skip
+def test_a_loan_or_card_of_nobody_is_refused_and_counted(home: Home, tmp_path: Path, name: str, line: str) -> None:
+    """Mutant: an inner join drops who holds it, and nobody hears of it."""
+    source = small(tmp_path / "source")
+    added(source, name, line)
+    before = refused(import_berka(home, small(tmp_path / "whole")), "holders")
+    assert (before, refused(import_berka(home, source), "holders")) == ([], [("`customer_id` is empty", 1)])
+
+
+@pytest.mark.parametrize("name", ["district.asc", "trans.asc"])
+def test_a_file_that_is_not_utf_8_is_refused(home: Home, tmp_path: Path, name: str) -> None:
+    """Mutant: the byte became a sign of its own in the name of a branch."""
+    source = small(tmp_path / "source")
+    text = (source / name).read_text().replace("Benesov", "Bene\x9aov").replace("SIPO", "SIP\xd3")
+    (source / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(FeedError) as error:
+        import_berka(home, source)
+    assert str(error.value) == f"`{source / name}` is not UTF-8; take the file as it was published"
 
 
 @needs_data
