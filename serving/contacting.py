@@ -1,8 +1,10 @@
 """The routes of contacts: what is due and recalled, claimed, sent, cancelled, and what became of it."""
 
+from features.tables import MARKETING_CHANNELS
 from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, recall_page
 from serving.counter import Counter
 from serving.http.door import Call, Pending
+from serving.http.errors import Unprocessable
 from serving.http.messages import (
     CancelRequest,
     ClaimRequest,
@@ -22,7 +24,8 @@ class ContactDoor(Counter):
     """The part of the door that channels and other systems move contacts through."""
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
-        """A page of contacts to claim."""
+        """A page of contacts to claim; Unprocessable for a channel the bank does not have."""
+        self._known(query.channel)
         with self.ledger.read() as connection:
             return due_page(connection, query, self.ledger.now_micros())
 
@@ -63,7 +66,9 @@ class ContactDoor(Counter):
         )
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
-        """A page of contacts that must not be sent any more."""
+        """A page of contacts that must not be sent any more; Unprocessable for a channel the bank does not have."""
+        if query.channel is not None:
+            self._known(query.channel)
         with self.ledger.read() as connection:
             return recall_page(connection, query)
 
@@ -74,3 +79,9 @@ class ContactDoor(Counter):
             Touches(contacts=(request.contact_id,)),
             lambda connection, now: enter_outcome(connection, request, call.principal, now),
         )
+
+    def _known(self, channel: str) -> None:
+        """Pass a channel of the catalogue, or one whose last contacts outlive its place there."""
+        known = dict.fromkeys((*self.engine.catalogue.channel_index, *MARKETING_CHANNELS))
+        if channel not in known:
+            raise Unprocessable(f"`channel` is none of this bank's; there are: {', '.join(known)}")

@@ -192,7 +192,10 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
         """The consent, stored."""
         return self.once(
             call,
-            Touches(customers=(request.customer_id,), names=(f"consent {request.consent_id}",)),
+            Touches(
+                customers=(request.customer_id,),
+                names=(f"consent {request.consent_id}",) if request.consent_id is not None else (),
+            ),
             lambda connection, now: enter_consent(connection, request, now),
         )
 

@@ -34,7 +34,7 @@ from serving.http.messages import (
 from serving.ledger import consents, events, outcomes, switches
 from serving.ledger.book import ContactRow, State, micros, unit_of
 from serving.ledger.keys import Principal
-from serving.ledger.lifecycle import RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_claimed
+from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_claimed
 from serving.ledger.lifecycle import enter_external as enter_external_row
 from serving.ledger.schema import contacts
 
@@ -42,7 +42,9 @@ from serving.ledger.schema import contacts
 def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:
     """The outcome, stored; an opt-out withdraws consent in the same transaction."""
     at = _past(micros(request.at), now, "at")
-    contact_of(connection, request.contact_id, principal)
+    contact = contact_of(connection, request.contact_id, principal)
+    if at < contact.decided_at - CLAIM_AHEAD_MICROS and outcomes.Kind(request.kind.value) not in outcomes.WITHDRAWING:
+        raise Unprocessable("`at` lies before the contact was decided on; report when it happened")
     accepted = outcomes.accept(connection, request.contact_id, request.kind.value, at, now)
     return OutcomeResponse(contact_id=request.contact_id, kind=request.kind, new=accepted.new)
 

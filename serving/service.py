@@ -29,6 +29,7 @@ from serving.http.api import ANSWER_SECONDS_MAX, build_app
 from serving.http.door import Door
 from serving.http.guard import BODY_SECONDS_MAX
 from serving.http.waiting import GRACE_SECONDS
+from serving.logs import log_in_lines
 from serving.office import Office
 
 DOOR = "serving.office:open_office"
@@ -90,6 +91,7 @@ class NextBestOffer:
     def open(self) -> None:
         """Open the door, then take requests. A home that cannot be opened ends the process."""
         logging.getLogger("uvicorn.access").disabled = True
+        log_in_lines()
         sys.setswitchinterval(SWITCH_SECONDS)
         try:
             self._door = open_door()

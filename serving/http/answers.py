@@ -1,6 +1,7 @@
 """Answers as bytes on the wire, errors among them: one shape, the same headers, no ids."""
 
 import logging
+import secrets
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,10 @@ def error_reply(route: str, error: Exception) -> Reply:
     if known is not None:
         return problem(known.status, known.code, known.message)
     # An exception's text may hold data of a customer: its kind and place are enough to find it.
-    logger.error("route `%s` failed: %s at %s", route, type(error).__name__, _place(error))
-    return problem(500, "internal", "something failed on our side; repeat a write with its Idempotency-Key")
+    fields = {"route": route, "error": type(error).__name__, "place": _place(error), "reference": secrets.token_hex(6)}
+    logger.error("route `%(route)s` failed: %(error)s at %(place)s (%(reference)s)", fields, extra={"fields": fields})
+    told = f"something failed on our side, {fields['reference']} in our log; repeat a write with its Idempotency-Key"
+    return problem(500, "internal", told)
 
 
 def _place(error: Exception) -> str:

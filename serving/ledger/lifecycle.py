@@ -302,7 +302,7 @@ def _movable(connection: Connection, contact_id: str, action: Action) -> Contact
     if row is None:
         raise LifecycleError("there is no such contact; use the contact_id of a decision", None, action)
     if (State(row.state), action) not in TRANSITIONS:
-        raise _refused(row, action, f"is `{row.state}`, which `{action}` does not follow; read it anew")
+        raise _refused(row, action, f"is `{row.state}`, which `{action}` does not follow; leave it as it is")
     return row
 
 

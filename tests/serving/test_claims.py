@@ -132,6 +132,26 @@ def test_a_number_that_reaches_nobody_is_not_tried_again(office: Office, clock: 
     )
 
 
+def test_what_came_of_a_contact_came_after_it(office: Office, clock: Clock) -> None:
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    sent(office, contact).result(30)
+    tell = lambda kind, days: office.outcome(OutcomeRequest(contact_id=contact, kind=kind, at=clock.now - timedelta(days=days)),
+                                             call("POST /v1/outcomes", SMS))  # fmt: skip
+    early = refused(tell(OutcomeKind.DELIVERED, 10))
+    assert isinstance(early, Unprocessable) and str(early).startswith("`at` lies before the contact")
+    assert answer(OutcomeResponse, tell(OutcomeKind.OPTED_OUT, 10)).new, "an opt-out is taken, however it is dated"
+
+
+def test_a_channel_the_bank_does_not_have_is_named(office: Office) -> None:
+    """Mutant: an empty page for a misspelt channel, polled for ever."""
+    for ask_for in (lambda: office.due_contacts(DueContactsQuery(channel="fax"), call()),
+                    lambda: office.recalls(RecallsQuery(channel="fax"), call())):  # fmt: skip
+        with pytest.raises(Unprocessable, match="is none of this bank's; there are: "):
+            ask_for()
+    assert office.recalls(RecallsQuery(), call()).recalls == ()
+
+
 def test_a_pause_keeps_what_is_reserved_until_it_is_over(office: Office, clock: Clock) -> None:
     """Mutant: a claim that closes its contact for a pause of a minute."""
     contact = reserved(office)

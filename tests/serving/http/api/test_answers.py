@@ -108,6 +108,8 @@ def test_p26_an_unexpected_error_shows_its_text_to_nobody(ask, door, caplog):
         answer = ask("decide")
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
+    [record] = [r for r in caplog.records if r.name == "nbo.http"]
+    assert record.fields["reference"] in answer.json()["error"]["message"], "whoever is asked finds the line"
     assert "CANARY" not in answer.text + caplog.text
     assert "POST /v1/decisions" in caplog.text
     assert "RuntimeError" in caplog.text
