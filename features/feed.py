@@ -72,7 +72,7 @@ class FeedReport(BaseModel):
         found: list[Drift] = []
         for name in [*self.tables, *(n for n in last.tables if n not in self.tables)]:
             one, other = last.tables.get(name, empty), self.tables.get(name, empty)
-            found += table_drift(name, (one.accepted, other.accepted), (one.completeness, other.completeness),
+            found += table_drift(name, (one.accepted, other.accepted), (one.freshness, other.freshness), (one.completeness, other.completeness),
                                  (one.values, other.values))  # fmt: skip
         return self.model_copy(update={"last_imported_at": last.imported_at, "drift": found})
 

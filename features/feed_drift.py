@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
@@ -13,8 +14,8 @@ _LEAST_SHARE = 1e-4  # of a value nobody has: keeps the logarithm finite
 class Drift(BaseModel):
     """One thing compared with the last import.
 
-    `what` says what before and after are: `rows` - accepted rows of the table; `missing` - the share of
-    the column without a value; `values` - rows that have one, and `psi` is the population stability
+    `what` says what before and after are: `rows` - accepted rows of the table; `freshness` - its newest instant,
+    seconds since 1970; `missing` - the share of the column without a value; `values` - rows that have one, and `psi` is the population stability
     index of the column's categories. `notable`: worth a line.
     """
 
@@ -31,16 +32,25 @@ class Drift(BaseModel):
         """The sentence for people."""
         if self.what == "rows":
             return f"{self.table}: {self.before:,.0f} rows last time, {self.after:,.0f} now"
+        if self.what == "freshness":
+            newest = [datetime.fromtimestamp(seconds, UTC) for seconds in (self.before, self.after)]
+            return f"{self.table}: newest row of {newest[0]:%FT%TZ} last time, of {newest[1]:%FT%TZ} now"
         if self.what == "missing":
             return f"{self.table}.{self.column}: {self.before:.1%} without a value last time, {self.after:.1%} now"
         return f"{self.table}.{self.column}: its values shifted since last time, stability index {self.psi:.2f}"
 
 
-def table_drift(name: str, rows: tuple[int, int], filled: tuple[Mapping[str, float], Mapping[str, float]],
+def table_drift(name: str, rows: tuple[int, int], newest: tuple[datetime | None, datetime | None],
+                filled: tuple[Mapping[str, float], Mapping[str, float]],
                 values: tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]]) -> list[Drift]:  # fmt: skip
-    """One table, the last import and this one: accepted rows, completeness and counts of categories a column."""
+    """One table, the last import and this one: accepted rows, newest instant, completeness and counts of categories a column."""
     change = abs(rows[1] - rows[0]) / rows[0] if rows[0] else float(rows[1] > 0)
     found = [Drift(table=name, column=None, what="rows", before=rows[0], after=rows[1], notable=change >= ROWS_LOOK)]
+    if newest[0] is not None and newest[1] is not None:
+        before, after = (instant.timestamp() for instant in newest if instant is not None)
+        found.append(
+            Drift(table=name, column=None, what="freshness", before=before, after=after, notable=after < before)
+        )
     for column in filled[0].keys() & filled[1].keys() if rows[0] and rows[1] else ():
         gone = [round(1 - share[column], 6) for share in filled]
         notable = abs(gone[1] - gone[0]) >= MISSING_LOOK

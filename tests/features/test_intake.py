@@ -349,6 +349,18 @@ def test_the_report_says_what_drifted_since_the_last_import(home: Home, tmp_path
     ]
 
 
+def test_the_report_says_that_a_table_went_back_in_time(home: Home, tmp_path: Path) -> None:
+    """Mutant: last year's file, delivered again, with as many rows as the one before."""
+    for year, folder in ((2025, "1"), (2024, "2"), (2025, "3")):
+        at = BOOKED.replace(year=year)
+        tables = bank(transactions=[booking(booked_at=at, recorded_at=at)])
+        lines = [
+            line for line in import_tables(home, write_tables(tables, tmp_path / folder)).lines() if "newest" in line
+        ]
+        said = "transactions: newest row of 2025-05-01T12:00:00Z last time, of 2024-05-01T12:00:00Z now"
+        assert lines == ([said] if year == 2024 else [])
+
+
 def moved_index() -> float:
     """Half of all left `purchase` for `salary`: (q - p) ln(q / p) twice, an absent share counted as 1e-4."""
     return 2 * (0.5 - 1e-4) * math.log(0.5 / 1e-4)
