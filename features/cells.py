@@ -3,6 +3,7 @@
 A cell that cannot be read does not stop the import: its row is marked and goes to the quarantine.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from features.feed import FeedError
 from features.tables import DAY, INSTANT, Table
 
 CSV_BLOCK_BYTES = 2 << 20  # bounds the memory of an import
+_CELLS = re.compile(r"(?<=, got \d): .*|(?<=, got \d\d): .*")
 _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -30,25 +32,36 @@ def read_csv(file: Path, table: Table) -> Iterator[Batch]:
     if len(names) == 1 and header.count(";") > 1:
         raise FeedError(f"`{file}` is separated by `;`; write it with commas, or quote and convert it")
     check_names(file, table, names)
-    row = 1
-    for cells in _blocks(file, names):
-        yield _parsed(file, table, *_texts(cells.select([c.name for c in table.columns])), row)
-        row += len(cells)
+    row, broken = 1, list[csv.InvalidRow]()
+    for cells in _blocks(file, names, broken):
+        yield from (_of_other_width(file, table, each) for each in broken)
+        row += len(broken)  # where among these rows they stand is not known
+        broken.clear()
+        if len(cells):
+            yield _parsed(file, table, *_texts(cells.select([c.name for c in table.columns])), row)
+            row += len(cells)
     if row == 1:
         raise FeedError(f"`{file}` has a header and no rows; write its rows, or remove it")
 
 
-def _blocks(file: Path, names: list[str]) -> Iterator[pa.Table]:
+def _blocks(file: Path, names: list[str], broken: list[csv.InvalidRow]) -> Iterator[pa.Table]:
     """The cells of a CSV, a few blocks at a time: Arrow reads some thirty blocks ahead, so they are small.
 
-    names: of the columns as the header means them, without blanks around.
+    names: of the columns as the header means them, without blanks around. broken: takes the rows of another width.
     """
+
+    def set_aside(row: csv.InvalidRow) -> str:
+        broken.append(row)
+        return "skip"
+
     done, waiting = 0, list[pa.RecordBatch]()
-    reading = csv.ReadOptions(block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=1)
+    # One thread: with more of them a row of another width has no number, and nothing is the faster for it.
+    reading = csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=1)
+    parsing = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)
     texts = {name: pa.binary() for name in names}
     convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
     try:
-        for batch in csv.open_csv(file, reading, csv.ParseOptions(newlines_in_values=True), convert):
+        for batch in csv.open_csv(file, reading, parsing, convert):
             done += len(batch)
             waiting.append(batch)
             if sum(map(len, waiting)) >= BATCH_ROWS:
@@ -56,12 +69,23 @@ def _blocks(file: Path, names: list[str]) -> Iterator[pa.Table]:
                 waiting.clear()
     except pa.ArrowInvalid as error:
         raise FeedError(f"`{file}` after row {done}: {_plain(error)}") from error
-    if any(map(len, waiting)):
-        yield pa.Table.from_batches(waiting)
+    if broken or any(map(len, waiting)):
+        yield pa.Table.from_batches(waiting, pa.schema(list(texts.items())))
 
 
 def _plain(error: Exception) -> str:
-    return f"{str(error).splitlines()[0]}; check quotes and the number of commas"
+    """What Arrow says, without the cells it says it of: they are a customer's."""
+    said = _CELLS.sub("", str(error).splitlines()[0])
+    return f"{said}; check quotes, the number of commas and that it is UTF-8"
+
+
+def _of_other_width(file: Path, table: Table, row: csv.InvalidRow) -> Batch:
+    """A row that has more cells than the header or fewer, for the quarantine: as it came, in its first column."""
+    raw = pl.DataFrame({c.name: [row.text if place == 0 else None] for place, c in enumerate(table.columns)},
+                       schema=dict.fromkeys((c.name for c in table.columns), pl.String))  # fmt: skip
+    cells = pl.DataFrame([_parse(raw.get_column(c.name).clear(1), c.type) for c in table.columns])
+    reason = f"has {row.actual_columns} cells and not {row.expected_columns}; check quotes and commas"
+    return Batch(file.name, (row.number or 2) - 1, cells, raw, pl.Series([reason]))
 
 
 def _texts(cells: pa.Table) -> tuple[pl.DataFrame, dict[str, pl.Series]]:

@@ -476,6 +476,37 @@ def test_p22_one_bad_cell_in_a_column_that_is_nearly_empty_costs_its_row(home: H
     assert report.tables["customers"].accepted == 98
 
 
+def test_p22_rows_of_another_width_cost_themselves_and_are_told_by_their_number(home: Home, tmp_path: Path) -> None:
+    """Mutant: one comma too many stops the whole feed, and prints its customer's cells."""
+    lines = as_csv([customer("C1"), *(customer(f"D{n:06d}") for n in range(40_000))]).splitlines()
+    lines[3] = "D000001,person"
+    lines[30_000] += ",more"
+    folder = write_tables(bank(), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    (folder / "customers.csv").write_text("\n".join(lines))
+    report = import_tables(home, folder).tables["customers"]
+    width = len(TABLES["customers"].columns)
+    assert (report.rows, report.accepted) == (40_001, 39_999)
+    assert [(r.reason, r.first_row) for r in report.rejects] == [
+        (f"has 2 cells and not {width}; check quotes and commas", 3),
+        (f"has {width + 1} cells and not {width}; check quotes and commas", 30_000),
+    ]
+    kept = pl.read_parquet(home.quarantine / "customers.parquet")
+    assert kept["customer_id"].to_list() == [lines[3], lines[30_000]] and kept["row"].to_list() == [3, 30_000]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Arrow's own word about the byte
+def test_p22_a_broken_row_that_is_not_utf_8_stops_in_one_line_without_its_cells(home: Home, tmp_path: Path) -> None:
+    folder = write_tables(bank(), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    (folder / "customers.csv").write_bytes(as_csv([customer("C1")]).encode() + b"C2,caf\xe9\n")
+    with pytest.raises(FeedError) as error:
+        import_tables(home, folder)
+    assert (
+        "C2" not in str(error.value) and "caf" not in str(error.value) and ", got 2; check quotes" in str(error.value)
+    )
+
+
 def test_a_header_may_have_blanks_and_a_cell_lines(home: Home, tmp_path: Path) -> None:
     """Lines in quotes beyond one block of the file; the header as a person types it."""
     told = "x" * 200 + "\n" + "y"
