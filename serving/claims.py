@@ -67,9 +67,8 @@ def claim_contact(
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
     if row.state in (State.RESERVED, State.CLOSED) and (why := forbidden(engine, connection, row, now)):
         message = f"the rules forbid it now ({', '.join(why)}); do not send"
-        if row.state == State.RESERVED and _passes(
-            engine, why, now
-        ):  # raised and not stored: the same key may ask again
+        if row.state == State.RESERVED and _passes(engine, why, now):
+            # Raised and not stored: the same key may ask again.
             raise Conflict(f"{message}, and claim again later", code="claim_refused")
         close(connection, contact_id, Action.RECALL, now, why[0])
         body = {"error": {"code": "claim_refused", "message": message}}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, literal_column, or_, select, true, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, ContactRow, LifecycleError, State
@@ -46,7 +46,9 @@ _MOVE = Statement(
     .where(contacts.c.contact_id == bindparam("id"), contacts.c.state == bindparam("was"))
     .values({name: bindparam(name) for name in _MOVED})
 )
-_NEWEST_RECALL = Statement(select(func.max(contacts.c.closed_at)).where(contacts.c.close_reason == bindparam("reason")))
+# Written out and not bound: the index of recalls is a partial one.
+_IS_RECALLED = contacts.c.close_reason == literal_column(f"'{Action.RECALL}'")
+_NEWEST_RECALL = Statement(select(func.max(contacts.c.closed_at)).where(_IS_RECALLED))
 _CLOSE_DEAD = Statement(
     update(contacts)
     .where(contacts.c.unit_id == bindparam("unit"), contacts.c.state == bindparam("was"))
@@ -255,7 +257,7 @@ def _in_feed(connection: Connection, now: int) -> int:
     or goes back and whichever worker commits first. So one transaction recalls at a time, until it ends.
     """
     hold_recalls(connection)
-    [newest] = _NEWEST_RECALL.run(connection, reason=str(Action.RECALL)).fetchone()
+    [newest] = _NEWEST_RECALL.run(connection).fetchone()
     return now if newest is None else max(now, newest + 1)
 
 
@@ -286,11 +288,7 @@ def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: in
     later = (contacts.c.closed_at > at) | ((contacts.c.closed_at == at) & (contacts.c.contact_id > contact_id))
     query = (
         select(*COLUMNS)
-        .where(
-            contacts.c.close_reason == str(Action.RECALL),
-            later,
-            true() if channel is None else contacts.c.channel == channel,
-        )
+        .where(_IS_RECALLED, later, true() if channel is None else contacts.c.channel == channel)
         .order_by(contacts.c.closed_at, contacts.c.contact_id)
         .limit(limit)
     )

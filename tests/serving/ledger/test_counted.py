@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from serving.ledger import counted
+from serving.ledger import counted, lifecycle
 from serving.ledger.book import Ledger
 from serving.ledger.database import count_anew
 from serving.ledger.statement import Statement, listed
@@ -56,6 +56,16 @@ def test_neither_contacts_nor_outcomes_are_read_whole(filled: Ledger, statement:
         cursor.execute(f"{EXPLAIN[connection.dialect.name]} {sql}", [bound[name] for name in names])
         plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
     assert "ndex" in plan.lower() and not any(said in plan for said in WHOLE), plan
+
+
+def test_the_newest_recall_is_read_off_its_index(filled: Ledger) -> None:
+    """Mutant: a bound reason, which fits no partial index, so that every recall reads all contacts."""
+    with filled.read() as connection:
+        sql = lifecycle._NEWEST_RECALL.sql(connection.dialect)
+        cursor: Any = connection.connection.cursor()
+        cursor.execute(f"{EXPLAIN[connection.dialect.name]} {sql}")
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert "contacts_recalled" in plan and "Seq Scan" not in plan, plan
 
 
 def test_the_index_finds_what_is_asked_and_nothing_else(filled: Ledger) -> None:
