@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -197,16 +197,14 @@ def parse_instant(text: str, home: Home) -> datetime:
     """
     try:
         if len(text) == len("2026-06-01"):
-            day = date.fromisoformat(text)
-            return datetime(day.year, day.month, day.day, tzinfo=home.settings.tz).astimezone(UTC)
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is None:
-            raise StoreError(f"`{text}` has no time zone; end it with Z")
-        return instant.astimezone(UTC)
+            instant = datetime.combine(date.fromisoformat(text), time(), home.settings.tz)
+        else:
+            instant = datetime.fromisoformat(text)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        if isinstance(error, StoreError):
-            raise
         raise StoreError(f"`{text}` is no instant; write 2026-06-01T00:00:00Z or 2026-06-01") from error
+    raise StoreError(f"`{text}` has no time zone; end it with Z")
 
 
 @contextmanager

@@ -52,8 +52,7 @@ def take_over(home: Home, source: Path, staging: Path, told: str, progress: Prog
             raise FeedError(f"`{source}`: table `{name}` is missing; add {name}.parquet or {name}.csv")
     (staging / "quarantine").mkdir()
     try:
-        found = _Import(home, source, staging, progress).run(ignored)
-        report = found.model_copy(update={"source": told}).compared(_last(home))
+        report = _Import(home, source, staging, progress).run(ignored, told).compared(_last(home))
         write_whole(staging / "feed.json", report.model_dump_json(indent=1).encode())
         _swap(staging, home.data)
     except HomeError as error:
@@ -93,7 +92,7 @@ class _Import:
         self._known: dict[str, pl.Series] = {}
         self._assumptions = read_assumptions(source / "assumptions.yaml")
 
-    def run(self, ignored: list[str]) -> FeedReport:
+    def run(self, ignored: list[str], told: str) -> FeedReport:
         reports: dict[str, TableReport] = {}
         for name, table in TABLES.items():
             files = table_files(self._source, name)
@@ -104,7 +103,7 @@ class _Import:
         self._write_assumptions()
         reports["transactions"].unrated = self._unrated()
         return FeedReport(
-            imported_at=self._now, source=str(self._source), tables=reports, ignored=ignored,
+            imported_at=self._now, source=told, tables=reports, ignored=ignored,
             assumptions=self._assumptions,
         )  # fmt: skip
 

@@ -44,9 +44,10 @@ def _parts(folder: Path) -> list[Path]:
 
 def strangers(source: Path) -> list[str]:
     """Names in a source that belong to no table; FeedError if one looks like a missing table."""
-    missing = [name for name in TABLES if not table_files(source, name)]
+    files = {name: table_files(source, name) for name in TABLES}
+    missing = [name for name, found in files.items() if not found]
     names = sorted(path.name for path in source.iterdir())
-    read = {file.relative_to(source).parts[0] for name in TABLES for file in table_files(source, name)}
+    read = {file.relative_to(source).parts[0] for found in files.values() for file in found}
     for name in names:
         table = name.split(".")[0]
         if table in TABLES and name not in read:

@@ -137,7 +137,7 @@ def _part(
     q = np.repeat(matrix(scores, "p_interest"), n_channels, axis=1) * np.tile(
         matrix(scores, "p_reach"), (1, len(terms.catalogue.offers))
     )
-    names = [f"{offer.id}|{channel.id}" for offer in terms.catalogue.offers for channel in terms.catalogue.channels]
+    names = terms.catalogue.cell_names
     place = {name: number for number, name in enumerate(names)}
     kept: list[pa.RecordBatch] = []
     for number, row in enumerate(rows):

@@ -25,6 +25,14 @@ _OUTBOUND = and_(contacts.c.purpose == "marketing", contacts.c.direction == "out
 RECALLABLE_RESERVED = and_(contacts.c.state == State.RESERVED, _OUTBOUND)
 RECALLABLE_CLAIMED = and_(contacts.c.state == State.CLAIMED, contacts.c.close_reason.is_(None), _OUTBOUND)
 
+# What a switch may name beside `all`.
+_SCOPED = {
+    "channel": contacts.c.channel,
+    "family": contacts.c.family,
+    "offer": contacts.c.offer_id,
+    "campaign": contacts.c.campaign_id,
+}
+
 _INSERT = Statement(insert(contacts))
 _INSERT_NEW = Statement(insert(contacts), "ON CONFLICT DO NOTHING")
 _FIND = Statement(select(*COLUMNS).where(contacts.c.contact_id == bindparam("contact_id")))
@@ -237,8 +245,7 @@ def recall_claimed(connection: Connection, scope: str, now: int, reason: str) ->
     """
     kind, _, name = scope.partition(":")
     since = contacts.c.claimed_at >= now - DAY_MICROS
-    of = {"all": contacts.c.claimed_at.is_not(None), "channel": contacts.c.channel == name, "family": contacts.c.family == name,
-          "offer": contacts.c.offer_id == name, "campaign": contacts.c.campaign_id == name}[kind]  # fmt: skip
+    of = true() if kind == "all" else _SCOPED[kind] == name
     ids = select(contacts.c.contact_id).where(since, of, RECALLABLE_CLAIMED)
     if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
         ids = ids.with_for_update(skip_locked=True)
@@ -264,11 +271,10 @@ def _in_feed(connection: Connection, now: int) -> int:
 def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
         stopped: Collection[str] = ()) -> list[ContactRow]:  # fmt: skip
     """Reserved contacts of a channel that may be claimed now, by contact_id, ids above `after`; none of a scope that is stopped."""
-    if not {"all", f"channel:{channel}"}.isdisjoint(stopped):
+    if "all" in stopped:
         return []
-    of_scope = {"family": contacts.c.family, "offer": contacts.c.offer_id, "campaign": contacts.c.campaign_id}
-    open_ = [func.coalesce(column, "") != name for kind, column in of_scope.items()
-             for scope in stopped if (name := scope.removeprefix(f"{kind}:")) != scope]  # fmt: skip
+    scopes = (scope.partition(":") for scope in stopped)
+    open_ = [_SCOPED[kind].is_distinct_from(name) for kind, _, name in scopes]
     query = (
         select(*COLUMNS)
         .where(contacts.c.state == State.RESERVED, contacts.c.channel == channel)
