@@ -52,7 +52,7 @@ def _blocks(file: Path, names: list[str], broken: list[csv.InvalidRow]) -> Itera
 
     def set_aside(row: csv.InvalidRow) -> str:
         broken.append(row)
-        return "skip"
+        return "error" if _swallows(row) else "skip"
 
     done, waiting = 0, list[pa.RecordBatch]()
     # One thread: with more of them a row of another width has no number, and nothing is the faster for it.
@@ -68,9 +68,18 @@ def _blocks(file: Path, names: list[str], broken: list[csv.InvalidRow]) -> Itera
                 yield pa.Table.from_batches(waiting)
                 waiting.clear()
     except pa.ArrowInvalid as error:
+        if broken and _swallows(broken[-1]):
+            row = (broken[-1].number or 2) - 1
+            raise FeedError(f"`{file}` row {row}: a quote is not closed, or a cell of several lines stands in a row of"
+                            f" {broken[-1].actual_columns} cells and not {len(names)}; close the quote") from error  # fmt: skip
         raise FeedError(f"`{file}` after row {done}: {_plain(error)}") from error
     if broken or any(map(len, waiting)):
         yield pa.Table.from_batches(waiting, pa.schema(list(texts.items())))
+
+
+def _swallows(row: csv.InvalidRow) -> bool:
+    """Whether a row of another width goes over several lines: rows after a quote nobody closed would be lost in it."""
+    return "\n" in row.text.strip() or row.text.count('"') % 2 == 1
 
 
 def _plain(error: Exception) -> str:

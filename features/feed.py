@@ -35,7 +35,7 @@ class TableReport(BaseModel):
 
     `freshness` is the latest instant or day of the table that lies not in the future; null where it
     has none. `completeness` is the share of accepted rows with a value, per column; `values` the count
-    of each category of a column that has few. `unrated`: per currency the accepted rows whose day no
+    of each category of a column that has few, and of numbers of each order of magnitude (`-1e3`). `unrated`: per currency the accepted rows whose day no
     rate has been given by; what they are worth in base currency is unknown, and not guessed.
     """
 

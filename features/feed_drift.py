@@ -1,4 +1,4 @@
-"""How an import differs from the one before it: rows, shares without a value, shifts among categories."""
+"""How an import differs from the one before it: rows, shares without a value, shifts among categories and sizes."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Drift(BaseModel):
 
     `what` says what before and after are: `rows` - accepted rows of the table; `freshness` - its newest instant,
     seconds since 1970; `missing` - the share of the column without a value; `values` - rows that have one, and `psi` is the population stability
-    index of the column's categories. `notable`: worth a line.
+    index of the column's categories, or of its numbers' orders of magnitude. `notable`: worth a line.
     """
 
     table: str

@@ -118,7 +118,7 @@ class _Import:
         if not writer.n_rows and table.name in REQUIRED_TABLES:
             raise FeedError(f"`{files[0]}` has no rows; write its rows")
         report = writer.finish()
-        if not report.accepted and table.name in REQUIRED_TABLES:
+        if report.rows and not report.accepted:  # with the consents' last row every opt-out would go
             most = max(report.rejects, key=lambda reject: reject.count)
             raise FeedError(f"`{files[0]}`: all {report.rows:,} rows are refused, {most.count:,} for: {most.reason}"
                             f" (first: row {most.first_row}); mend them, the tables of before stay")  # fmt: skip

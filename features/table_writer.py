@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.batch import Batch
@@ -21,6 +22,17 @@ CATEGORIES = ("currency", "channel", "product")  # beside the columns with a dom
 REPEATED = "duplicate key; an earlier row stays"
 # Of whom two rows say different things nobody can say which one holds, whether he may be contacted among the rest.
 CONTRADICTED = "two customers have this id; neither is taken"
+_PLAIN = 1_000  # added to an exponent, so that none is 0 or below
+
+
+def magnitudes(numbers: pl.Series) -> pl.Series:
+    """Each number's order of magnitude with its sign: `0`, `1e4` for 10,000 to 99,999, `-1e2` ..."""
+    values = numbers.cast(pl.Float64).to_numpy()
+    size = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))) + _PLAIN  # Polars has 10^2 for 1,000
+    coded = pl.Series((size * np.sign(values)).astype(np.int64))
+    known = coded.unique().to_list()
+    words = ["0" if code == 0 else f"{'-' if code < 0 else ''}1e{abs(code) - _PLAIN}" for code in known]
+    return coded.replace_strict(known, words, return_dtype=pl.String) if known else coded.cast(pl.String)
 
 
 @dataclass
@@ -131,11 +143,13 @@ class TableWriter:
         self._count_values(path)
 
     def _count_values(self, path: Path) -> None:
-        """Add the categories of one finished part."""
+        """Add the categories of one finished part, and of its numbers the orders of magnitude."""
         names = [c.name for c in self.table.columns if c.domain or c.name in CATEGORIES]
-        rows = pl.read_parquet(path, columns=names) if names else pl.DataFrame()
-        for name in names:
-            counts = rows[name].drop_nulls().value_counts(name="n")
+        numbers = [c.name for c in self.table.columns if c.type in (pa.int64(), pa.float64())]
+        rows = pl.read_parquet(path, columns=[*names, *numbers]) if names or numbers else pl.DataFrame()
+        for name in (*names, *numbers):
+            column = rows[name].drop_nulls()
+            counts = (magnitudes(column) if name in numbers else column).value_counts(name="n")
             self.values.setdefault(name, Counter()).update(dict(counts.iter_rows()))
 
     def _count(self, parquet: pq.ParquetFile) -> None:

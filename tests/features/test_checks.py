@@ -69,19 +69,21 @@ def test_p22_mutant_without_the_checks_is_caught(tmp_path: Path, monkeypatch: py
     assert refused(tmp_path, tables) == {"duplicate key; an earlier row stays": 2} != wanted
 
 
-def test_p22_a_csv_that_breaks_in_the_middle_stops_the_import_and_says_where(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ['T9,,"C001,-1,GBP,purchase\n', 'T9,,"C001\n' + "T8,,C001\n" * 3, 'T9,,"a\nb",1\n'])
+def test_p22_a_quote_that_is_not_closed_stops_the_import_and_says_where(tmp_path: Path, broken: str) -> None:
+    """The rows after it would be one cell, and lost."""
     home = small_home(tmp_path / "home")
     source = write_tables(made_up_bank(52, transactions=20), tmp_path / "source")
     (source / "transactions.parquet").unlink()
     header = ",".join(c.name for c in TABLES["transactions"].columns)
     line = "T{},,C001,-1,GBP,purchase,,,2025-06-01T10:00:00Z,2025-06-01T10:00:00Z\n"
-    text = header + "\n" + "".join(line.format(n) for n in range(5)) + "T9,,C001\n"
+    text = header + "\n" + "".join(line.format(n) for n in range(5)) + broken
     (source / "transactions.csv").write_text(text)
     with pytest.raises(FeedError) as error:
         import_tables(home, source)
-    assert str(error.value).startswith(f"`{source / 'transactions.csv'}` after row 0: CSV parse error")
-    assert str(error.value).endswith("check quotes and the number of commas") and "\n" not in str(error.value)
-    assert not any(home.data.iterdir())
+    assert str(error.value).startswith(f"`{source / 'transactions.csv'}` row 6: a quote is not closed")
+    assert str(error.value).endswith("close the quote") and "\n" not in str(error.value)
+    assert "C001" not in str(error.value) and not any(home.data.iterdir())
 
 
 CLOCKS = [(name, c.name) for name, table in TABLES.items() for c in table.columns if c.name in ("at", "booked_at")]

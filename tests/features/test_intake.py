@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.feed import FeedError, FeedReport
 from features.home import Home
 from features.intake import import_tables
 from features.staging import LOCK, WRITTEN, alone
 from features.staging import TABLES as TAKEN
+from features.table_writer import magnitudes
 from features.tables import TABLES
 from tests.feature_bank import NOW, Rows, made_up_bank, small_home, write_tables
 
@@ -173,6 +176,11 @@ STOPS: list[tuple[str, Callable[[Path], object], str]] = [
     ("text that is not UTF-8 in Parquet",
      lambda s: _rewrite(s, lambda t: t.set_column(6, "channel", pa.array([b"caf\xe9"]).view(pa.string()))),
      "`{s}/transactions.parquet`: column `channel` holds text that is not UTF-8; write it as UTF-8"),
+    ("every row of a table refused that need not be there",
+     lambda s: (s / "consents.csv").write_text("customer_id,purpose,channel,state,source,wording,at,expires_at\n"
+                                               "X1,marketing,all,withdrawn,,,2026-01-01T00:00:00Z,\n"),
+     ("`{s}/consents.csv`: all 1 rows are refused, 1 for: `customer_id` is an unknown customer"
+      " (first: row 1); mend them, the tables of before stay")),
     ("every booking refused",
      lambda s: _rewrite(s, lambda t: t.set_column(5, "kind", pa.array(["P"]))),
      ("`{s}/transactions.parquet`: all 1 rows are refused, 1 for: `kind` is not one of "
@@ -240,7 +248,7 @@ BAD_ROWS: list[tuple[str, dict[str, Rows], str, str]] = [
      "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
     ("id with a blank at its end", {"customers": [customer("C1 ")]},
      "customers", "`customer_id` is not an id; expected 1 to 64 printable characters"),
-    ("not a number", {"fx_rates": [{"day": BOOKED.date(), "currency": "USD", "per_base": float("nan")}]},
+    ("not a number", {"fx_rates": [{"day": BOOKED.date(), "currency": "USD", "per_base": rate} for rate in (1.1, float("nan"))]},
      "fx_rates", "`per_base` is not a finite number"),
 ]  # fmt: skip
 
@@ -359,6 +367,22 @@ def test_the_report_says_that_a_table_went_back_in_time(home: Home, tmp_path: Pa
         ]
         said = "transactions: newest row of 2025-05-01T12:00:00Z last time, of 2024-05-01T12:00:00Z now"
         assert lines == ([said] if year == 2024 else [])
+
+
+@pytest.mark.parametrize("times", [100, -1, 1])
+def test_the_report_says_that_amounts_are_of_another_size(home: Home, tmp_path: Path, times: int) -> None:
+    """Mutant: a source that begins to give whole pounds, or turns the sign; every row is good in itself."""
+    for factor, folder in ((1, "1"), (times, "2")):
+        booked = [booking(f"T{i}", amount_minor=factor * (i - 5) * 10 ** (i % 4)) for i in range(20)]
+        report = import_tables(home, write_tables(bank(transactions=booked), tmp_path / folder))
+    told = [d.column for d in report.drift if d.notable]
+    assert told == ([] if times == 1 else ["amount_minor"])
+
+
+@given(st.lists(st.integers(-(10**12), 10**12) | st.sampled_from([0, 1, -1, 9, 10, 999, 1000])))
+def test_magnitudes_are_counted_off_the_digits(numbers: list[int]) -> None:
+    found = magnitudes(pl.Series(numbers, dtype=pl.Int64)).to_list()
+    assert found == ["0" if n == 0 else f"{'-' if n < 0 else ''}1e{len(str(abs(n))) - 1}" for n in numbers]
 
 
 def moved_index() -> float:
