@@ -293,10 +293,18 @@ def _latest(folder: Path, quick: bool) -> Table:
             start = time.perf_counter()
             store.latest([customer], at, connection)
             tries.append(time.perf_counter() - start)
+        rows: list[float] = []
+        for customer in draw.choices(ids, k=300 if quick else 3_000):
+            start = time.perf_counter()
+            store.latest_row(customer, at, connection)
+            rows.append(time.perf_counter() - start)
         some = draw.sample(ids, min(1_000, len(ids)))
         many = best_of(lambda: store.latest(some, at, connection), 5)
     table.add("one customer, median", sorted(tries)[len(tries) // 2] * 1000, "ms", None if quick else 0.15)
     table.add("one customer, 99 of 100", sorted(tries)[len(tries) * 99 // 100] * 1000, "ms")
+    table.add(
+        "one customer, as a decision reads him: no Arrow table, median", sorted(rows)[len(rows) // 2] * 1000, "ms"
+    )
     table.add(f"{len(some):,} customers", many * 1000, "ms", None if quick else 20)
     return table
 

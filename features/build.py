@@ -14,6 +14,7 @@ from features.dealt import dealt, n_shares
 from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA
 from features.identity import units
+from features.last_values import LAST_COLUMNS, LAST_VALUES, last_moved_on
 from features.measures import LASTS, RATIOS, windows
 from features.nightly import Night, forget, night_before, remember, touched
 from features.overlay import overlaid
@@ -22,7 +23,7 @@ from features.snapshot import Shelf, write_snapshot
 from features.source import Source
 from features.spill import as_one, laid_down, spilled
 from features.transactions import TRANSACTIONS
-from features.variety import LAST_COLUMNS, LAST_VALUES, VARIETY, first_days, last_moved_on, varied
+from features.variety import VARIETY, first_days, varied
 from features.windows import local_days
 
 OF_BOOKINGS = (TRANSACTIONS, LAST_VALUES)  # what the night before and the new bookings give
@@ -136,7 +137,8 @@ class Builder:
 
     def _varied(self, asked: pl.DataFrame, recent: pl.DataFrame) -> pl.DataFrame:
         firsts = first_days(asked["as_of"], self._source.settings.tz)
-        return pl.DataFrame(varied(recent.rename({"customer": "cut"}), firsts))
+        channels = self._source.settings.booking_channels
+        return pl.DataFrame(varied(recent.rename({"customer": "cut"}), firsts, channels))
 
     def _afresh(self, asked: pl.DataFrame, progress: Progress | None) -> pl.DataFrame:
         done, parts = 0, list[pl.DataFrame]()

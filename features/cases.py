@@ -30,7 +30,7 @@ def _declare(_source: Source) -> tuple[Feature, ...]:
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     if not source.has("cases"):
-        none = False if source.assumes("cases", "none open") else None
+        none = False if source.assumed_empty("cases") else None
         found = {f"{k}_open": pl.repeat(none, len(pairs), dtype=pl.Boolean, eager=True) for k in OPEN}
         never = pl.repeat(None, len(pairs), dtype=pl.Float64, eager=True)
         count = pl.repeat(None if none is None else 0.0, len(pairs), dtype=pl.Float64, eager=True)

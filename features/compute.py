@@ -9,12 +9,13 @@ from features.contacts import CONTACTS
 from features.customers import CUSTOMERS
 from features.dealt import dealt, n_shares
 from features.holdings import HOLDINGS
+from features.last_values import LAST_VALUES
 from features.notes import NOTES
 from features.settings import Settings
 from features.shares import outflow_shares
 from features.source import Source
 from features.transactions import TRANSACTIONS
-from features.variety import LAST_VALUES, VARIETY
+from features.variety import VARIETY
 from features.view import FeatureView, Pairs
 from features.windows import local_days
 

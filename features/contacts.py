@@ -35,7 +35,7 @@ def _declare(source: Source) -> tuple[Feature, ...]:
     told = [
         _feature(
             f"contacts_{c}_count_{d}d",
-            "",
+            "contacts",
             NO_CONTACTS,
             f"marketing by {c}, {d} days",
             f"{d}天{c}营销次数",
@@ -46,7 +46,7 @@ def _declare(source: Source) -> tuple[Feature, ...]:
     told += [
         _feature(
             f"contacts_count_{d}d",
-            "",
+            "contacts",
             NO_CONTACTS,
             f"marketing contacts, {d} days",
             f"{d}天营销次数",
@@ -77,13 +77,13 @@ def _declare(source: Source) -> tuple[Feature, ...]:
                  f"days since the last contact about {f} (offers named {f}_...)", f"上次{f}类营销距今天数")
         for f in source.families
     ]  # fmt: skip
-    told.append(_feature("ignored_in_a_row", "", NO_CONTACTS, "contacts since his last reaction",
+    told.append(_feature("ignored_in_a_row", "contacts", NO_CONTACTS, "contacts since his last reaction",
                          "连续未响应次数"))  # fmt: skip
     words = {"accepted": "接受", "refused": "拒绝", "opened": "打开"}
     told += [
         _feature(
             f"{kind}_count_{d}d",
-            "",
+            "outcomes",
             NO_CONTACTS,
             f"offers {kind}, {d} days",
             f"{d}天{words[kind]}次数",
@@ -100,8 +100,12 @@ def _feature(name: str, unit: str, null: str, en: str, zh: str, table: str = "co
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     if not source.has("contacts"):
-        nulls = pl.repeat(None, len(pairs), dtype=pl.Float64, eager=True)
-        return {feature.name: nulls for feature in _declare(source)}
+        none = 0.0 if source.assumed_empty("contacts") else None
+        values = {
+            name: pl.repeat(value, len(pairs), dtype=pl.Float64, eager=True)
+            for name, value in (("count", none), ("age", None))
+        }
+        return {f.name: values["count" if f.null == NO_CONTACTS else "age"] for f in _declare(source)}
     columns = ("contact_id", "offer_id", "channel", "direction", "purpose", "sent_at")
     rows = source.rows("contacts", columns, pairs.codes)
     sent = Log(_sent(rows.filter(MARKETING)))

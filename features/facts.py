@@ -90,9 +90,9 @@ def there(source: Source) -> pl.DataFrame:
 
     For all time, for without the table every row of every snapshot says something else.
     """
-    states = {table: "imported" if source.has(table) else "" for table in DATED if table != "outcomes"}
-    if not states["cases"] and source.assumes("cases", "none open"):
-        states["cases"] = "imported"  # as a table without a row says
+    # A table declared empty says what one without a row says.
+    given = {table: source.has(table) or source.assumed_empty(table) for table in DATED if table != "outcomes"}
+    states = {table: "imported" if there_is else "" for table, there_is in given.items()}
     for table, word in (("consents", "granted"), ("reachability", "reachable")):
         if not states[table] and source.assumes(table, word):
             states[table] = word

@@ -20,7 +20,7 @@ NO_ACCOUNTS = "the bank gave no accounts"
 def _declare(source: Source) -> tuple[Feature, ...]:
     told = [Feature(f"holds_{p}", "bool", "", NO_ACCOUNTS, "accounts", f"holds {p}", f"持有 {p}")
             for p in source.products]  # fmt: skip
-    told.append(Feature("n_accounts", "number", "", NO_ACCOUNTS, "accounts", "open accounts", "账户数"))
+    told.append(Feature("n_accounts", "number", "accounts", NO_ACCOUNTS, "accounts", "open accounts", "账户数"))
     told.append(Feature("maturity_ahead_days", "number", "days", "nothing matures", "accounts",
                         "days to the next maturity", "距下次到期天数"))  # fmt: skip
     for currency in source.settings.currencies:

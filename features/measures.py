@@ -15,7 +15,7 @@ from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from features.windows import local_days
 
-FLOW_DAYS = (14, 30, 90)
+FLOW_DAYS = (1, 14, 30, 90)
 COLUMNS = ("amount_minor", "currency", "kind", "booked_at", "recorded_at")
 
 
@@ -42,9 +42,9 @@ class Measure:
 
 
 BASE_MEASURES = (
-    Measure("transaction", "count", (30, 90, 365, 730), (), 0, "bookings", "交易笔数"),
+    Measure("transaction", "count", (1, 30, 90, 365, 730), (), 0, "bookings", "交易笔数"),
     Measure("purchase", "count", (7, 30, 90, 365), ("purchase",), 0, "purchases", "消费笔数"),
-    Measure("purchase", "sum", (30, 90, 365, 730), ("purchase",), -1, "spending", "消费金额"),
+    Measure("purchase", "sum", (1, 30, 90, 365, 730), ("purchase",), -1, "spending", "消费金额"),
     Measure("salary", "sum", (90, 365), ("salary",), 1, "salary", "工资收入"),
     Measure("fee", "sum", (365,), ("fee",), -1, "fees paid", "手续费支出"),
     Measure("interest", "sum", (365,), ("interest",), 1, "interest booked", "利息"),
@@ -55,7 +55,8 @@ LASTS = {
     "salary": ("a salary", "上次发薪"),
 }
 TREND_DAYS = (45, 90)
-RATIOS = ("purchase_mean_90d", "purchase_trend_90d", "transaction_trend_90d")
+MEAN_DAYS = (30, 90, 365)
+RATIOS = (*(f"purchase_mean_{days}d" for days in MEAN_DAYS), "purchase_trend_90d", "transaction_trend_90d")
 HALF = f"_purchase_sum_{TREND_DAYS[0]}d"
 
 

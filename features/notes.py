@@ -14,7 +14,7 @@ UNKNOWN = "the bank gave no notes"
 
 def _declare(_source: Source) -> tuple[Feature, ...]:
     return (
-        Feature("notes_count", "number", "", UNKNOWN, "notes", "notes in force", "有效备注数"),
+        Feature("notes_count", "number", "notes", UNKNOWN, "notes", "notes in force", "有效备注数"),
         Feature(
             "days_since_last_note", "number", "days", "there was none", "notes", "days since a note", "上次备注距今天数"
         ),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from features.base import Base, OneRow, Row
 from features.carried import cut_days, reach_of
 from features.heard import ConsentRow, EventRow
-from features.measures import HALF, LASTS, windows
+from features.measures import HALF, LASTS, MEAN_DAYS, windows
 from features.money import minor_digits
 from features.settings import Settings
 from features.shares import SHARE_DAYS
@@ -46,6 +46,9 @@ class Online:
         self._ages = [p for n, p in self._at.items() if n.startswith("days_since_")]
         self._windows = windows(self._settings.currencies)
         self._places = [self._at[w.name] for w in self._windows]
+        self._means = [
+            tuple(self._at[f"purchase_{what}_{days}d"] for what in ("sum", "count", "mean")) for days in MEAN_DAYS
+        ]
         self._texts = {name: place for place, name in enumerate(one_row.texts)}
         self._cuts = lru_cache(maxsize=64)(self._cuts_of)
         self.reach = lru_cache(maxsize=8)(lambda since: reach_of(since, self._settings))
@@ -167,8 +170,9 @@ class Online:
                 out = max(v[at[f"outflow_{c}_sum_{days}d"]], 0.0)
                 v[at[f"outflow_share_{c}_{days}d"]] = out / (stays + out) if stays + out != 0 else 0.0
         v[at["balance_total_minor"]] = total
-        spent, count = v[at["purchase_sum_90d"]], v[at["purchase_count_90d"]]
-        v[at["purchase_mean_90d"]] = spent / count if count else _NAN
+        for spends, counts, mean in self._means:
+            v[mean] = v[spends] / v[counts] if v[counts] else _NAN
+        spent = v[at["purchase_sum_90d"]]
         v[at["purchase_trend_90d"]] = v[at[HALF]] / spent if spent else _NAN
         bookings = v[at["transaction_count_90d"]]
         v[at["transaction_trend_90d"]] = v[at["transaction_count_30d"]] / bookings if bookings else _NAN

@@ -8,11 +8,14 @@ customer in plain Python; a test ties the two.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.carried import cut_days, reach_of
 from features.holdings import total_in_base
 from features.measures import COLUMNS, LASTS, Window, measured, windows
+from features.segments import Ints
 from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
@@ -92,54 +95,44 @@ def _rolled_windows(rows: pl.DataFrame, heard: pl.DataFrame, moment: int, source
 
     Of a base older than the whole window nothing is left.
     """
-    settings = source.settings
+    settings, n = source.settings, len(rows)
     wanted, cuts = windows(settings.currencies), cut_days(moment, settings)
     tails = {days: tail_of(moment, days, settings.tz) for days in cuts}
-    gone, come = _gone(rows, wanted, cuts), _come(heard, wanted, tails, source)
-    wide = rows.drop(*_LISTS)  # dear to join along
-    for sums in (gone, come):
-        wide = wide.join(sums, on=_ROW, how="left", maintain_order="left") if len(sums) else wide
-    rolled: list[pl.Expr] = []
-    for number, window in enumerate(wanted):
-        kept = pl.col(window.name)
-        if f"_gone_{number}" in wide.columns:
-            kept = kept - pl.col(f"_gone_{number}").fill_null(0)
-        kept = pl.when(tails[window.days] < _BASE).then(kept).otherwise(0.0)
-        if len(come):
-            kept = kept + pl.col(f"_come_{number}").fill_null(0)
-            if window.needs_rate:
-                kept = pl.when(pl.col(f"_unrated_{window.days}").fill_null(0) == 0).then(kept)
-        rolled.append(kept.alias(window.name))
-    return wide.with_columns(rolled)
+    names = [window.name for window in wanted]
+    values = np.array(rows.select(names).to_numpy().T, order="C")  # (n_windows, n_rows), NaN: null
+    window, row, day, amount = _drops(rows)
+    passed = day < np.array([cuts[w.days] for w in wanted])[window]
+    np.subtract.at(values.ravel(), window[passed] * n + row[passed], amount[passed])
+    since = rows["_base"].to_numpy()
+    for number, each in enumerate(wanted):
+        values[number, tails[each.days] >= since] = 0.0
+    if len(heard):
+        _take_in(values, heard, wanted, tails, source)
+    rolled = pl.DataFrame(dict(zip(names, values, strict=True))).select(pl.all().fill_nan(None))
+    return rows.drop(*_LISTS).with_columns(rolled.get_columns())
 
 
-def _gone(rows: pl.DataFrame, wanted: Sequence[Window], cuts: Mapping[int, int]) -> pl.DataFrame:
-    """_row and `_gone_{number}` of the windows whose tails have passed something."""
-    drops = rows.select(_ROW, "_drops").filter(pl.col("_drops").list.len() > 0).explode("_drops").unnest("_drops")
-    cut = pl.DataFrame({"window": range(len(wanted)), "cut": [cuts[w.days] for w in wanted]})
-    passed = drops.join(cut.with_columns(pl.col("window").cast(pl.UInt16)), on="window").filter(
-        pl.col("day") < pl.col("cut")
-    )
-    if passed.is_empty():
-        return pl.DataFrame(schema={_ROW: pl.UInt32})
-    numbers = passed["window"].unique().sort().to_list()
-    sums = passed.group_by(_ROW, "window").agg(pl.col("amount").sum())
-    return sums.pivot(on="window", on_columns=numbers, index=_ROW, values="amount").rename(
-        {str(n): f"_gone_{n}" for n in numbers}
-    )
+def _drops(rows: pl.DataFrame) -> tuple[Ints, Ints, Ints, "npt.NDArray[np.float64]"]:
+    """(window, row, day, amount) of everything that leaves a window of these rows."""
+    lists = rows["_drops"]
+    flat = lists.filter(lists.list.len() > 0).explode().struct.unnest()
+    row = np.repeat(np.arange(len(rows)), lists.list.len().to_numpy())
+    window, day, amount = (flat[name].to_numpy() for name in ("window", "day", "amount"))
+    return window.astype(np.int64), row, day.astype(np.int64), amount.astype(np.float64)
 
 
-def _come(heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int], source: Source) -> pl.DataFrame:
-    """_row and `_come_{number}`, `_unrated_{days}` of those who were heard of."""
-    if heard.is_empty():
-        return pl.DataFrame(schema={_ROW: pl.UInt32})
+def _take_in(values: "npt.NDArray[np.float64]", heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int],
+             source: Source) -> None:  # fmt: skip
+    """Add to the windows, (n_windows, n_rows), what was heard; a booking without a rate makes its sums unknown."""
     adds = measured(heard.select(pl.col(_ROW).alias("customer"), *COLUMNS), source)
-    booked = pl.col("booked")
-    sums = [
-        pl.col(w.measure.key).filter(booked >= tails[w.days]).sum().alias(f"_come_{n}") for n, w in enumerate(wanted)
-    ]
-    unrated = [pl.col("unrated_count").filter(booked >= tail).sum().alias(f"_unrated_{d}") for d, tail in tails.items()]
-    return adds.group_by(pl.col("customer").alias(_ROW)).agg(*sums, *unrated)
+    booked, row = adds["booked"].to_numpy(), adds["customer"].to_numpy()
+    of_measure = {key: adds[key].to_numpy().astype(np.float64) for key in {w.measure.key for w in wanted}}
+    unrated = adds["unrated_count"].to_numpy() > 0
+    for number, window in enumerate(wanted):
+        inside = booked >= tails[window.days]
+        np.add.at(values[number], row[inside], of_measure[window.measure.key][inside])
+        if window.needs_rate:
+            values[number, row[inside & unrated]] = np.nan
 
 
 def _newest() -> list[pl.Expr]:

@@ -18,7 +18,7 @@ from features.source import Source
 from features.tables import TRANSACTION_KINDS
 from features.windows import local_days
 
-REACH_DAYS = 92
+REACH_DAYS = 100  # the longest window that looks at bookings themselves, and what a booking may be late
 _FIELDS = {"day": pl.Date, "kind": pl.UInt8, "channel": pl.String, "worth": pl.Int64}
 RECENT_SCHEMA = {"customer": pl.Int32, "transaction_id": pl.String, **_FIELDS}
 RECENT_COLUMNS = [

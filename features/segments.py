@@ -57,5 +57,10 @@ def distinct_codes(keys: Ints, codes: Ints, n_keys: int) -> Ints:
 
 
 def first_places(keys: Ints) -> Ints:
-    """The first place of each key that is there; keys ascend and there is one."""
-    return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    """The first place of each key that is there; keys ascend."""
+    return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else keys
+
+
+def last_places(keys: Ints) -> Ints:
+    """The last place of each key that is there; keys ascend."""
+    return np.flatnonzero(np.concatenate((keys[1:] != keys[:-1], [True]))) if len(keys) else keys

@@ -7,6 +7,7 @@ would turn `no` into false and swallow the first of two equal keys.
 import difflib
 import json
 import os
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from features.signin import SignIn
 
 YAML_BYTES_MAX = 64 * 1024
+CHANNELS_MOST = 20
+_CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,29}")
 Engines = Literal["polars", "spark"]  # where snapshots and lists are computed
 
 
@@ -43,6 +46,7 @@ class Settings(BaseModel):
     snapshot_max_age_hours: int = 36
     mlflow_ui: str | None = None
     sign_in: SignIn = SignIn()
+    booking_channels: tuple[str, ...] = ("atm", "branch", "app", "pos", "online")
 
     @field_validator("now", "database", "mlflow", "mlflow_ui", mode="before")
     @classmethod
@@ -56,6 +60,16 @@ class Settings(BaseModel):
         for code in (value,) if isinstance(value, str) else value:
             if len(code) != 3 or not code.isascii() or not code.isupper():
                 raise ValueError(f"`{code}` is not a currency; write three capitals, such as EUR")
+        return value
+
+    @field_validator("booking_channels")
+    @classmethod
+    def _channels_can_be_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for channel in value:
+            if not _CHANNEL.fullmatch(channel):
+                raise ValueError(f"`{channel}` cannot be part of a feature's name; write small letters, digits and _")
+        if len(value) > CHANNELS_MOST or len(set(value)) < len(value):
+            raise ValueError(f"expected up to {CHANNELS_MOST} different channels")
         return value
 
     @field_validator("zone")
@@ -157,6 +171,11 @@ def write_settings(bank: Path, settings: Settings) -> None:
         ("snapshot_max_age_hours", str(settings.snapshot_max_age_hours), "older: degraded"),
         ("mlflow_ui", settings.mlflow_ui or "null", "where people open MLflow, for the console's links"),
         ("sign_in", _flow(settings.sign_in), "of the console; docs/console.md"),
+        (
+            "booking_channels",
+            f"[{', '.join(settings.booking_channels)}]",
+            "of transactions; each has features of its own",
+        ),
     )
     text = "".join(f"{key}: {value}  # {comment}\n" for key, value, comment in lines)
     write_whole(bank, text.encode())

@@ -14,6 +14,7 @@ from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, TABLES
 
+EMPTY = {"cases": "none open", "contacts": "nobody was ever contacted"}  # the words that declare a table empty
 FEW = 2_000  # so many customers are looked for in the files; more of them are joined
 
 
@@ -37,6 +38,10 @@ class Source:
         return any(
             sentence.lower().startswith(f"no {table}:") and word in sentence.lower() for sentence in self.assumptions
         )
+
+    def assumed_empty(self, table: str) -> bool:
+        """Whether the home lacks the table and the source declared that it would hold no row."""
+        return not self.has(table) and table in EMPTY and self.assumes(table, EMPTY[table])
 
     def n_rows(self, table: str) -> int:
         """Rows of the table, from the files' footers; 0 if the home does not hold it."""

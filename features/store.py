@@ -79,7 +79,7 @@ class FeatureStore:
             A customer the bank does not know has null facts and counts of 0.
 
         Raises:
-            StoreError: A column is missing, or as_of has no zone or a null.
+            StoreError: A column is missing, or as_of has no zone or a null or lies in the future.
         """
         asked = self._asked(entities)
         unique = asked.select("customer_id", "as_of").unique()
@@ -272,7 +272,14 @@ class FeatureStore:
         if entities.column("as_of").null_count:
             raise StoreError("entities: `as_of` is empty in some rows; give every row its instant")
         rows = pl.DataFrame(entities.select(["customer_id", "as_of"]))
-        return rows.with_columns(pl.col("customer_id").cast(pl.String), pl.col("as_of").dt.epoch("us"))
+        asked = rows.with_columns(pl.col("customer_id").cast(pl.String), pl.col("as_of").dt.epoch("us"))
+        now = self._home.now()
+        ahead = (asked["as_of"] > _micros(now)).arg_max() if len(asked) else None
+        if ahead is not None and asked["as_of"][ahead] > _micros(now):
+            raise StoreError(
+                f"entities: `as_of` of row {ahead + 1} lies after the home's present, {now:%FT%TZ}; choose an earlier one"
+            )
+        return asked
 
 
 def _micros(instant: datetime) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from features.bookings import bookings, of_kinds
-from features.measures import BASE_MEASURES, HALF, LASTS, Measure, flows, windows
+from features.measures import BASE_MEASURES, HALF, LASTS, MEAN_DAYS, Measure, flows, windows
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
 from features.windows import DAYS_A_MICRO, Log, Micros
@@ -23,11 +23,14 @@ def _declare(source: Source) -> tuple[Feature, ...]:
         for m in flows(currency):
             told += [_windowed(m, d, f"{currency} minor", "never") for d in m.days]
     for m in BASE_MEASURES:
-        unit, null = ("", "never") if m.op == "count" else (f"{base} minor", "a rate is missing")
+        unit, null = ("bookings", "never") if m.op == "count" else (f"{base} minor", "a rate is missing")
         told += [_windowed(m, d, unit, null) for d in m.days]
+    told += [
+        Feature(f"purchase_mean_{days}d", "number", f"{base} minor", f"no purchase in {days} days, or a rate is missing",
+                table, f"mean purchase, {days} days", f"{days}天平均消费")
+        for days in MEAN_DAYS
+    ]  # fmt: skip
     none = "no purchase in 90 days, or a rate is missing"
-    told.append(Feature("purchase_mean_90d", "number", f"{base} minor", none, table,
-                        "mean purchase, 90 days", "90天平均消费"))  # fmt: skip
     told.append(
         Feature(
             "purchase_trend_90d",
@@ -81,10 +84,11 @@ def _number(values: Micros, unknown: Micros | None) -> pl.Series:
 
 
 def booking_ratios() -> list[pl.Expr]:
-    """Mean and trend of spending from the windows of the frame they are used in."""
-    total, count = pl.col("purchase_sum_90d"), pl.col("purchase_count_90d")
+    """Means and trends from the windows of the frame they are used in."""
+    total = pl.col("purchase_sum_90d")
+    sums = {days: (pl.col(f"purchase_sum_{days}d"), pl.col(f"purchase_count_{days}d")) for days in MEAN_DAYS}
     return [
-        pl.when(count != 0).then(total / count).alias("purchase_mean_90d"),
+        *(pl.when(n != 0).then(spent / n).alias(f"purchase_mean_{days}d") for days, (spent, n) in sums.items()),
         pl.when(total != 0).then(pl.col(HALF) / total).alias("purchase_trend_90d"),
         pl.when(pl.col("transaction_count_90d") != 0)
         .then(pl.col("transaction_count_30d") / pl.col("transaction_count_90d"))

@@ -39,8 +39,8 @@ def write_tables(tables: Tables, folder: Path) -> Path:
     return folder
 
 
-def made_up_bank(seed: int = 0, customers: int = 30, transactions: int = 2500) -> Tables:
-    """Rows of all tables; the same seed gives the same rows."""
+def made_up_bank(seed: int = 0, customers: int = 30, transactions: int = 2500, salaries: int = 0) -> Tables:
+    """Rows of all tables; the same seed gives the same rows. salaries: accounts with money that comes regularly, or nearly."""
     draw = random.Random(seed)
     ids = [f"C{i:03d}" for i in range(customers)]
     tables: Tables = {
@@ -67,6 +67,7 @@ def made_up_bank(seed: int = 0, customers: int = 30, transactions: int = 2500) -
     }
     _accounts(draw, tables, ids)
     _transactions(draw, tables, ids, transactions)
+    tables["transactions"] += _salaries(random.Random(seed), tables, salaries)
     tables["fx_rates"] = [
         {"day": (START + timedelta(days=d)).date(), "currency": currency,
          "per_base": round(rate * draw.uniform(0.9, 1.1), 4)}
@@ -171,6 +172,26 @@ def _transactions(draw: random.Random, tables: Tables, ids: list[str], n: int) -
             "booked_at": booked, "recorded_at": booked + timedelta(seconds=late),
         })  # fmt: skip
     tables["transactions"] = [row for row in rows if row["recorded_at"] <= NOW]
+
+
+def _salaries(draw: random.Random, tables: Tables, n: int) -> Rows:
+    """Transfers in, a fortnight or a month apart or nearly so, of like amounts or nearly so, some booked as salaries."""
+    owner, rows = {h["account_id"]: h["customer_id"] for h in reversed(tables["holders"])}, Rows()
+    for account in tables["accounts"][:n]:
+        apart, amount, at = (
+            draw.choice((14, 30, 31)),
+            draw.choice((10, 200_000)),
+            START + timedelta(days=draw.randrange(40)),
+        )
+        while at < END:
+            at += timedelta(days=apart + draw.choice((0, 0, 0, 0, 1, -2, 4, 6)), hours=draw.randrange(24))
+            rows.append({
+                "transaction_id": f"S{len(rows):05d}", "account_id": account["account_id"], "customer_id": owner[account["account_id"]],
+                "amount_minor": amount * draw.choice((100, 100, 95, 90, 91, 89)), "currency": account["currency"],
+                "kind": draw.choice(("transfer_in",) * 9 + ("salary",)), "channel": draw.choice((None, "online", "pos")),
+                "balance_after_minor": None, "booked_at": at, "recorded_at": at + timedelta(hours=draw.choice((0, 0, 0, 40))),
+            })  # fmt: skip
+    return [row for row in rows if row["recorded_at"] <= NOW]
 
 
 def _contacts(draw: random.Random, tables: Tables, ids: list[str]) -> None:

@@ -14,6 +14,8 @@ CHANNELS = ("sms", "email", "app", "call", "branch", "mail")
 OUTFLOW = ("cash_withdrawal", "transfer_out", "fx_sale")
 INFLOW = ("salary", "cash_deposit", "transfer_in", "fx_purchase")
 DIGITS = {"JPY": 0}
+KINDS = (*OUTFLOW, *INFLOW, "fee", "interest", "loan_payment", "refund", "own_transfer")
+PLACES = ("atm", "branch", "app", "pos", "online")
 DAY = timedelta(days=1)
 
 
@@ -22,7 +24,19 @@ def features_of(tables: Tables, customer: str, as_of: datetime, zone: ZoneInfo, 
     """Every declared feature of that customer at that instant; None for null."""
     bank = _Bank(tables, customer, as_of, zone, base)
     found: Row = {}
-    for part in (_facts, _consents, _reachability, _holdings, _contacts, _cases, _variety, _notes):
+    for part in (
+        _facts,
+        _consents,
+        _reachability,
+        _holdings,
+        _contacts,
+        _cases,
+        _variety,
+        _places,
+        _salary,
+        _last,
+        _notes,
+    ):
         found |= part(bank)
     found |= _money(bank, currencies)
     return found
@@ -158,7 +172,7 @@ def _money(bank: _Bank, currencies: tuple[str, ...]) -> Row:
         found[f"balance_{c}_minor"] = balance
         worth = 0.0 if balance == 0 else bank.in_base(balance, currency, bank.day)
         total = None if total is None or worth is None else total + worth
-        for days in (14, 30, 90):
+        for days in (1, 14, 30, 90):
             rows = [r for r in bank.within(mine, "booked_at", days) if r["currency"] == currency]
             found[f"inflow_{c}_sum_{days}d"] = sum(r["amount_minor"] for r in rows if r["kind"] in INFLOW)
             found[f"outflow_{c}_sum_{days}d"] = -sum(r["amount_minor"] for r in rows if r["kind"] in OUTFLOW)
@@ -185,12 +199,12 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
             return None
         return sign * sum(value for k, value in worth if k == kind and value is not None)
 
-    for days in (30, 90, 365, 730):
+    for days in (1, 30, 90, 365, 730):
         found[f"transaction_count_{days}d"] = len(bank.within(mine, "booked_at", days))
     purchases = [r for r in mine if r["kind"] == "purchase"]
     for days in (7, 30, 90, 365):
         found[f"purchase_count_{days}d"] = len(bank.within(purchases, "booked_at", days))
-    for days in (30, 90, 365, 730):
+    for days in (1, 30, 90, 365, 730):
         found[f"purchase_sum_{days}d"] = total("purchase", days, -1)
     for days in (90, 365):
         found[f"salary_sum_{days}d"] = total("salary", days, 1)
@@ -200,8 +214,10 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
         total("fee", 365, -1),
         total("interest", 365, 1),
     )
-    spent, count = found["purchase_sum_90d"], found["purchase_count_90d"]
-    found["purchase_mean_90d"] = spent / count if count and spent is not None else None
+    for days in (30, 90, 365):
+        spent, count = found[f"purchase_sum_{days}d"], found[f"purchase_count_{days}d"]
+        found[f"purchase_mean_{days}d"] = spent / count if count and spent is not None else None
+    spent = found["purchase_sum_90d"]
     half = total("purchase", 45, -1)
     found["purchase_trend_90d"] = half / spent if spent and half is not None else None
     found["days_since_last_transaction"] = bank.ago(mine, "booked_at")
@@ -210,35 +226,92 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
     return found
 
 
+def _day(bank: _Bank, row: Row) -> date:
+    return row["booked_at"].astimezone(bank.zone).date()
+
+
+def _worth(bank: _Bank, row: Row, amount: int | None) -> float | None:
+    return None if amount is None else bank.in_base(amount, row["currency"], _day(bank, row))
+
+
+def _mine(bank: _Bank) -> list[Row]:
+    return [r for r in bank.booked() if r["customer_id"] == bank.customer]
+
+
 def _variety(bank: _Bank) -> Row:
-    mine, found = [r for r in bank.booked() if r["customer_id"] == bank.customer], dict[str, Any]()
-
-    def day(row: Row) -> date:
-        return row["booked_at"].astimezone(bank.zone).date()
-
-    def worth(row: Row, amount: int | None) -> float | None:
-        return None if amount is None else bank.in_base(amount, row["currency"], day(row))
-
+    mine, found = _mine(bank), dict[str, Any]()
     for days in (30, 90):
         rows = bank.within(mine, "booked_at", days)
         found[f"transaction_kinds_count_{days}d"] = len({r["kind"] for r in rows})
         found[f"transaction_channels_count_{days}d"] = len({r["channel"] for r in rows} - {None})
-        found[f"active_days_count_{days}d"] = len({day(r) for r in rows})
+        found[f"active_days_count_{days}d"] = len({_day(bank, r) for r in rows})
+        for name, kinds, sign in (("purchase", ("purchase",), -1), ("inflow", INFLOW, 1), ("outflow", OUTFLOW, -1)):
+            amounts = [_worth(bank, r, r["amount_minor"]) for r in rows if r["kind"] in kinds]
+            known = [sign * a for a in amounts if a is not None]
+            whole = known if len(known) == len(amounts) else []
+            found[f"{name}_largest_{days}d"] = max(whole, default=None)
+            if days == 90:
+                found[f"{name}_smallest_90d"] = min(whole, default=None)
+                if name != "purchase":
+                    found[f"{name}_mean_90d"] = sum(whole) / len(whole) if whole else None
     rows = bank.within(mine, "booked_at", 90)
-    found["salary_months_count_90d"] = len({(day(r).year, day(r).month) for r in rows if r["kind"] == "salary"})
-    for name, kinds, sign in (("purchase", ("purchase",), -1), ("inflow", INFLOW, 1), ("outflow", OUTFLOW, -1)):
-        amounts = [worth(r, r["amount_minor"]) for r in rows if r["kind"] in kinds]
-        known = [sign * a for a in amounts if a is not None]
-        found[f"{name}_largest_90d"] = max(known) if known and len(known) == len(amounts) else None
+    found |= {f"{kind}_count_90d": sum(r["kind"] == kind for r in rows) for kind in KINDS}
+    paid = {(_day(bank, r).year, _day(bank, r).month) for r in rows if r["kind"] == "salary"}
+    return found | {"salary_months_count_90d": len(paid)}
+
+
+def _places(bank: _Bank) -> Row:
+    mine, found = _mine(bank), dict[str, Any]()
+    for place in PLACES:
+        there = [r for r in mine if r["channel"] == place]
+        for days in (30, 90):
+            found[f"bookings_{place}_count_{days}d"] = len(bank.within(there, "booked_at", days))
+        rows = bank.within(there, "booked_at", 90)
+        amounts = [_worth(bank, r, r["amount_minor"]) for r in rows]
+        unknown = any(a is None for a in amounts)
+        found[f"outgoing_{place}_sum_90d"] = None if unknown else -sum(a for a in amounts if a is not None and a < 0)
+        n = len(bank.within(mine, "booked_at", 90))
+        found[f"bookings_{place}_share_90d"] = len(rows) / n if n else None
+    return found
+
+
+def _salary(bank: _Bank) -> Row:
+    """Booked as one, or the third of three like transfers in, each a fortnight or each a month after the one before."""
+    rows = bank.within(_mine(bank), "booked_at", 98)
+    fresh = {r["transaction_id"] for r in bank.within(_mine(bank), "booked_at", 35)}
+    came = [(r, worth) for r in rows if (worth := _worth(bank, r, r["amount_minor"])) is not None and worth > 0]
+    paid = [(r, worth) for r, worth in came if r["kind"] == "salary" and r["transaction_id"] in fresh]
+    regular = [(r, worth) for r, worth in came if r["kind"] == "transfer_in" and r["transaction_id"] in fresh
+               and any(_follows(bank, came, r, worth, gap) for gap in ((12, 16), (26, 35)))]  # fmt: skip
+    chosen = max(paid or regular, key=lambda one: (_day(bank, one[0]), one[1]), default=None)
+    return {
+        "salary_detected": chosen is not None,
+        "salary_detected_minor": chosen[1] if chosen else None,
+        "salary_detected_day": float(_day(bank, chosen[0]).day) if chosen else None,
+    }
+
+
+def _follows(bank: _Bank, came: list[tuple[Row, float]], row: Row, worth: float, gap: tuple[int, int],
+             more: int = 1) -> bool:  # fmt: skip
+    for other, its in came:
+        apart = (_day(bank, row) - _day(bank, other)).days
+        like = 10 * min(worth, its) >= 9 * max(worth, its)
+        if other["kind"] == "transfer_in" and gap[0] <= apart <= gap[1] and like:
+            if not more or _follows(bank, came, other, its, gap, more - 1):
+                return True
+    return False
+
+
+def _last(bank: _Bank) -> Row:
+    mine, found = _mine(bank), dict[str, Any]()
     for name in ("transaction", "purchase", "salary"):
-        last = [r for r in mine if name in ("transaction", r["kind"])][-1:]
-        found[f"last_{name}_minor"] = worth(last[0], last[0]["amount_minor"]) if last else None
-    last = mine[-1] if mine else {"balance_after_minor": None}
-    after = last["balance_after_minor"]
-    found["balance_after_last_transaction_minor"] = worth(last, after)
-    found["balance_before_last_transaction_minor"] = worth(
-        last, None if after is None else after - last["amount_minor"]
-    )
+        last = next((r for r in reversed(mine) if name in ("transaction", r["kind"])), None)
+        found[f"last_{name}_minor"] = _worth(bank, last, last["amount_minor"]) if last else None
+        if name != "purchase":
+            after = last["balance_after_minor"] if last else None
+            before = None if last is None or after is None else after - last["amount_minor"]
+            found[f"balance_after_last_{name}_minor"] = _worth(bank, last, after) if last else None
+            found[f"balance_before_last_{name}_minor"] = _worth(bank, last, before) if last else None
     return found
 
 

@@ -20,7 +20,8 @@ from features.staging import alone, written
 
 ZONE = "Europe/Prague"
 END = datetime(1998, 12, 31, 23, tzinfo=UTC)  # the midnight in Prague that ends the data
-SETTINGS = Settings(name="Berka", currency="CZK", currencies=("CZK",), zone=ZONE, clock="simulated", now=END)
+SETTINGS = Settings(name="Berka", currency="CZK", currencies=("CZK",), zone=ZONE, clock="simulated", now=END,
+                    booking_channels=("branch", "card"))  # fmt: skip
 FILES = ("account", "card", "client", "disp", "district", "loan")
 WHOLE = "trans.asc"
 FIRST, TESTED, OCTOBER = "trans_first3MiB_original_codes.asc", "trans_loan_test_accounts.csv", "trans_1997-10.csv"

@@ -27,6 +27,7 @@ SETTINGS = Settings(
     currency="USD",
     currencies=("USD",),
     zone=ZONE,
+    booking_channels=("store", "mail"),
     clock="simulated",
     now=END,
 )

@@ -1,5 +1,6 @@
 """A late row of any dated table repairs the snapshots from its day on and no older one."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from features.days import day_manifest
 from features.home import Home
 from features.intake import import_tables
-from features.source import Source
+from features.source import EMPTY, Source
 from features.store import FeatureStore
 from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tables
 
@@ -142,16 +143,31 @@ def test_a_table_that_comes_at_last_repairs_every_snapshot(tmp_path: Path) -> No
     assert fill(home, {**tables, "notes": [{**row, "at": NIGHTS[3]} for row in notes]}).repair() == paths
 
 
-def test_a_table_without_a_row_says_what_was_assumed_of_cases(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("table", "row"), [("cases", case), ("contacts", contact)])
+def test_a_table_without_a_row_says_what_was_assumed_of_it(
+    tmp_path: Path, table: str, row: Callable[..., dict[str, Any]]
+) -> None:
     home = small_home(tmp_path / "home")
     tables = bank()
-    tables.pop("cases")
+    for name in (table, *(["outcomes"] if table == "contacts" else [])):
+        tables.pop(name, None)
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "assumptions.yaml").write_text("- 'no cases: none open'\n")
+    (tmp_path / "source" / "assumptions.yaml").write_text(f"- 'no {table}: {EMPTY[table]}'\n")
     store = fill(home, tables)
     paths = [store.build(night) for night in NIGHTS]
     before = inodes(paths)
-    assert fill(home, {**tables, "cases": [case(opened_at=SEEN)]}).repair() == paths[2:]
+    assert (
+        fill(
+            home,
+            {
+                **tables,
+                table: [
+                    row(**{"cases": {"opened_at": SEEN}, "contacts": {"sent_at": SEEN, "decided_at": SEEN}}[table])
+                ],
+            },
+        ).repair()
+        == paths[2:]
+    )
     assert inodes(paths)[:2] == before[:2]
 
 

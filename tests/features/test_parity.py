@@ -53,7 +53,7 @@ def test_p28_what_a_decision_reads_is_what_models_learned_from(home: Home) -> No
 
 def test_tails_that_stand_still_are_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant: windows that take in what is new and never let go of what is old."""
-    monkeypatch.setattr("features.overlay.cut_days", lambda *_: dict.fromkeys((7, 14, 30, 45, 90, 365, 730), 0))
+    monkeypatch.setattr("features.overlay.cut_days", lambda *_: dict.fromkeys((1, 7, 14, 30, 45, 90, 365, 730), 0))
     wrong = {f.name for f in checked(home).features if f.mismatch}
     assert "transaction_count_30d" in wrong and "balance_usd_minor" not in wrong
 

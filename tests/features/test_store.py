@@ -73,7 +73,7 @@ def differences(home: Home, tables: Tables, pairs: list[tuple[str, datetime]]) -
 ])  # fmt: skip
 def test_as_of_equals_the_oracle(tmp_path: Path, seed: int, zone: str) -> None:
     """Late rows, ties, DST nights; Santiago's clocks jump over midnight."""
-    tables = made_up_bank(seed)
+    tables = made_up_bank(seed, salaries=25)
     home = home_with(tables, tmp_path, zone)
     assert differences(home, tables, some_pairs(seed, 120)) == []
 
@@ -216,12 +216,15 @@ def test_what_a_bank_does_not_give_is_null_or_as_declared(tmp_path: Path) -> Non
     source = write_tables(few, tmp_path / "b")
     (source / "assumptions.yaml").write_text(
         "- 'no consents: all granted'\n- 'no cases: none open'\n- 'no reachability: all reachable'\n"
+        "- 'no contacts: nobody was ever contacted'\n"
     )
     home = small_home(tmp_path / "home")
     import_tables(home, source)
     told = FeatureStore(home).as_of(pair).to_pylist()[0]
     assert told["consent_marketing_sms"] == "granted"
     assert (told["reachable_sms"], told["complaint_open"]) == (True, False)
+    assert (told["contacts_sms_count_30d"], told["ignored_in_a_row"], told["accepted_count_365d"]) == (0, 0, 0)
+    assert told["days_since_last_contact"] is None, "there was none"
     assert "no consents: all granted" in home.assumptions()
 
 
