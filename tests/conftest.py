@@ -2,6 +2,7 @@
 something dear - a JVM, a browser over a served bank, a simulated bank. A short file is what one process is alone with at the end.
 """
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -20,6 +21,15 @@ LONG = (
     "tests/training/test_score.py", "tests/serving/test_scheduler.py", "tests/serving/test_rolling.py",
     "tests/serving/", "tests/training/", "tests/features/", "tests/rules/",
 )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than cores for `make test`: while one waits for a server it has started, another computes.
+
+    The long tests fill the cores and the memory by themselves.
+    """
+    return (os.cpu_count() or 1) + ("not long" in config.option.markexpr)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,6 +18,7 @@ from features.store import FeatureStore, StoreError
 from tests.feature_bank import (
     CURRENCIES,
     END,
+    NOW,
     Tables,
     instant,
     made_up_bank,
@@ -199,7 +200,7 @@ def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("features.compute.PAIRS_A_PASS", 7)
     monkeypatch.setattr("features.segments.LAID_OUT", 3)
     assert store.as_of(pairs).equals(whole)
-    monkeypatch.setattr("features.dealt.ROWS_A_SHARE", 60)
+    monkeypatch.setattr("features.dealt.ROWS_A_SHARE", 300)
     assert store.as_of(pairs).equals(whole)
     monkeypatch.setattr("features.source.FEW", 0)
     assert store.as_of(pairs).equals(whole), "of many customers rows are joined, of few they are looked for"
@@ -275,6 +276,8 @@ def test_an_unknown_customer_has_null_facts(tmp_path: Path) -> None:
      "entities: `as_of` is timestamp[us]; expected an instant with its zone"),
     (pa.table({"customer_id": ["C1"], "as_of": pa.array([None], STAMP)}),
      "entities: `as_of` is empty in some rows; give every row its instant"),
+    (pa.table({"customer_id": ["C1"] * 2, "as_of": pa.array([NOW, NOW + timedelta(microseconds=1)], STAMP)}),
+     "entities: `as_of` of row 2 lies after the home's present, 2026-01-02T00:00:00Z; choose an earlier one"),
     (pa.table({"customer_id": ["C1"], "as_of": pa.array([END], STAMP), "kind": ["x"]}),
      "entities: column `kind` is a feature's name; rename it"),
 ])  # fmt: skip
