@@ -17,6 +17,7 @@ from serving.http.guard import check_channel
 from serving.http.messages import (
     ConsentRequest,
     ConsentResponse,
+    ConsentState,
     ContactResponse,
     ContactState,
     EventRequest,
@@ -41,9 +42,10 @@ from serving.ledger.schema import contacts
 
 def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:
     """The outcome, stored; an opt-out withdraws consent in the same transaction."""
-    at = _past(micros(request.at), now, "at")
+    withdraws = outcomes.Kind(request.kind.value) in outcomes.WITHDRAWING
+    at = _by_now(micros(request.at), now, "at", withdraws=withdraws)
     contact = contact_of(connection, request.contact_id, principal)
-    if at < contact.decided_at - CLAIM_AHEAD_MICROS and outcomes.Kind(request.kind.value) not in outcomes.WITHDRAWING:
+    if at < contact.decided_at - CLAIM_AHEAD_MICROS and not withdraws:
         raise Unprocessable("`at` lies before the contact was decided on; report when it happened")
     accepted = outcomes.accept(connection, request.contact_id, request.kind.value, at, now)
     return OutcomeResponse(contact_id=request.contact_id, kind=request.kind, new=accepted.new)
@@ -77,7 +79,7 @@ def enter_event(
 
 def enter_consent(connection: Connection, request: ConsentRequest, now: int) -> Message:
     """The consent, stored; a refusal takes back what is reserved, and asks for what is claimed and not yet sent."""
-    at = _past(micros(request.at), now, "at")
+    at = _by_now(micros(request.at), now, "at", withdraws=request.state is not ConsentState.GRANTED)
     said = (request.customer_id, request.purpose.value, request.channel.value, request.state.value, request.source, request.wording, at)  # fmt: skip
     row = consents.ConsentRow(
         consent_id=request.consent_id or consents.consent_id(*said), customer_id=said[0], purpose=said[1], channel=said[2],
@@ -134,6 +136,11 @@ def _past(at: int, now: int, field: str) -> int:
     if at > now:
         raise Unprocessable(f"`{field}` is in the future; report it when it has happened")
     return at
+
+
+def _by_now(at: int, now: int, field: str, *, withdraws: bool) -> int:
+    """`_past`, but who says no is heard though the clock of the channel that tells it is ahead: he said it by now."""
+    return min(at, now) if withdraws else _past(at, now, field)
 
 
 def paused_switches(connection: Connection) -> list[Switch]:

@@ -424,11 +424,31 @@ def test_an_objection_to_profiling_acts_on_the_next_decision_inbound_too(office:
 def test_future_instants_are_refused(office: Office, clock: Clock) -> None:
     late = clock.now + timedelta(seconds=1)
     event = EventRequest(event_id="e", customer_id=HERO, kind=EventKind.SALARY, booked_at=late, recorded_at=late)
-    for pending, field in ((office.event(event, call()), "booked_at"), (office.consent(said(late), call()), "at")):
+    granted = office.consent(said(late, "granted"), call())
+    for pending, field in ((office.event(event, call()), "booked_at"), (granted, "at")):
         with pytest.raises(Unprocessable, match=rf"`{field}` is in the future; report it when it has happened"):
             pending.result(30)
     with pytest.raises(Unprocessable, match="`sent_at` is in the future"):
         external(office, clock, "ad", "marketing", sent_at=late)
+
+
+@pytest.mark.parametrize("state", ["withdrawn", "denied"])
+def test_p12_a_no_told_by_a_clock_that_is_ahead_is_heard_now(office: Office, clock: Clock, state: str) -> None:
+    """Refused, it would be lost; taken as of its instant, it would act minutes from now."""
+    office.consent(said(clock.now + timedelta(minutes=10), state), call()).result(30)
+    silent = ask(office)
+    assert not silent.choices and "opted_out" in silent.reasons
+    clock.forward(minutes=5)
+    office.consent(said(clock.now, "granted"), call()).result(30)
+    assert ask(office).choices, "what he says after it holds"
+
+
+def test_p12_an_opt_out_of_a_contact_told_by_a_clock_that_is_ahead_is_heard_now(office: Office, clock: Clock) -> None:
+    contact = str(ask(office, direction="inbound").choices[0].contact_id)
+    late = OutcomeRequest(contact_id=contact, kind=OutcomeKind.DO_NOT_CALL, at=clock.now + timedelta(minutes=10))
+    office.outcome(late, call()).result(30)
+    silent = ask(office)
+    assert not silent.choices and "opted_out" in silent.reasons
 
 
 def test_an_event_in_a_currency_the_bank_does_not_keep_is_refused(office: Office, clock: Clock) -> None:
