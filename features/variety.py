@@ -87,7 +87,10 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
     n = len(firsts[LONG])
     cut, day = rows["cut"].to_numpy().astype(np.int64), _number(rows["day"])
     kind, worth = rows["kind"].to_numpy().astype(np.int64), rows["worth"].cast(pl.Float64).to_numpy()
-    every = _Bookings(cut, day, kind, worth, rows["channel"].cast(pl.Categorical()))
+    channel = rows["channel"].cast(pl.Categorical())
+    distinct = channel.unique()
+    codes = dict(zip(distinct.cast(pl.String), _codes(distinct), strict=True))
+    every = _Bookings(cut, day, kind, worth, _codes(channel))
     came = every.where((day >= firsts[SALARY_DAYS][cut]) & (worth > 0))
     found = salaries(came.cut, came.day, came.kind, came.worth.astype(np.int64), firsts[FRESH_DAYS])
     for days in (LONG, SHORT):
@@ -95,11 +98,11 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
         found |= {f"{name}_{days}d": series for name, series in _of_both(inside, firsts[days]).items()}
         if days == LONG:
             found |= _of_long(inside, firsts[days])
-        for channel in channels:
-            there = inside.where((inside.channel == channel).fill_null(False).to_numpy())
-            found[f"bookings_{channel}_count_{days}d"] = _counts(there.cut, n)
+        for name in channels:
+            there = inside.where(inside.channel == codes.get(name, -2))
+            found[f"bookings_{name}_count_{days}d"] = _counts(there.cut, n)
             if days == LONG:
-                found |= _of_channel(channel, there, inside.cut, n)
+                found |= _of_channel(name, there, inside.cut, n)
     return found
 
 
@@ -110,17 +113,16 @@ class _Bookings(NamedTuple):
     day: Ints
     kind: Ints
     worth: Worths
-    channel: pl.Series
+    channel: Ints
 
     def where(self, mask: "npt.NDArray[np.bool_]") -> "_Bookings":
         cut, day, kind, worth, channel = self
-        return _Bookings(cut[mask], day[mask], kind[mask], worth[mask], channel.filter(pl.Series(mask)))
+        return _Bookings(cut[mask], day[mask], kind[mask], worth[mask], channel[mask])
 
 
 def _of_both(bookings: _Bookings, first: Ints) -> dict[str, pl.Series]:
     """What is asked of the short window and of the long one."""
-    cut, day, kind, worth, channels = bookings
-    channel = channels.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    cut, day, kind, worth, channel = bookings
     codes = {"kind": kind, "day": day - first[cut], "channel": channel}
     found = {f"{name}_count": _distinct(cut, codes[column], len(first)) for name, (column, _, _) in DISTINCT.items()}
     for name, (kinds, sign, _, _) in EXTREMES.items():
@@ -202,6 +204,11 @@ def _extreme(ufunc: np.ufunc, cut: Ints, worth: Worths, n_cuts: int) -> pl.Serie
 
 def _is_of(kinds: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     return np.array([kind in kinds for kind in TRANSACTION_KINDS])
+
+
+def _codes(channels: pl.Series) -> Ints:
+    """A number for each channel of one series, whose own they are; null: -1."""
+    return channels.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _code(kind: str) -> int:
