@@ -4,6 +4,8 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -25,11 +27,11 @@ WORDS: dict[pa.DataType, str] = {
 class Batch:
     """Some rows of one file: cast columns, and per row the reason why a cell could not be read.
 
-    `raw` are the cells as they came; `first_row` is the number of the first data row, from 1.
+    `raw` are the cells as they came; `numbers` are those of the rows in their file, from 1.
     """
 
     file: str
-    first_row: int
+    numbers: npt.NDArray[np.int64]
     rows: pl.DataFrame
     raw: pl.DataFrame
     unread: pl.Series  # reason or null

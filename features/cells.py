@@ -14,10 +14,11 @@ from pyarrow import csv
 
 from features.batch import BATCH_ROWS, WORDS, Batch, check_names
 from features.feed import FeedError
+from features.odd_rows import Numbers, OddRows
 from features.tables import DAY, INSTANT, Table
 
 CSV_BLOCK_BYTES = 2 << 20  # bounds the memory of an import
-_CELLS = re.compile(r"(?<=, got \d): .*|(?<=, got \d\d): .*")
+_CELLS = re.compile(r"(, got \d+): .*")
 _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -32,69 +33,45 @@ def read_csv(file: Path, table: Table) -> Iterator[Batch]:
     if len(names) == 1 and header.count(";") > 1:
         raise FeedError(f"`{file}` is separated by `;`; write it with commas, or quote and convert it")
     check_names(file, table, names)
-    row, broken = 1, list[csv.InvalidRow]()
-    for cells in _blocks(file, names, broken):
-        yield from (_of_other_width(file, table, each) for each in broken)
-        row += len(broken)  # where among these rows they stand is not known
-        broken.clear()
+    done, odd = 0, OddRows(file, table, _parse)
+    for cells in _blocks(file, names, odd):
+        yield from odd.taken()
         if len(cells):
-            yield _parsed(file, table, *_texts(cells.select([c.name for c in table.columns])), row)
-            row += len(cells)
-    if row == 1:
+            texts = _texts(cells.select([c.name for c in table.columns]))
+            yield _parsed(file, table, *texts, odd.between(done, len(cells)))
+            done += len(cells)
+    if not done and not len(odd):
         raise FeedError(f"`{file}` has a header and no rows; write its rows, or remove it")
 
 
-def _blocks(file: Path, names: list[str], broken: list[csv.InvalidRow]) -> Iterator[pa.Table]:
+def _blocks(file: Path, names: list[str], odd: OddRows) -> Iterator[pa.Table]:
     """The cells of a CSV, a few blocks at a time: Arrow reads some thirty blocks ahead, so they are small.
 
-    names: of the columns as the header means them, without blanks around. broken: takes the rows of another width.
+    names: of the columns as the header means them, without blanks around. odd: takes the rows of another width.
     """
-
-    def set_aside(row: csv.InvalidRow) -> str:
-        broken.append(row)
-        return "error" if _swallows(row) else "skip"
-
     done, waiting = 0, list[pa.RecordBatch]()
     # One thread: with more of them a row of another width has no number, and nothing is the faster for it.
     reading = csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=1)
-    parsing = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)
+    parsing = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=odd.set_aside)
     texts = {name: pa.binary() for name in names}
     convert = csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
     try:
-        for batch in csv.open_csv(file, reading, parsing, convert):
-            done += len(batch)
-            waiting.append(batch)
-            if sum(map(len, waiting)) >= BATCH_ROWS:
-                yield pa.Table.from_batches(waiting)
-                waiting.clear()
+        with odd.watched():
+            for batch in csv.open_csv(file, reading, parsing, convert):
+                done += len(batch)
+                waiting.append(batch)
+                if sum(map(len, waiting)) >= BATCH_ROWS:
+                    yield pa.Table.from_batches(waiting)
+                    waiting.clear()
     except pa.ArrowInvalid as error:
-        if broken and _swallows(broken[-1]):
-            row = (broken[-1].number or 2) - 1
-            raise FeedError(f"`{file}` row {row}: a quote is not closed, or a cell of several lines stands in a row of"
-                            f" {broken[-1].actual_columns} cells and not {len(names)}; close the quote") from error  # fmt: skip
         raise FeedError(f"`{file}` after row {done}: {_plain(error)}") from error
-    if broken or any(map(len, waiting)):
-        yield pa.Table.from_batches(waiting, pa.schema(list(texts.items())))
-
-
-def _swallows(row: csv.InvalidRow) -> bool:
-    """Whether a row of another width goes over several lines: rows after a quote nobody closed would be lost in it."""
-    return "\n" in row.text.strip() or row.text.count('"') % 2 == 1
+    yield pa.Table.from_batches(waiting, pa.schema(list(texts.items())))
 
 
 def _plain(error: Exception) -> str:
     """What Arrow says, without the cells it says it of: they are a customer's."""
-    said = _CELLS.sub("", str(error).splitlines()[0])
+    said = _CELLS.sub(r"\1", str(error).splitlines()[0])
     return f"{said}; check quotes, the number of commas and that it is UTF-8"
-
-
-def _of_other_width(file: Path, table: Table, row: csv.InvalidRow) -> Batch:
-    """A row that has more cells than the header or fewer, for the quarantine: as it came, in its first column."""
-    raw = pl.DataFrame({c.name: [row.text if place == 0 else None] for place, c in enumerate(table.columns)},
-                       schema=dict.fromkeys((c.name for c in table.columns), pl.String))  # fmt: skip
-    cells = pl.DataFrame([_parse(raw.get_column(c.name).clear(1), c.type) for c in table.columns])
-    reason = f"has {row.actual_columns} cells and not {row.expected_columns}; check quotes and commas"
-    return Batch(file.name, (row.number or 2) - 1, cells, raw, pl.Series([reason]))
 
 
 def _texts(cells: pa.Table) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
@@ -117,7 +94,7 @@ def _escaped(text: str) -> bool:
     return any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
-def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.Series], first_row: int) -> Batch:
+def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.Series], numbers: Numbers) -> Batch:
     """Parse each text column; a cell that does not parse becomes null and marks its row."""
     columns: list[pl.Series] = []
     reasons: list[pl.Expr] = []
@@ -127,7 +104,7 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.S
         bad = text.is_not_null() & parsed.is_null()
         if column.name in garbled:
             reasons.append(_when(garbled[column.name], f"`{column.name}` is not UTF-8"))
-        if bad.sum() == text.len() - text.null_count() > len(text) / 2 and first_row == 1 and len(text) > 1:
+        if bad.sum() == text.len() - text.null_count() > len(text) / 2 and numbers[0] == 1 and len(text) > 1:
             raise FeedError(f"`{file}`: column `{column.name}` holds no value that is {WORDS[column.type]}")
         columns.append(parsed)
         reason = f"`{column.name}` is not {WORDS[column.type]}"
@@ -136,7 +113,7 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.S
             reasons.append(_when(naive, f"`{column.name}` has no time zone"))
         reasons.append(_when(bad, reason))
     unread = pl.select(pl.coalesce(reasons)).to_series()
-    return Batch(file.name, first_row, pl.DataFrame(columns), raw, unread)
+    return Batch(file.name, numbers, pl.DataFrame(columns), raw, unread)
 
 
 def _when(mask: pl.Series, reason: str) -> pl.Expr:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +54,9 @@ def as_batches(file: Path, told: str, table: Table, batches: Iterable[pa.RecordB
         arrow = pa.Table.from_batches([batch]).select(names)
         cast = [_cast(file, arrow.column(c.name), c.name, c.type) for c in table.columns]
         rows = pl.DataFrame(pa.table(cast, names=names))
-        yield Batch(told, row, rows, rows, pl.repeat(None, len(rows), dtype=pl.String, eager=True))
+        yield Batch(
+            told, np.arange(row, row + len(rows)), rows, rows, pl.repeat(None, len(rows), dtype=pl.String, eager=True)
+        )
         row += len(rows)
 
 

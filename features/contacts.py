@@ -27,85 +27,45 @@ REACTIONS = (
     "opted_out",
     "do_not_call",
 )
-NO_CONTACTS = "the bank gave no contacts"
+NO_CONTACTS = "the bank gave no contacts and did not declare that there were none"
 MARKETING = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing") & pl.col("sent_at").is_not_null()
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
-    told = [
-        _feature(
-            f"contacts_{c}_count_{d}d",
-            "contacts",
-            NO_CONTACTS,
-            f"marketing by {c}, {d} days",
-            f"{d}天{c}营销次数",
-        )
-        for c in MARKETING_CHANNELS
-        for d in CHANNEL_DAYS
-    ]
-    told += [
-        _feature(
-            f"contacts_count_{d}d",
-            "contacts",
-            NO_CONTACTS,
-            f"marketing contacts, {d} days",
-            f"{d}天营销次数",
-        )
-        for d in ALL_DAYS
-    ]
-    told.append(
-        _feature(
-            "days_since_last_contact",
-            "days",
-            "there was none",
-            "days since the last contact",
-            "上次营销距今天数",
-        )
-    )
-    told += [
-        _feature(
-            f"days_since_last_contact_{c}",
-            "days",
-            "there was none",
-            f"days since the last contact by {c}",
-            f"上次{c}营销距今天数",
-        )
-        for c in MARKETING_CHANNELS
-    ]
-    told += [
-        _feature(f"days_since_last_contact_about_{f}", "days", "there was none",
-                 f"days since the last contact about {f} (offers named {f}_...)", f"上次{f}类营销距今天数")
-        for f in source.families
-    ]  # fmt: skip
-    told.append(_feature("ignored_in_a_row", "contacts", NO_CONTACTS, "contacts since his last reaction",
-                         "连续未响应次数"))  # fmt: skip
+    return (*_counts(), *_ages(source))
+
+
+def _counts() -> list[Feature]:
+    """What is 0 of whom nobody contacted."""
+    told = [_count(f"contacts_{c}_count_{d}d", f"marketing by {c}, {d} days", f"{d}天{c}营销次数")
+            for c in MARKETING_CHANNELS for d in CHANNEL_DAYS]  # fmt: skip
+    told += [_count(f"contacts_count_{d}d", f"marketing contacts, {d} days", f"{d}天营销次数") for d in ALL_DAYS]
+    told.append(_count("ignored_in_a_row", "contacts since his last reaction", "连续未响应次数"))
     words = {"accepted": "接受", "refused": "拒绝", "opened": "打开"}
-    told += [
-        _feature(
-            f"{kind}_count_{d}d",
-            "outcomes",
-            NO_CONTACTS,
-            f"offers {kind}, {d} days",
-            f"{d}天{words[kind]}次数",
-            "outcomes",
-        )
-        for kind, d in ANSWERS.items()
-    ]
-    return tuple(told)
+    return told + [_count(f"{kind}_count_{d}d", f"offers {kind}, {d} days", f"{d}天{words[kind]}次数", "outcomes")
+                   for kind, d in ANSWERS.items()]  # fmt: skip
 
 
-def _feature(name: str, unit: str, null: str, en: str, zh: str, table: str = "contacts") -> Feature:
-    return Feature(name, "number", unit, null, table, en, zh)
+def _count(name: str, en: str, zh: str, table: str = "contacts") -> Feature:
+    return Feature(name, "number", table, NO_CONTACTS, table, en, zh)
+
+
+def _ages(source: Source) -> list[Feature]:
+    """What is null of whom nobody contacted."""
+    about = {"": ("the last contact", "上次营销")}
+    about |= {f"_{c}": (f"the last contact by {c}", f"上次{c}营销") for c in MARKETING_CHANNELS}
+    about |= {
+        f"_about_{f}": (f"the last contact about {f} (offers named {f}_...)", f"上次{f}类营销") for f in source.families
+    }
+    return [Feature(f"days_since_last_contact{which}", "number", "days", "there was none", "contacts", f"days since {en}", f"{zh}距今天数")
+            for which, (en, zh) in about.items()]  # fmt: skip
 
 
 def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     if not source.has("contacts"):
         none = 0.0 if source.assumed_empty("contacts") else None
-        values = {
-            name: pl.repeat(value, len(pairs), dtype=pl.Float64, eager=True)
-            for name, value in (("count", none), ("age", None))
-        }
-        return {f.name: values["count" if f.null == NO_CONTACTS else "age"] for f in _declare(source)}
+        counts, ages = (pl.repeat(value, len(pairs), dtype=pl.Float64, eager=True) for value in (none, None))
+        return {f.name: counts for f in _counts()} | {f.name: ages for f in _ages(source)}
     columns = ("contact_id", "offer_id", "channel", "direction", "purpose", "sent_at")
     rows = source.rows("contacts", columns, pairs.codes)
     sent = Log(_sent(rows.filter(MARKETING)))

@@ -22,19 +22,19 @@ class KeyBook:
     """The keys seen so far, on disk under `folder`; `whole`: what their rows say as well."""
 
     def __init__(self, folder: Path, key: Sequence[str], whole: bool = False) -> None:
-        self._folder, self._key, self._whole = folder, list(key), whole
+        self._folder, self._key, self.whole = folder, list(key), whole
         self._record = np.dtype([*RECORD, SAYS] if whole else RECORD)
         folder.mkdir(parents=True)
 
-    def add(self, rows: pl.DataFrame, numbers: Places) -> None:
-        """Remember the keys of these rows; `numbers` are their places in the whole feed."""
+    def add(self, rows: pl.DataFrame, numbers: Places, refused: bool = False) -> None:
+        """Remember the keys of these rows; `numbers` are their places in the whole feed. refused: they say what no row taken says."""
         keys = rows.select(self._key)
         records = np.empty(len(rows), self._record)
         records["high"] = keys.hash_rows(seed=1).to_numpy()
         records["low"] = keys.hash_rows(seed=2).to_numpy()
         records["row"] = numbers
-        if self._whole:
-            records["says"] = rows.hash_rows(seed=3).to_numpy()
+        if self.whole:
+            records["says"] = rows.hash_rows(seed=4 if refused else 3).to_numpy()
         bucket = records["high"] % BUCKETS
         order = np.argsort(bucket, kind="stable")
         edges = np.searchsorted(bucket[order], np.arange(BUCKETS + 1))
@@ -48,7 +48,7 @@ class KeyBook:
 
     def contradicted(self) -> Places:
         """Places of every row whose key stands on a row that says something else, ascending; none without `whole`."""
-        return self._found(_contradicted) if self._whole else np.empty(0, np.uint64)
+        return self._found(_contradicted) if self.whole else np.empty(0, np.uint64)
 
     def _found(self, find: Callable[[npt.NDArray[np.void]], Places]) -> Places:
         paths = [self._folder / str(index) for index in range(BUCKETS)]

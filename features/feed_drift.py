@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import numpy as np
+import polars as pl
 from pydantic import BaseModel
 
 ROWS_LOOK, MISSING_LOOK, VALUES_LOOK = 0.2, 0.05, 0.1  # from here on a line is told
 MOST_VALUES, OTHERS = 50, "..."
 _LEAST_SHARE = 1e-4  # of a value nobody has: keeps the logarithm finite
+_PLAIN = 1_000  # added to an exponent, so that none is 0 or below
 
 
 class Drift(BaseModel):
@@ -47,7 +50,7 @@ def table_drift(name: str, rows: tuple[int, int], newest: tuple[datetime | None,
     change = abs(rows[1] - rows[0]) / rows[0] if rows[0] else float(rows[1] > 0)
     found = [Drift(table=name, column=None, what="rows", before=rows[0], after=rows[1], notable=change >= ROWS_LOOK)]
     if newest[0] is not None and newest[1] is not None:
-        before, after = (instant.timestamp() for instant in newest if instant is not None)
+        before, after = (newest[0].timestamp(), newest[1].timestamp())
         found.append(
             Drift(table=name, column=None, what="freshness", before=before, after=after, notable=after < before)
         )
@@ -81,3 +84,13 @@ def most(counts: Mapping[str, int]) -> dict[str, int]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in ranked[MOST_VALUES:])
     return dict(ranked[:MOST_VALUES]) | ({OTHERS: rest} if rest else {})
+
+
+def magnitudes(numbers: pl.Series) -> pl.Series:
+    """Each number's order of magnitude with its sign: `0`, `1e4` for 10,000 to 99,999, `-1e2` ..."""
+    values = numbers.cast(pl.Float64).to_numpy()
+    size = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))) + _PLAIN  # Polars has 10^2 for 1,000
+    coded = pl.Series((size * np.sign(values)).astype(np.int64))
+    known = coded.unique().to_list()
+    words = ["0" if code == 0 else f"{'-' if code < 0 else ''}1e{abs(code) - _PLAIN}" for code in known]
+    return coded.replace_strict(known, words, return_dtype=pl.String) if known else coded.cast(pl.String)

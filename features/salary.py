@@ -2,7 +2,8 @@
 
 A transfer in is regular when it is the third of three whose amounts are like one another (the smaller at least nine
 tenths of the larger), each a fortnight (12 to 16 days) or each a month (26 to 35 days) after the one before. One of 35
-days ago or older is a salary that has stopped.
+days ago or older is a salary that has stopped. Whom more than TRANSFERS_MOST transfers reach in the 98 days is no
+wage earner, but somebody's till: for him only what is booked as a salary counts.
 """
 
 import numpy as np
@@ -13,6 +14,7 @@ from features.tables import TRANSACTION_KINDS
 from features.view import Feature
 
 SALARY_DAYS, FRESH_DAYS = 98, 35  # three monthly ones and the month after them; how old the last may be
+TRANSFERS_MOST = 400  # each is held against those of the month before: of a merchant that would be millions of pairs
 GAPS = ((12, 16), (26, 35))
 _SALARY, _TRANSFER = TRANSACTION_KINDS.index("salary"), TRANSACTION_KINDS.index("transfer_in")
 _DAYS = 1 << 20  # more days than any calendar has: customer and day in one number
@@ -44,7 +46,8 @@ def salaries(cut: Ints, day: Ints, kind: Ints, worth: Ints, first_fresh: Ints) -
     Returns:
         The declared columns, (n_cuts,).
     """
-    come = np.isin(kind, (_SALARY, _TRANSFER))
+    transfers = np.bincount(cut[kind == _TRANSFER], minlength=len(first_fresh))
+    come = (kind == _SALARY) | ((kind == _TRANSFER) & (transfers[cut] <= TRANSFERS_MOST))
     cut, day, kind, worth = cut[come], day[come], kind[come], worth[come]
     order = np.lexsort((worth, day, cut))
     cut, day, kind, worth = cut[order], day[order], kind[order], worth[order]
@@ -66,16 +69,15 @@ def salaries(cut: Ints, day: Ints, kind: Ints, worth: Ints, first_fresh: Ints) -
 def _regular(cut: Ints, day: Ints, kind: Ints, worth: Ints) -> "np.ndarray":  # pyright: ignore[reportMissingTypeArgument]
     """Whether a transfer in is the third of a row; those given stand by cut and day, (n,) bool."""
     key = cut * _DAYS + day
-    found = np.zeros(len(key), bool)
+    found, transfer = np.zeros(len(key), bool), kind == _TRANSFER
     for shortest, longest in GAPS:
         first, last = np.searchsorted(key, key - longest, "left"), np.searchsorted(key, key - shortest, "right")
-        row, before = (
-            (np.concatenate(parts) for parts in zip(*laid_out(first, last), strict=True)) if len(key) else (key, key)
-        )
-        small, large = np.minimum(worth[row], worth[before]), np.maximum(worth[row], worth[before])
-        like = (10 * small >= 9 * large) & (kind[row] == _TRANSFER) & (kind[before] == _TRANSFER)
-        row, before = row[like], before[like]
-        second = np.zeros(len(key), bool)
-        second[row] = True
-        found[row[second[before]]] = True
+        second, pairs = np.zeros(len(key), bool), list[tuple[Ints, Ints]]()
+        for row, before in laid_out(first, last):
+            small, large = np.minimum(worth[row], worth[before]), np.maximum(worth[row], worth[before])
+            like = transfer[row] & transfer[before] & (10 * small >= 9 * large)
+            second[row[like]] = True
+            pairs.append((row[like], before[like]))
+        for row, before in pairs:
+            found[row[second[before]]] = True
     return found

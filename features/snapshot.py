@@ -97,7 +97,8 @@ class Shelf:
             changed = self._folder.stat().st_mtime_ns
             if settled and changed == listed_at:
                 return held
-            found = [snapshot for path in self._folder.glob("*.arrow") if (snapshot := _at_path(path))]
+            files = sorted(self._folder.iterdir())  # glob is silent about a folder it may not read
+            found = [s for path in files if path.suffix == ".arrow" and (s := _at_path(path))]
         except OSError:
             self._listed = (-1, False, [])
             return []

@@ -23,8 +23,12 @@ def alone(home: Home) -> Generator[Path]:
     with (home.path / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise FeedError(f"`{home.path}`: another import is running; wait for its end and repeat") from None
+        except OSError as error:
+            raise FeedError(
+                f"`{home.path}` cannot be locked: {error.strerror}; keep the home on a disk that can"
+            ) from error
         folders = [home.path / name for name in (TABLES, WRITTEN)]
         _clear(folders)
         folders[0].mkdir()

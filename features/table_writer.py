@@ -15,24 +15,13 @@ import pyarrow.parquet as pq
 from features.batch import Batch
 from features.duplicates import KeyBook, Places
 from features.feed import Reject, TableReport
-from features.feed_drift import most
+from features.feed_drift import magnitudes, most
 from features.tables import DAY, INSTANT, Table
 
 CATEGORIES = ("currency", "channel", "product")  # beside the columns with a domain
 REPEATED = "duplicate key; an earlier row stays"
 # Of whom two rows say different things nobody can say which one holds, whether he may be contacted among the rest.
 CONTRADICTED = "two customers have this id; neither is taken"
-_PLAIN = 1_000  # added to an exponent, so that none is 0 or below
-
-
-def magnitudes(numbers: pl.Series) -> pl.Series:
-    """Each number's order of magnitude with its sign: `0`, `1e4` for 10,000 to 99,999, `-1e2` ..."""
-    values = numbers.cast(pl.Float64).to_numpy()
-    size = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))) + _PLAIN  # Polars has 10^2 for 1,000
-    coded = pl.Series((size * np.sign(values)).astype(np.int64))
-    known = coded.unique().to_list()
-    words = ["0" if code == 0 else f"{'-' if code < 0 else ''}1e{abs(code) - _PLAIN}" for code in known]
-    return coded.replace_strict(known, words, return_dtype=pl.String) if known else coded.cast(pl.String)
 
 
 @dataclass
@@ -67,16 +56,18 @@ class TableWriter:
     def take(self, batch: Batch, reasons: pl.Series) -> None:
         """Write one batch: good rows to the next part, the others to the quarantine."""
         numbers = np.arange(self.n_rows, self.n_rows + len(batch.rows), dtype=np.uint64)
-        rows_in_file = np.arange(len(batch.rows), dtype=np.int64) + batch.first_row
         bad = reasons.is_not_null()
         if bad.any():
             chosen = bad.to_numpy()
-            self._refuse(batch.raw.filter(bad), reasons.filter(bad), batch.file, rows_in_file[chosen])
+            self._refuse(batch.raw.filter(bad), reasons.filter(bad), batch.file, batch.numbers[chosen])
+            if self._keys.whole:  # what one row says is in doubt although the other was refused for itself
+                named = chosen & batch.rows[self.table.key[0]].is_not_null().to_numpy()
+                self._keys.add(batch.rows.filter(pl.Series(named)), numbers[named], refused=True)
         good = batch.rows.filter(~bad)
         if len(good):
             kept = ~bad.to_numpy()
             self._keys.add(good, numbers[kept])
-            self._write_part(good, batch.file, numbers[kept], rows_in_file[kept])
+            self._write_part(good, batch.file, numbers[kept], batch.numbers[kept])
         self.n_rows += len(batch.rows)
 
     def _write_part(self, rows: pl.DataFrame, file: str, numbers: Places,

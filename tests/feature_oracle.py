@@ -280,8 +280,9 @@ def _salary(bank: _Bank) -> Row:
     rows = bank.within(_mine(bank), "booked_at", 98)
     fresh = {r["transaction_id"] for r in bank.within(_mine(bank), "booked_at", 35)}
     came = [(r, worth) for r in rows if (worth := _worth(bank, r, r["amount_minor"])) is not None and worth > 0]
+    tills = sum(r["kind"] == "transfer_in" for r, _ in came) > 400
     paid = [(r, worth) for r, worth in came if r["kind"] == "salary" and r["transaction_id"] in fresh]
-    regular = [(r, worth) for r, worth in came if r["kind"] == "transfer_in" and r["transaction_id"] in fresh
+    regular = [(r, worth) for r, worth in came if not tills and r["kind"] == "transfer_in" and r["transaction_id"] in fresh
                and any(_follows(bank, came, r, worth, gap) for gap in ((12, 16), (26, 35)))]  # fmt: skip
     chosen = max(paid or regular, key=lambda one: (_day(bank, one[0]), one[1]), default=None)
     return {

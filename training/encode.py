@@ -20,10 +20,12 @@ Matrix = npt.NDArray[np.float64]
 Column: TypeAlias = "pa.Array[Any] | pa.ChunkedArray[Any]"
 
 # Keys, states that only gate contact (who may be contacted says nothing about wanting it), what the law keeps out
-# of a model, and what stands as the last import told it, whatever the instant asked for: it knows what came after.
+# of a model, and what stands as the last import told it, whatever the instant asked for: it knows what came after (of an
+# instant before the newest questionnaire both of its columns are null: assessed later, before he buys a fund).
 _KEPT_OUT = frozenset({
     "customer_id", "unit_id", "household_id", "as_of", "do_not_contact", "no_profiling", "deceased",
     "staff", "vulnerable", "fraud_lock", "complaint_open", "hardship_open", "language", "arrears_days", "credit_grade",
+    "risk_tolerance", "risk_assessment_age_days",
 })  # fmt: skip
 _KEPT_OUT_PREFIXES = ("consent_", "reachable_")
 _FEW_ROWS = 8  # below this, reading values one by one beats a kernel call per column

@@ -42,15 +42,21 @@ def import_database(home: Home, url: str, schema: str | None = None, progress: P
     with alone(home) as staging:
         scratch = written(staging)
         try:
-            _dump(url, schema, scratch, progress)
+            _dumped(url, told, schema, scratch, progress)
             if assumptions is not None:
                 (scratch / "assumptions.yaml").write_bytes(_read(assumptions))
             return take_over(home, scratch, staging, told, progress)
         except FeedError as error:
             raise FeedError(_as_tables(str(error), scratch, told)) from error
-        except (SQLAlchemyError, ImportError) as error:
-            remedy = "install its driver" if isinstance(error, ImportError) else "check the URL and the rights"
-            raise FeedError(f"`{told}` cannot be read: {str(error).splitlines()[0]}; {remedy}") from error
+
+
+def _dumped(url: str, told: str, schema: str | None, scratch: Path, progress: Progress | None) -> None:
+    """`_dump`, in one line where it fails."""
+    try:
+        _dump(url, schema, scratch, progress)
+    except (SQLAlchemyError, ImportError) as error:
+        remedy = "install its driver" if isinstance(error, ImportError) else "check the URL and the rights"
+        raise FeedError(f"`{told}` cannot be read: {str(error).splitlines()[0]}; {remedy}") from error
 
 
 def _as_tables(line: str, scratch: Path, told: str) -> str:

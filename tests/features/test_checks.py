@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -94,6 +95,6 @@ def test_p22_no_instant_of_something_that_happened_lies_ahead(name: str, column:
     ahead = pl.lit(NOW + timedelta(seconds=1)).cast(pl.Datetime("us", "UTC"))
     rows = pl.DataFrame({column: [None]}).with_columns(ahead.alias(column))
     only = Table(name, "", (TABLES[name].column(column),))
-    batch = Batch("x", 1, rows, rows, pl.Series([None], dtype=pl.String))
+    batch = Batch("x", np.array([1]), rows, rows, pl.Series([None], dtype=pl.String))
     checks = RowChecks(only, ("GBP",), NOW, ZoneInfo("UTC"), {})
     assert checks.reasons(batch).to_list() == [f"`{column}` lies in the future"]

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.feed import FeedError, FeedReport
+from features.feed_drift import magnitudes
 from features.home import Home
 from features.intake import import_tables
 from features.staging import LOCK, WRITTEN, alone
 from features.staging import TABLES as TAKEN
-from features.table_writer import magnitudes
 from features.tables import TABLES
 from tests.feature_bank import NOW, Rows, made_up_bank, small_home, write_tables
 
@@ -276,6 +276,22 @@ def test_p22_a_bad_row_is_quarantined_with_reason_and_count(
 
 
 @pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_customers_with_one_id_neither_is_taken_though_one_is_refused_for_itself(
+    home: Home, tmp_path: Path, swapped: bool
+) -> None:
+    """Mutant: keys of accepted rows alone; the row that says he must not be contacted has a bad cell, the other is taken."""
+    two = [customer("C1", do_not_contact=False), customer("C1", do_not_contact=True, risk_tolerance=9)]
+    folder = write_tables(bank(customers=[*two[:: -1 if swapped else 1], customer("C2")]), tmp_path / "s")
+    (folder / "transactions.parquet").unlink()
+    write_tables({"transactions": [booking(customer_id="C2")]}, folder)
+    report = import_tables(home, folder).tables["customers"]
+    assert [row["customer_id"] for row in held(home, "customers")] == ["C2"]
+    assert {reject.reason for reject in report.rejects} == {
+        "`risk_tolerance` is above 5", "two customers have this id; neither is taken"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("swapped", [False, True])
 def test_of_two_customers_with_one_id_neither_is_taken(home: Home, tmp_path: Path, swapped: bool) -> None:
     """Mutant: with the first row taken, the order of the rows decides whether he may be contacted."""
     two = [customer("C1", do_not_contact=False), customer("C1", do_not_contact=True, deceased=True)]
@@ -519,7 +535,36 @@ def test_p22_rows_of_another_width_cost_themselves_and_are_told_by_their_number(
     assert kept["customer_id"].to_list() == [lines[3], lines[30_000]] and kept["row"].to_list() == [3, 30_000]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Arrow's own word about the byte
+def test_p22_rows_around_odd_ones_bear_their_own_numbers(home: Home, tmp_path: Path) -> None:
+    """Every third row has a comma too many, every seventh an unknown kind; the file is read in several blocks."""
+    lines = as_csv(
+        [customer(f"D{n:06d}", kind="robot" if n % 7 == 0 else "person") for n in range(1, 60_001)]
+    ).splitlines()
+    lines[3::3] = [line + "," for line in lines[3::3]]
+    folder = write_tables(bank(customers=[customer("C1")]), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    (folder / "customers.csv").write_text("\n".join([*lines, as_csv([customer("C1")]).splitlines()[1]]))
+    report = import_tables(home, folder).tables["customers"]
+    kept = pl.read_parquet(home.quarantine / "customers.parquet")
+    robots = kept.filter(pl.col("reason").str.contains("kind"))["row"].to_list()
+    assert robots == [n for n in range(1, 60_001) if n % 7 == 0 and n % 3]
+    assert sorted(kept["row"].to_list()) == [n for n in range(1, 60_001) if n % 7 == 0 or n % 3 == 0]
+    assert report.accepted == 60_001 - len(kept)
+
+
+def test_p22_a_file_of_odd_rows_stops_the_import(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.odd_rows.ODD_MOST", 10)
+    lines = as_csv([customer(f"D{n:06d}") for n in range(30)]).splitlines()
+    folder = write_tables(bank(), tmp_path / "s")
+    (folder / "customers.parquet").unlink()
+    (folder / "customers.csv").write_text("\n".join([*lines[:3], *(line + "," for line in lines[3:])]))
+    with pytest.raises(
+        FeedError, match=r"more than 10 rows have another number of cells than the header .first: row 3.; check"
+    ):
+        import_tables(home, folder)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # Arrow's traceback, with his cells
 def test_p22_a_broken_row_that_is_not_utf_8_stops_in_one_line_without_its_cells(home: Home, tmp_path: Path) -> None:
     folder = write_tables(bank(), tmp_path / "s")
     (folder / "customers.parquet").unlink()

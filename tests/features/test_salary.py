@@ -37,6 +37,9 @@ def detected(*rows: tuple[int, int] | tuple[int, int, str]) -> tuple[bool, float
     ([(1, 100), (27, 90), (62, 81)], (True, 100, 9)),
     ([(1, 100), (27, 89), (62, 89)], (False, None, None)),
     ([(1, 100), (31, 100), (62, 100, "cash_deposit")], (False, None, None)),
+    ([(n % 98, 100) for n in range(400)], (True, 100, 10)),
+    ([(n % 98, 100) for n in range(401)], (False, None, None)),  # a till, and no wage earner
+    ([*((n % 98, 100) for n in range(401)), (5, 70, "salary")], (True, 70, 5)),
     ([(1, 100, "salary")], (True, 100, 9)),
     ([(36, 100, "salary")], (False, None, None)),
     ([(20, 70, "salary"), (1, 100), (31, 100), (62, 100)], (True, 70, 21)),  # booked as one, before any other
