@@ -53,7 +53,8 @@ class FeedReport(BaseModel):
 
     `ignored` names files of the source that belong to no table. `assumptions` are the sentences of
     the source's assumptions.yaml and those the import had to add. `drift` compares with the import of
-    `last_imported_at`, null for a first one.
+    `last_imported_at`, null for a first one. `unnamed_channels`: bookings by channel, where most are on channels
+    that `booking_channels` in bank.yaml does not name.
     """
 
     imported_at: datetime
@@ -63,6 +64,7 @@ class FeedReport(BaseModel):
     assumptions: list[str]
     last_imported_at: datetime | None = None
     drift: list[Drift] = []
+    unnamed_channels: dict[str, int] = {}
 
     def compared(self, last: "FeedReport | None") -> "FeedReport":
         """The same report with its drift against the last import."""
@@ -98,4 +100,7 @@ class FeedReport(BaseModel):
             for name, table in self.tables.items()
             for currency, count in table.unrated.items()
         ]
-        return [*refused, *unrated, *(found.line for found in self.drift if found.notable)]
+        counted = ", ".join(f"{n:,} on `{name}`" for name, n in self.unnamed_channels.items())
+        remedy = "no features of their own; name channels in bank.yaml, `booking_channels`"
+        unnamed = [f"transactions: {counted}: {remedy}"] if counted else []
+        return [*refused, *unrated, *unnamed, *(found.line for found in self.drift if found.notable)]

@@ -104,8 +104,14 @@ class _Import:
         reports["transactions"].unrated = self._unrated()
         return FeedReport(
             imported_at=self._now, source=told, tables=reports, ignored=ignored,
-            assumptions=self._assumptions,
+            assumptions=self._assumptions, unnamed_channels=self._unnamed(reports["transactions"].values.get("channel", {})),
         )  # fmt: skip
+
+    def _unnamed(self, channels: dict[str, int]) -> dict[str, int]:
+        """The channels without features of their own, where most bookings are on those; a bank may mean to leave a few out."""
+        named = self._home.settings.booking_channels
+        unnamed = {name: n for name, n in channels.items() if name not in named}
+        return unnamed if 2 * sum(unnamed.values()) > sum(channels.values()) else {}
 
     def _import_table(self, table: Table, files: list[Path]) -> TableReport:
         settings = self._home.settings

@@ -14,11 +14,12 @@ import polars as pl
 import pyarrow as pa
 
 from features.measures import in_base
+from features.salary import SALARY_DAYS
 from features.source import Source
 from features.tables import TRANSACTION_KINDS
 from features.windows import local_days
 
-REACH_DAYS = 100  # the longest window that looks at bookings themselves, and what a booking may be late
+REACH_DAYS = SALARY_DAYS + 2  # the longest window that looks at bookings themselves; its tail is floored to a midnight
 _FIELDS = {"day": pl.Date, "kind": pl.UInt8, "channel": pl.String, "worth": pl.Int64}
 RECENT_SCHEMA = {"customer": pl.Int32, "transaction_id": pl.String, **_FIELDS}
 RECENT_COLUMNS = [

@@ -15,6 +15,7 @@ from features.bases import Bases
 from features.build import Builder
 from features.carried import CARRIED, ROLLED
 from features.compute import VIEWS, finished, passes
+from features.entities import EntitiesError, asked_for
 from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, ConsentRow, EventRow, read_heard
 from features.home import Home
@@ -81,7 +82,10 @@ class FeatureStore:
         Raises:
             StoreError: A column is missing, or as_of has no zone or a null or lies in the future.
         """
-        asked = self._asked(entities)
+        try:
+            asked = asked_for(entities, {f.name for f in self.declared}, self._home.now())
+        except EntitiesError as error:
+            raise StoreError(str(error)) from error
         unique = asked.select("customer_id", "as_of").unique()
         features = finished(pl.concat(list(passes(unique, self._source))), self._source.settings)
         found = asked.join(features, on=["customer_id", "as_of"], how="left", maintain_order="left")
@@ -258,28 +262,6 @@ class FeatureStore:
                  consents: pl.DataFrame) -> pa.Table:  # fmt: skip
         rows = overlaid(base, at, events, consents, self._source)
         return rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
-
-    def _asked(self, entities: pa.Table) -> pl.DataFrame:
-        for name in ("customer_id", "as_of"):
-            if name not in entities.column_names:
-                raise StoreError(f"entities: column `{name}` is missing; add it")
-        clash = next((f.name for f in self.declared if f.name in entities.column_names), None)
-        if clash:
-            raise StoreError(f"entities: column `{clash}` is a feature's name; rename it")
-        stamp = entities.schema.field("as_of").type
-        if not pa.types.is_timestamp(stamp) or stamp.tz is None:
-            raise StoreError(f"entities: `as_of` is {stamp}; expected an instant with its zone")
-        if entities.column("as_of").null_count:
-            raise StoreError("entities: `as_of` is empty in some rows; give every row its instant")
-        rows = pl.DataFrame(entities.select(["customer_id", "as_of"]))
-        asked = rows.with_columns(pl.col("customer_id").cast(pl.String), pl.col("as_of").dt.epoch("us"))
-        now = self._home.now()
-        ahead = (asked["as_of"] > _micros(now)).arg_max() if len(asked) else None
-        if ahead is not None and asked["as_of"][ahead] > _micros(now):
-            raise StoreError(
-                f"entities: `as_of` of row {ahead + 1} lies after the home's present, {now:%FT%TZ}; choose an earlier one"
-            )
-        return asked
 
 
 def _micros(instant: datetime) -> int:

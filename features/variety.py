@@ -4,16 +4,17 @@ Windows of at most 98 days, which look at the bookings themselves. Online they s
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.booking_channels import by_channel, declare_channels
 from features.bookings import bookings
+from features.cut_bookings import CutBookings, counts, distinct, extreme, known, sums
 from features.salary import FRESH_DAYS, SALARY_DAYS, declare_salary, salaries
-from features.segments import Ints, distinct_codes, first_places
+from features.segments import Ints
 from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TRANSACTION_KINDS
 from features.view import Feature, FeatureView, Pairs
@@ -32,7 +33,6 @@ EXTREMES = {
 }
 COUNTED_KINDS = tuple(kind for kind in TRANSACTION_KINDS if kind != "purchase")  # its counts can be added up
 TABLE, RATE = "transactions", "there was none, or its rate is missing"
-Worths = npt.NDArray[np.float64]
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
@@ -49,13 +49,7 @@ def _declare(source: Source) -> tuple[Feature, ...]:
              for d in days if (name, how) != ("purchase", "mean")]  # fmt: skip
     told += [Feature(f"{kind}_count_90d", "number", "bookings", "never", TABLE, f"bookings of kind {kind}, 90 days", f"90天{kind}笔数")
              for kind in COUNTED_KINDS]  # fmt: skip
-    for channel in source.settings.booking_channels:
-        told += [Feature(f"bookings_{channel}_count_{d}d", "number", "bookings", "never", TABLE, f"bookings on {channel}, {d} days",
-                         f"{d}天{channel}交易笔数") for d in (SHORT, LONG)]  # fmt: skip
-        told.append(Feature(f"outgoing_{channel}_sum_90d", "number", money, "a rate is missing", TABLE,
-                            f"money going out on {channel}, 90 days", f"90天{channel}支出"))  # fmt: skip
-        told.append(Feature(f"bookings_{channel}_share_90d", "number", "share", "no booking in 90 days", TABLE,
-                            f"share of 90 days' bookings made on {channel}", f"90天{channel}交易占比"))  # fmt: skip
+    told += declare_channels(source.settings, SHORT, LONG)
     return (*told, *declare_salary(source.settings.currency))
 
 
@@ -84,122 +78,49 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
     Returns:
         The declared columns, (n_cuts,).
     """
-    n = len(firsts[LONG])
     cut, day = rows["cut"].to_numpy().astype(np.int64), _number(rows["day"])
     kind, worth = rows["kind"].to_numpy().astype(np.int64), rows["worth"].cast(pl.Float64).to_numpy()
     channel = rows["channel"].cast(pl.Categorical())
-    distinct = channel.unique()
-    codes = dict(zip(distinct.cast(pl.String), _codes(distinct), strict=True))
-    every = _Bookings(cut, day, kind, worth, _codes(channel))
+    names = channel.unique()
+    codes = dict(zip(names.cast(pl.String), _codes(names), strict=True))
+    every = CutBookings(cut, day, kind, worth, _codes(channel))
     came = every.where((day >= firsts[SALARY_DAYS][cut]) & (worth > 0))
     found = salaries(came.cut, came.day, came.kind, came.worth.astype(np.int64), firsts[FRESH_DAYS])
-    for days in (LONG, SHORT):
-        inside = every.where(day >= firsts[days][cut])
+    windows = {days: every.where(day >= firsts[days][cut]) for days in (SHORT, LONG)}
+    for days, inside in windows.items():
         found |= {f"{name}_{days}d": series for name, series in _of_both(inside, firsts[days]).items()}
-        if days == LONG:
-            found |= _of_long(inside, firsts[days])
-        for name in channels:
-            there = inside.where(inside.channel == codes.get(name, -2))
-            found[f"bookings_{name}_count_{days}d"] = _counts(there.cut, n)
-            if days == LONG:
-                found |= _of_channel(name, there, inside.cut, n)
-    return found
+    named = {name: codes.get(name, -2) for name in channels}
+    return found | _of_long(windows[LONG], firsts[LONG]) | by_channel(named, windows, len(firsts[LONG]))
 
 
-class _Bookings(NamedTuple):
-    """Columns of bookings, one entry each, ascending by cut."""
-
-    cut: Ints
-    day: Ints
-    kind: Ints
-    worth: Worths
-    channel: Ints
-
-    def where(self, mask: "npt.NDArray[np.bool_]") -> "_Bookings":
-        cut, day, kind, worth, channel = self
-        return _Bookings(cut[mask], day[mask], kind[mask], worth[mask], channel[mask])
-
-
-def _of_both(bookings: _Bookings, first: Ints) -> dict[str, pl.Series]:
+def _of_both(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     """What is asked of the short window and of the long one."""
     cut, day, kind, worth, channel = bookings
     codes = {"kind": kind, "day": day - first[cut], "channel": channel}
-    found = {f"{name}_count": _distinct(cut, codes[column], len(first)) for name, (column, _, _) in DISTINCT.items()}
+    found = {f"{name}_count": distinct(cut, codes[column], len(first)) for name, (column, _, _) in DISTINCT.items()}
     for name, (kinds, sign, _, _) in EXTREMES.items():
         of_kinds = _is_of(kinds)[kind]
-        found[f"{name}_largest"] = _extreme(np.maximum, cut[of_kinds], worth[of_kinds] * sign, len(first))
+        found[f"{name}_largest"] = extreme(np.maximum, cut[of_kinds], worth[of_kinds] * sign, len(first))
     return found
 
 
-def _of_long(bookings: _Bookings, first: Ints) -> dict[str, pl.Series]:
+def _of_long(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     """What is asked of the long window alone, but for channels."""
     cut, day, kind, worth, _ = bookings
     n, found = len(first), dict[str, pl.Series]()
     for name, (kinds, sign, _, _) in EXTREMES.items():
         of_kinds = _is_of(kinds)[kind]
         theirs, signed = cut[of_kinds], worth[of_kinds] * sign
-        found[f"{name}_smallest_90d"] = _extreme(np.minimum, theirs, signed, n)
+        found[f"{name}_smallest_90d"] = extreme(np.minimum, theirs, signed, n)
         if name != "purchase":
-            mean = _sums(theirs, signed, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
-            found[f"{name}_mean_90d"] = _known(mean, theirs, n)
+            mean = sums(theirs, signed, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
+            found[f"{name}_mean_90d"] = known(mean, theirs, n)
     for name in COUNTED_KINDS:
-        found[f"{name}_count_90d"] = _counts(cut[kind == _code(name)], n)
+        found[f"{name}_count_90d"] = counts(cut[kind == _code(name)], n)
     paid = kind == _code("salary")
     months = _months(day[paid].astype("datetime64[D]")) - _months(first.astype("datetime64[D]"))[cut[paid]]
-    found["salary_months_count_90d"] = _distinct(cut[paid], months, n)
+    found["salary_months_count_90d"] = distinct(cut[paid], months, n)
     return found
-
-
-def _of_channel(channel: str, there: _Bookings, every: Ints, n: int) -> dict[str, pl.Series]:
-    """Money going out on a channel, and its share of all bookings. every: the cuts of those."""
-    outgoing = _sums(there.cut, np.maximum(-there.worth, 0.0), n)  # NaN stays NaN
-    share = np.bincount(there.cut, minlength=n) / np.maximum(np.bincount(every, minlength=n), 1)
-    return {
-        f"outgoing_{channel}_sum_90d": _nullable(outgoing),
-        f"bookings_{channel}_share_90d": _known(share, every, n),
-    }
-
-
-def _counts(cut: Ints, n: int) -> pl.Series:
-    return pl.Series(np.bincount(cut, minlength=n).astype(np.float64))
-
-
-def _sums(cut: Ints, worth: Worths, n: int) -> Worths:
-    """The sum of each cut, exact; NaN where one is unknown."""
-    known, sums = ~np.isnan(worth), np.zeros(n, np.int64)
-    if len(cut):
-        first = first_places(cut)
-        sums[cut[first]] = np.add.reduceat(np.where(known, worth, 0).astype(np.int64), first)
-    return np.where(np.bincount(cut[~known], minlength=n) > 0, np.nan, sums.astype(np.float64))
-
-
-def _known(values: Worths, cut: Ints, n: int) -> pl.Series:
-    """The values; null where a cut has no booking, or the value is unknown (NaN)."""
-    return _nullable(np.where(np.bincount(cut, minlength=n) > 0, values, np.nan))
-
-
-def _nullable(values: Worths) -> pl.Series:
-    unknown = np.isnan(values)
-    return pl.Series(np.where(unknown, 0.0, values)).set(
-        pl.Series(unknown), None
-    )  # 0 behind every null: the same bytes
-
-
-def _distinct(cut: Ints, codes: Ints, n_cuts: int) -> pl.Series:
-    """How many different codes each cut has; those below 0 are none."""
-    there = codes >= 0
-    if not there.all():
-        cut, codes = cut[there], codes[there]
-    return pl.Series(distinct_codes(cut, codes, n_cuts)).cast(pl.Float64)
-
-
-def _extreme(ufunc: np.ufunc, cut: Ints, worth: Worths, n_cuts: int) -> pl.Series:
-    """The largest or smallest of each cut; null where there is none, or one is unknown (NaN)."""
-    found = np.full(n_cuts, np.nan)
-    if len(cut):
-        first = first_places(cut)
-        found[cut[first]] = ufunc.reduceat(worth, first)  # NaN where one is
-    return _nullable(found)
 
 
 def _is_of(kinds: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from features.days import day_manifest
+from features.facts import FACTS
 from features.home import Home
 from features.intake import import_tables
 from features.source import EMPTY, Source
@@ -191,3 +192,28 @@ def test_marks_of_files_that_are_gone_go_too(tmp_path: Path) -> None:
         day_manifest(Source(home), home.features)
         names.append({path.name for path in (home.features / ".days").iterdir()})
     assert len(names[0]) == len(names[1]) == 7 and not names[0] & names[1]
+
+
+def test_every_column_of_a_dated_table_that_a_feature_reads_is_part_of_a_fact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutant: a feature begins to read a column, and a late row that differs in it alone repairs nothing."""
+    store = fill(small_home(tmp_path / "home"), bank())
+    read: dict[str, set[str]] = {}
+    for name in ("rows", "whole"):
+        whole = getattr(Source, name)
+
+        def watched(
+            self: Source, table: str, columns: tuple[str, ...], *more: Any, _whole: Any = whole, **named: Any
+        ) -> Any:
+            read.setdefault(table, set()).update(columns)
+            return _whole(self, table, columns, *more, **named)
+
+        monkeypatch.setattr(Source, name, watched)
+    store.build(NIGHTS[0])
+    told: dict[str, set[str]] = {}
+    for fact in FACTS:
+        chosen_by = () if fact.when is None else fact.when.meta.root_names()
+        told.setdefault(fact.table, set()).update(fact.columns, chosen_by)
+    assert read.keys() >= told.keys()
+    assert [(table, read[table] - columns) for table, columns in told.items() if read[table] - columns] == []

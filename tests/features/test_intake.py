@@ -401,6 +401,19 @@ def test_magnitudes_are_counted_off_the_digits(numbers: list[int]) -> None:
     assert found == ["0" if n == 0 else f"{'-' if n < 0 else ''}1e{len(str(abs(n))) - 1}" for n in numbers]
 
 
+@pytest.mark.parametrize(("channels", "told"), [
+    (["ATM01", "ATM01", "web", "atm"], {"ATM01": 2, "web": 1}), (["ATM01", "atm"], {}), ([None], {}),
+])  # fmt: skip
+def test_the_report_says_when_most_bookings_are_on_channels_without_features(
+    home: Home, tmp_path: Path, channels: list[str | None], told: dict[str, int]
+) -> None:
+    booked = [booking(f"T{i}", channel=channel) for i, channel in enumerate(channels)]
+    report = import_tables(home, write_tables(bank(transactions=booked), tmp_path / "s"))
+    assert report.unnamed_channels == told
+    line = "transactions: 2 on `ATM01`, 1 on `web`: no features of their own; name channels in bank.yaml, `booking_channels`"
+    assert report.lines() == ([line] if told else [])
+
+
 def moved_index() -> float:
     """Half of all left `purchase` for `salary`: (q - p) ln(q / p) twice, an absent share counted as 1e-4."""
     return 2 * (0.5 - 1e-4) * math.log(0.5 / 1e-4)
