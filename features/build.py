@@ -42,7 +42,7 @@ class Builder:
     def __init__(self, source: Source, shelf: Shelf, schema: pa.Schema) -> None:
         self._source, self._shelf, self._declared = source, shelf, schema
         self._folder = source.home.features
-        self._schema = pa.schema([*schema, *CARRIED])
+        self._schema = pa.schema([*schema, *CARRIED], schema.metadata)
 
     def build(self, at: datetime, progress: Progress | None = None) -> Path:
         """Write the snapshot of an instant, which is in UTC and has whole seconds."""

@@ -13,7 +13,7 @@ does not show that the bank's own tables hold it. What the bank's books have not
 REACH_DAYS is not counted any longer.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -23,7 +23,7 @@ from features.measures import COLUMNS, HALF, measured, windows
 from features.recent import REACH_DAYS, RECENT_COLUMNS, listed
 from features.settings import Settings
 from features.source import Source
-from features.windows import DAY_MICROS, local_days, midnight_micros, tail_of
+from features.windows import local_day, local_days, midnight_micros, tail_of
 
 _EPOCH = date(1970, 1, 1)
 _DROP = {"window": pl.UInt16, "day": pl.Int32, "amount": pl.Int64}
@@ -83,9 +83,8 @@ def reach_of(at: int, settings: Settings) -> int:
 
 def cut_days(at: int, settings: Settings) -> dict[int, int]:
     """Per window length the first local day that is still in the window, days since 1970."""
-    zone = settings.tz
-    starts = {w.days: (at - w.days * DAY_MICROS) // 1_000_000 for w in windows(settings.currencies)}
-    return {n: (datetime.fromtimestamp(start, zone).date() - _EPOCH).days for n, start in starts.items()}
+    today = (local_day(at, settings.tz) - _EPOCH).days
+    return {w.days: today - w.days for w in windows(settings.currencies)}
 
 
 def _visible(source: Source, at: int) -> pl.LazyFrame:

@@ -100,6 +100,7 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.S
     reasons: list[pl.Expr] = []
     for column in table.columns:
         text = raw.get_column(column.name)
+        _refuse_swallowed(file, table, text, numbers)
         parsed = _parse(text, column.type)
         bad = text.is_not_null() & parsed.is_null()
         if column.name in garbled:
@@ -114,6 +115,17 @@ def _parsed(file: Path, table: Table, raw: pl.DataFrame, garbled: dict[str, pl.S
         reasons.append(_when(bad, reason))
     unread = pl.select(pl.coalesce(reasons)).to_series()
     return Batch(file.name, numbers, pl.DataFrame(columns), raw, unread)
+
+
+def _refuse_swallowed(file: Path, table: Table, text: pl.Series, numbers: Numbers) -> None:
+    """Stop at a cell in which whole rows seem to stand: a quote before them was not closed, and a later one closed it."""
+    lines = text.str.contains("\n", literal=True).fill_null(False)
+    if lines.any():
+        commas = text.str.count_matches(",", literal=True).fill_null(0)
+        rows = (lines & (commas >= len(table.columns) - 1)).arg_true()
+        if len(rows):
+            told = f"`{text.name}` holds several lines with the commas of a row"
+            raise FeedError(f"`{file}` row {numbers[rows[0]]}: {told}; close the quote before them")
 
 
 def _when(mask: pl.Series, reason: str) -> pl.Expr:

@@ -21,6 +21,7 @@ MAY_LIE_AHEAD = {
     ("accounts", "closed_on"),
     ("notes", "until"),
     ("calendar", "day"),
+    ("fx_rates", "day"),  # fixed in the evening for the day to come; it counts from that day on
 }
 
 

@@ -17,6 +17,9 @@ from features.windows import DAYS_A_MICRO, Log
 
 CHANNEL_DAYS, ALL_DAYS = (30, 90), (30, 365)
 ANSWERS = {"accepted": 365, "refused": 365, "opened": 90}
+ANSWERED = frozenset(
+    {"ignored_in_a_row", *(f"{kind}_count_{days}d" for kind, days in ANSWERS.items())}
+)  # read off outcomes
 REACTIONS = (
     "opened",
     "clicked",
@@ -27,6 +30,7 @@ REACTIONS = (
     "opted_out",
     "do_not_call",
 )
+NO_OUTCOMES = "the bank gave no outcomes, or no contacts and did not declare that there were none"
 NO_CONTACTS = "the bank gave no contacts and did not declare that there were none"
 MARKETING = (pl.col("direction") == "outbound") & (pl.col("purpose") == "marketing") & pl.col("sent_at").is_not_null()
 
@@ -47,7 +51,7 @@ def _counts() -> list[Feature]:
 
 
 def _count(name: str, en: str, zh: str, table: str = "contacts") -> Feature:
-    return Feature(name, "number", table, NO_CONTACTS, table, en, zh)
+    return Feature(name, "number", table, NO_OUTCOMES if name in ANSWERED else NO_CONTACTS, table, en, zh)
 
 
 def _ages(source: Source) -> list[Feature]:
@@ -86,11 +90,13 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
     }
     for name, when in about.items():
         found[name] = (pairs.frame["as_of"] - sent.last(pairs.frame, when, ("booked",))["booked"]) * DAYS_A_MICRO
-    ignored = sent.since(pairs.frame, reacted + 1, ("contacts",))["contacts"]
-    return found | {
+    found |= {
         "days_since_last_contact": (pairs.frame["as_of"] - last) * DAYS_A_MICRO,
-        "ignored_in_a_row": _float(ignored),
+        "ignored_in_a_row": _float(sent.since(pairs.frame, reacted + 1, ("contacts",))["contacts"]),
     }
+    if not source.has("outcomes"):  # whom nobody was told of has neither answered nor kept silent
+        found |= {name: pl.repeat(None, len(pairs), dtype=pl.Float64, eager=True) for name in ANSWERED}
+    return found
 
 
 def _sent(rows: pl.DataFrame) -> pl.DataFrame:

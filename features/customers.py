@@ -118,7 +118,7 @@ def _years(column: str) -> pl.Expr:
 def _consents(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
     """Consent per channel: the last word on it or on all channels; to profiling: the last on any. An expired one is none."""
     if not source.has("consents"):
-        given = "granted" if source.assumes("consents", "granted") else None
+        given = "granted" if source.assumed("consents") else None
         said = {f"consent_marketing_{c}": pl.repeat(given, len(pairs), dtype=pl.String, eager=True)
                 for c in MARKETING_CHANNELS}  # fmt: skip
         said[PROFILING] = pl.repeat(given, len(pairs), dtype=pl.String, eager=True)
@@ -145,16 +145,19 @@ def _said(last: pl.DataFrame) -> pl.Series:
 
 
 def _statements(rows: pl.DataFrame) -> Log:
-    # A word on one channel and one on all, said together: the narrower is the later one.
-    narrow = pl.col("channel") != "all"
-    return Log(rows.with_columns(narrow=narrow, booked="at", recorded="at"), order=("narrow", "channel"))
+    # A word on one channel and one on all, said together: the narrower is the later one. Of a yes and a no, the no.
+    narrow, no = pl.col("channel") != "all", ~pl.col("state").is_in(["granted", "ok"])
+    return Log(
+        rows.with_columns(narrow=narrow, no=no, booked="at", recorded="at"), order=("narrow", "channel", "no", "state")
+    )
 
 
 def _reachability(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
     names = {c: f"reachable_{c}" for c in MARKETING_CHANNELS}
     if not source.has("reachability"):
-        known = True if source.assumes("reachability", "reachable") else None
-        return {n: pl.repeat(known, len(pairs), dtype=pl.Boolean, eager=True) for n in names.values()}
+        said = source.assumed("reachability")
+        known = {c: True if said in ("all reachable", f"all reachable by {c}") else None for c in names}
+        return {name: pl.repeat(known[c], len(pairs), dtype=pl.Boolean, eager=True) for c, name in names.items()}
     log = _statements(source.rows("reachability", ("channel", "state", "at"), pairs.codes))
     return {
         name: log.last(pairs.frame, nw.col("channel") == channel, ("state",))["state"] == "ok"

@@ -23,10 +23,10 @@ class CutBookings(NamedTuple):
     worth: Worths
     channel: Ints
 
-    def where(self, mask: "npt.NDArray[np.bool_]") -> "CutBookings":
-        """Those of them."""
+    def where(self, which: "npt.NDArray[np.bool_] | Ints") -> "CutBookings":
+        """Those of them, by a mask or by their places."""
         cut, day, kind, worth, channel = self
-        return CutBookings(cut[mask], day[mask], kind[mask], worth[mask], channel[mask])
+        return CutBookings(cut[which], day[which], kind[which], worth[which], channel[which])
 
 
 def counts(cut: Ints, n: int) -> pl.Series:

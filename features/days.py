@@ -32,7 +32,7 @@ def day_manifest(source: Source, features: Path) -> pl.DataFrame:
     what a snapshot of that day's first instant has counted.
     """
     folder = features / FOLDER
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = _marked(source)
     for old in {path.name for path in folder.glob("*.arrow")} - set(wanted):
         (folder / old).unlink()
@@ -57,13 +57,14 @@ def counted_by(manifest: pl.DataFrame, as_of: datetime, source: Source) -> pl.Da
 def _marked(source: Source) -> dict[str, Callable[[], pl.DataFrame]]:
     """What there is to read, by a name that changes with the files it stands in."""
     found: dict[str, Callable[[], pl.DataFrame]] = {}
+    zone = source.settings.zone.replace("/", "+")
     for part in _parts("transactions", source):
-        found[f"{part.stem}-{_stamp(part)}.arrow"] = partial(_bookings, part, source)
+        found[f"{part.stem}-{_stamp(part)}-{zone}.arrow"] = partial(_bookings, part, source)
     for table in DATED:
         if not all(map(source.has, reads(table))):
             continue
         stamps = [_stamp(part) for name in reads(table) for part in _parts(name, source)]
-        mark = hashlib.sha256(" ".join(stamps).encode()).hexdigest()[:32]
+        mark = hashlib.sha256(" ".join([zone, *stamps]).encode()).hexdigest()[:32]
         found[f"{table}-{mark}.arrow"] = partial(facts, table, source)
     return found
 
@@ -79,7 +80,10 @@ def _stamp(part: Path) -> str:
 
 def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
     if mark.exists():
-        return pl.read_ipc(mark)
+        try:
+            return pl.read_ipc(mark)
+        except (pl.exceptions.PolarsError, OSError):
+            mark.unlink()  # damaged; it is made of the tables again
     found = read()
     write_whole(mark, found.write_ipc(None).getvalue())
     return found

@@ -91,11 +91,8 @@ def there(source: Source) -> pl.DataFrame:
     For all time, for without the table every row of every snapshot says something else.
     """
     # A table declared empty says what one without a row says.
-    given = {table: source.has(table) or source.assumed_empty(table) for table in DATED if table != "outcomes"}
-    states = {table: "imported" if there_is else "" for table, there_is in given.items()}
-    for table, word in (("consents", "granted"), ("reachability", "reachable")):
-        if not states[table] and source.assumes(table, word):
-            states[table] = word
+    given = {table: source.has(table) or source.assumed_empty(table) for table in DATED}
+    states = {table: "imported" if there_is else source.assumed(table) for table, there_is in given.items()}
     told = pl.Series([f"{table} {state}" for table, state in states.items() if state], dtype=pl.String)
     return pl.DataFrame({"digest": told.hash(seed=SEED)}).select(
         booked=pl.lit(EVER), seen=pl.lit(EVER), rows=pl.lit(1, pl.UInt32), digest="digest"

@@ -54,7 +54,8 @@ class FeedReport(BaseModel):
     `ignored` names files of the source that belong to no table. `assumptions` are the sentences of
     the source's assumptions.yaml and those the import had to add. `drift` compares with the import of
     `last_imported_at`, null for a first one. `unnamed_channels`: bookings by channel, where most are on channels
-    that `booking_channels` in bank.yaml does not name.
+    that `booking_channels` in bank.yaml does not name. `unheard`: assumptions about a table that is not there, of
+    other words than the features understand.
     """
 
     imported_at: datetime
@@ -65,6 +66,7 @@ class FeedReport(BaseModel):
     last_imported_at: datetime | None = None
     drift: list[Drift] = []
     unnamed_channels: dict[str, int] = {}
+    unheard: list[str] = []
 
     def compared(self, last: "FeedReport | None") -> "FeedReport":
         """The same report with its drift against the last import."""
@@ -103,4 +105,7 @@ class FeedReport(BaseModel):
         counted = ", ".join(f"{n:,} on `{name}`" for name, n in self.unnamed_channels.items())
         remedy = "no features of their own; name channels in bank.yaml, `booking_channels`"
         unnamed = [f"transactions: {counted}: {remedy}"] if counted else []
-        return [*refused, *unrated, *unnamed, *(found.line for found in self.drift if found.notable)]
+        unheard = [
+            f"assumption `{said}` changes no feature; write one of docs/import.md, or mend it" for said in self.unheard
+        ]
+        return [*refused, *unrated, *unnamed, *unheard, *(found.line for found in self.drift if found.notable)]

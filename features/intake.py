@@ -11,15 +11,18 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
+from features.booking_channels import plain_name
 from features.checks import RowChecks
 from features.feed import UNRATED, FeedError, FeedReport, Progress, TableReport
 from features.home import Home, HomeError
 from features.reader import read_batches, strangers, table_files
 from features.settings import read_assumptions, write_whole
+from features.source import unheard
 from features.staging import alone
 from features.table_writer import TableWriter
 from features.tables import REQUIRED_TABLES, TABLES, Table
 
+MANY_ROWS = 100  # of so many rows a tenth has to be good
 NO_RATE = "no rate of its currency by its day; what it is worth in base currency is unknown"
 
 
@@ -90,7 +93,8 @@ class _Import:
         self._progress: Progress = progress or _quiet
         self._now = home.now()
         self._known: dict[str, pl.Series] = {}
-        self._assumptions = read_assumptions(source / "assumptions.yaml")
+        self._given = read_assumptions(source / "assumptions.yaml")
+        self._assumptions = list(self._given)
 
     def run(self, ignored: list[str], told: str) -> FeedReport:
         reports: dict[str, TableReport] = {}
@@ -105,12 +109,13 @@ class _Import:
         return FeedReport(
             imported_at=self._now, source=told, tables=reports, ignored=ignored,
             assumptions=self._assumptions, unnamed_channels=self._unnamed(reports["transactions"].values.get("channel", {})),
+            unheard=unheard(self._given, set(TABLES) - set(reports)),
         )  # fmt: skip
 
     def _unnamed(self, channels: dict[str, int]) -> dict[str, int]:
         """The channels without features of their own, where most bookings are on those; a bank may mean to leave a few out."""
         named = self._home.settings.booking_channels
-        unnamed = {name: n for name, n in channels.items() if name not in named}
+        unnamed = {name: n for name, n in channels.items() if plain_name(name) not in named}
         return unnamed if 2 * sum(unnamed.values()) > sum(channels.values()) else {}
 
     def _import_table(self, table: Table, files: list[Path]) -> TableReport:
@@ -124,10 +129,12 @@ class _Import:
         if not writer.n_rows and table.name in REQUIRED_TABLES:
             raise FeedError(f"`{files[0]}` has no rows; write its rows")
         report = writer.finish()
-        if report.rows and not report.accepted:  # with the consents' last row every opt-out would go
-            most = max(report.rejects, key=lambda reject: reject.count)
-            raise FeedError(f"`{files[0]}`: all {report.rows:,} rows are refused, {most.count:,} for: {most.reason}"
-                            f" (first: row {most.first_row}); mend them, the tables of before stay")  # fmt: skip
+        # Put in place of good tables, what is left would be a bank without its opt-outs, or without its customers.
+        few = report.rows >= MANY_ROWS and report.accepted * 10 < report.rows
+        if few or (report.rows and not report.accepted):
+            most, refused = max(report.rejects, key=lambda reject: reject.count), report.rows - report.accepted
+            raise FeedError(f"`{files[0]}`: {refused:,} of {report.rows:,} rows are refused, {most.count:,} for: {most.reason}"
+                            f" (first: row {most.first_row}); mend them, the home's tables stay as they are")  # fmt: skip
         for target in {t for other in TABLES.values() for t in other.refers.values()}:
             name, column = target.split(".")
             if name == table.name:

@@ -67,7 +67,9 @@ class Settings(BaseModel):
     def _channels_can_be_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for channel in value:
             if not _CHANNEL.fullmatch(channel):
-                raise ValueError(f"`{channel}` cannot be part of a feature's name; write small letters, digits and _")
+                raise ValueError(
+                    f"`{channel}` cannot be part of a feature's name; write small letters, digits and _; `POS 1` is pos_1"
+                )
         if len(value) > CHANNELS_MOST or len(set(value)) < len(value):
             raise ValueError(f"expected up to {CHANNELS_MOST} different channels")
         return value
@@ -122,7 +124,8 @@ class Settings(BaseModel):
 @cache
 def zones() -> frozenset[str]:
     """Every IANA zone this machine knows, looked up once: it walks hundreds of files, and a home is opened often."""
-    return frozenset(available_timezones())
+    # What means another zone on each machine, or none, is no zone of a bank.
+    return frozenset(available_timezones()) - {"localtime", "Factory", "posixrules"}
 
 
 def read_settings(bank: Path) -> Settings:

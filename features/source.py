@@ -1,7 +1,7 @@
 """The imported tables of a home as the views read them: chosen columns, of chosen customers."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -12,9 +12,14 @@ from features.accounts import AccountBook
 from features.at_once import BATCH
 from features.home import Home
 from features.money import Rates
-from features.tables import INSTANT, TABLES
+from features.tables import INSTANT, MARKETING_CHANNELS, TABLES
 
 EMPTY = {"cases": "none open", "contacts": "nobody was ever contacted"}  # the words that declare a table empty
+ASSUMED = {
+    "consents": ("all granted",),
+    "reachability": ("all reachable", *(f"all reachable by {channel}" for channel in MARKETING_CHANNELS)),
+    **{table: (words,) for table, words in EMPTY.items()},
+}  # the only sentences the features understand; every other one is told on and changes nothing
 FEW = 2_000  # so many customers are looked for in the files; more of them are joined
 
 
@@ -33,15 +38,16 @@ class Source:
         """Whether the home holds that table."""
         return any(self.home.table(table).glob("part-*.parquet"))
 
-    def assumes(self, table: str, word: str) -> bool:
-        """Whether the source declared `no <table>: ... <word> ...` in its assumptions."""
-        return any(
-            sentence.lower().startswith(f"no {table}:") and word in sentence.lower() for sentence in self.assumptions
-        )
+    def assumed(self, table: str) -> str | None:
+        """What the source declared of a table that the home lacks, one of ASSUMED; null: nothing."""
+        if self.has(table):
+            return None
+        said = {sentence.strip().lower() for sentence in self.assumptions}
+        return next((word for word in ASSUMED.get(table, ()) if f"no {table}: {word}" in said), None)
 
     def assumed_empty(self, table: str) -> bool:
         """Whether the home lacks the table and the source declared that it would hold no row."""
-        return not self.has(table) and table in EMPTY and self.assumes(table, EMPTY[table])
+        return table in EMPTY and self.assumed(table) == EMPTY[table]
 
     def n_rows(self, table: str) -> int:
         """Rows of the table, from the files' footers; 0 if the home does not hold it."""
@@ -107,6 +113,14 @@ class Source:
         """Exchange rates into the base currency."""
         table = self.whole("fx_rates", ("day", "currency", "per_base")) if self.has("fx_rates") else None
         return Rates(table, self.settings.currency, self.settings.currencies)
+
+
+def unheard(assumptions: Iterable[str], lacking: Collection[str]) -> list[str]:
+    """Those assumptions about tables that are lacking which mean nothing to the features, for they are none of ASSUMED."""
+    known = {f"no {table}: {words}" for table, several in ASSUMED.items() for words in several}
+    about = tuple(f"no {table}:" for table in ASSUMED if table in lacking)
+    said = ((sentence, sentence.strip().lower()) for sentence in assumptions)
+    return [sentence for sentence, plain in said if plain.startswith(about) and plain not in known]
 
 
 def _instants_as_micros(frame: pl.LazyFrame, table: str, columns: tuple[str, ...]) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 """The feature store: the same features as of any instants, as a nightly snapshot, and now."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,7 +14,7 @@ import sqlalchemy
 from features.base import Base, OneRow, Row
 from features.bases import Bases
 from features.build import Builder
-from features.carried import CARRIED, ROLLED
+from features.carried import CARRIED, ROLLED, horizon_days
 from features.compute import VIEWS, finished, passes
 from features.entities import EntitiesError, asked_for
 from features.feed import Progress
@@ -29,6 +30,8 @@ from features.view import Feature
 
 Building = Callable[[Source, Shelf, pa.Schema], Builder]
 FEW = 12  # so many customers are rolled one by one; more of them at once
+MADE_WITH = b"made_with"  # of the schema's metadata
+OTHER_SETTINGS = "the snapshot was made with other currencies, another zone or age in bank.yaml; run nbo features build"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,10 +61,17 @@ class FeatureStore:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Schema of a snapshot: customer_id, unit_id, as_of, features with their metadata."""
+        """Schema of a snapshot: customer_id, unit_id, as_of, features with their metadata; and the settings it depends on."""
         keys = [pa.field("customer_id", pa.string()), pa.field("unit_id", pa.string()),
                 pa.field("as_of", INSTANT)]  # fmt: skip
-        return pa.schema([*keys, *(feature.field for feature in self.declared)])
+        return pa.schema([*keys, *(feature.field for feature in self.declared)], {MADE_WITH: self._made_with})
+
+    @cached_property
+    def _made_with(self) -> bytes:
+        """The settings without which a snapshot's numbers mean something else."""
+        settings = self._home.settings
+        told = (settings.currency, settings.currencies, settings.zone, horizon_days(settings))
+        return json.dumps(told).encode()
 
     @cached_property
     def revision(self) -> str:
@@ -213,6 +223,8 @@ class FeatureStore:
         if self._sound is not snapshot:
             try:
                 self._whole(snapshot.table, pa.schema([*self.schema, *CARRIED]))
+                if (snapshot.table.schema.metadata or {}).get(MADE_WITH) != self._made_with:
+                    raise StoreError(OTHER_SETTINGS)
             except (StoreError, pa.ArrowInvalid, OSError) as error:
                 known = isinstance(error, StoreError)
                 return str(error) if known else f"`{snapshot.path.name}` is no snapshot; run nbo features build"

@@ -107,12 +107,12 @@ TABLES: dict[str, Table] = {table.name: table for table in (
         Column("state", TEXT, "what was said", True, ("granted", "denied", "withdrawn")),
         Column("source", TEXT, "form, branch, app ..."), Column("wording", TEXT, "version of the text shown"),
         Column("at", INSTANT, "when it was said", True), Column("expires_at", INSTANT, "null: does not expire"),
-    ), ("customer_id", "purpose", "channel", "at"), _CUSTOMER),
+    ), ("customer_id", "purpose", "channel", "at", "state"), _CUSTOMER),
     Table("reachability", "whether a channel reaches the customer", (
         _id("customer_id", "who"), Column("channel", TEXT, "where", True, MARKETING_CHANNELS),
         Column("state", TEXT, "last known", True, ("ok", "missing", "bounced", "dead")),
         Column("at", INSTANT, "since when", True),
-    ), ("customer_id", "channel", "at"), _CUSTOMER),
+    ), ("customer_id", "channel", "at", "state"), _CUSTOMER),
     Table("identities", "which source ids are one customer", (
         Column("source_system", TEXT, "core banking, cards, app ...", True), _id("source_id", "the id there"),
         _id("customer_id", "the customer"), Column("confidence", SHARE, "1: certain", True, low=0, high=1),

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.booking_channels import by_channel, declare_channels
+from features.booking_channels import by_channel, declare_channels, plain_name
 from features.bookings import bookings
-from features.cut_bookings import CutBookings, counts, distinct, extreme, known, sums
+from features.cut_bookings import CutBookings, Worths, counts, distinct, extreme, known, sums
 from features.salary import FRESH_DAYS, SALARY_DAYS, declare_salary, salaries
 from features.segments import Ints
 from features.source import Source
@@ -32,7 +32,7 @@ EXTREMES = {
     "outflow": (OUTFLOW_KINDS, -1, "outflow", "流出"),
 }
 COUNTED_KINDS = tuple(kind for kind in TRANSACTION_KINDS if kind != "purchase")  # its counts can be added up
-TABLE, RATE = "transactions", "there was none, or its rate is missing"
+TABLE, RATE = "transactions", "there was none, or the rate of one is missing"
 
 
 def _declare(source: Source) -> tuple[Feature, ...]:
@@ -43,7 +43,7 @@ def _declare(source: Source) -> tuple[Feature, ...]:
     told.append(
         Feature("salary_months_count_90d", "number", "months", "never", TABLE, "months with a salary, 90 days", "90天发薪月数")
     )  # fmt: skip
-    told += [Feature(f"{name}_{how}_{d}d", "number", money, RATE, TABLE, f"{how} {en}, {d} days", f"{d}天{word}{zh}")
+    told += [Feature(f"{name}_{how}_{d}d", "number", money, RATE, TABLE, f"{how} {en}, {d} days; reversals left out", f"{d}天{word}{zh}")
              for name, (_, _, en, zh) in EXTREMES.items()
              for how, word, days in (("largest", "最大单笔", (SHORT, LONG)), ("smallest", "最小单笔", (LONG,)), ("mean", "平均", (LONG,)))
              for d in days if (name, how) != ("purchase", "mean")]  # fmt: skip
@@ -81,15 +81,15 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
     cut, day = rows["cut"].to_numpy().astype(np.int64), _number(rows["day"])
     kind, worth = rows["kind"].to_numpy().astype(np.int64), rows["worth"].cast(pl.Float64).to_numpy()
     channel = rows["channel"].cast(pl.Categorical())
-    names = channel.unique()
-    codes = dict(zip(names.cast(pl.String), _codes(names), strict=True))
+    named: dict[str, list[int]] = {name: [] for name in channels}
+    told = channel.unique().drop_nulls()
+    for name, code in zip(told.cast(pl.String), _codes(told).tolist(), strict=True):
+        named.get(plain_name(name), []).append(code)
     every = CutBookings(cut, day, kind, worth, _codes(channel))
-    came = every.where((day >= firsts[SALARY_DAYS][cut]) & (worth > 0))
-    found = salaries(came.cut, came.day, came.kind, came.worth.astype(np.int64), firsts[FRESH_DAYS])
+    found = salaries(every.where(day >= firsts[SALARY_DAYS][cut]), firsts[FRESH_DAYS])
     windows = {days: every.where(day >= firsts[days][cut]) for days in (SHORT, LONG)}
     for days, inside in windows.items():
         found |= {f"{name}_{days}d": series for name, series in _of_both(inside, firsts[days]).items()}
-    named = {name: codes.get(name, -2) for name in channels}
     return found | _of_long(windows[LONG], firsts[LONG]) | by_channel(named, windows, len(firsts[LONG]))
 
 
@@ -99,8 +99,8 @@ def _of_both(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     codes = {"kind": kind, "day": day - first[cut], "channel": channel}
     found = {f"{name}_count": distinct(cut, codes[column], len(first)) for name, (column, _, _) in DISTINCT.items()}
     for name, (kinds, sign, _, _) in EXTREMES.items():
-        of_kinds = _is_of(kinds)[kind]
-        found[f"{name}_largest"] = extreme(np.maximum, cut[of_kinds], worth[of_kinds] * sign, len(first))
+        theirs, amounts = _onward(cut, worth * sign, _is_of(kinds)[kind])
+        found[f"{name}_largest"] = extreme(np.maximum, theirs, amounts, len(first))
     return found
 
 
@@ -109,11 +109,10 @@ def _of_long(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     cut, day, kind, worth, _ = bookings
     n, found = len(first), dict[str, pl.Series]()
     for name, (kinds, sign, _, _) in EXTREMES.items():
-        of_kinds = _is_of(kinds)[kind]
-        theirs, signed = cut[of_kinds], worth[of_kinds] * sign
-        found[f"{name}_smallest_90d"] = extreme(np.minimum, theirs, signed, n)
+        theirs, amounts = _onward(cut, worth * sign, _is_of(kinds)[kind])
+        found[f"{name}_smallest_90d"] = extreme(np.minimum, theirs, amounts, n)
         if name != "purchase":
-            mean = sums(theirs, signed, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
+            mean = sums(theirs, amounts, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
             found[f"{name}_mean_90d"] = known(mean, theirs, n)
     for name in COUNTED_KINDS:
         found[f"{name}_count_90d"] = counts(cut[kind == _code(name)], n)
@@ -121,6 +120,12 @@ def _of_long(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     months = _months(day[paid].astype("datetime64[D]")) - _months(first.astype("datetime64[D]"))[cut[paid]]
     found["salary_months_count_90d"] = distinct(cut[paid], months, n)
     return found
+
+
+def _onward(cut: Ints, signed: Worths, of_kinds: "npt.NDArray[np.bool_]") -> tuple[Ints, Worths]:
+    """(cut, amount) of the bookings of some kinds that are no reversals; unknown amounts stay, and make all unknown."""
+    kept = of_kinds & ~(signed <= 0)
+    return cut[kept], signed[kept]
 
 
 def _is_of(kinds: tuple[str, ...]) -> npt.NDArray[np.bool_]:

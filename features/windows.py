@@ -4,8 +4,8 @@ A row counts at as_of when booked < as_of and recorded <= as_of, that is, when
 
     visible = max(booked + 1 microsecond, recorded) <= as_of.
 
-A window [tail, as_of) is sawtooth: its tail is floored to midnight of the bank's zone, its head is
-exact. With prefix sums of the rows in two orders, the sum over a window is
+A window [tail, as_of) of n days is sawtooth: its tail is the midnight of the bank's zone that begins the n-th day
+before the one of as_of, its head is exact. With prefix sums of the rows in two orders, the sum over a window is
 
     sum(visible <= as_of) - sum(booked < tail) + sum(booked < tail and visible > as_of)
 
@@ -49,7 +49,7 @@ def local_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
 
 def tails(as_of: pl.Series, days: int, zone: ZoneInfo) -> pl.Series:
     """Tail of the sawtooth window of so many days before each instant, microseconds UTC."""
-    dates = local_days(as_of - days * DAY_MICROS, zone)
+    dates = local_days(as_of, zone).dt.offset_by(f"-{days}d")
     if dates.is_empty():  # replaced by nothing, days would stay days
         return pl.Series("tail", [], pl.Int64)
     distinct = dates.unique().to_list()
@@ -59,8 +59,12 @@ def tails(as_of: pl.Series, days: int, zone: ZoneInfo) -> pl.Series:
 
 def tail_of(as_of: int, days: int, zone: ZoneInfo) -> int:
     """Tail of the sawtooth window of so many days before one instant, microseconds UTC."""
-    start = datetime.fromtimestamp((as_of - days * DAY_MICROS) // 1_000_000, UTC)
-    return midnight_micros(start.astimezone(zone).date(), zone)
+    return midnight_micros(local_day(as_of, zone) - timedelta(days=days), zone)
+
+
+def local_day(instant: int, zone: ZoneInfo) -> date:
+    """Local date of one instant in microseconds UTC."""
+    return datetime.fromtimestamp(instant // 1_000_000, zone).date()
 
 
 class Log:

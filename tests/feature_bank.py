@@ -167,7 +167,7 @@ def _transactions(draw: random.Random, tables: Tables, ids: list[str], n: int) -
             "transaction_id": f"T{i:05d}", "account_id": account["account_id"],
             "customer_id": owner[account["account_id"]],
             "amount_minor": sign * draw.choice((0, 1, draw.randrange(10**6))),
-            "currency": account["currency"], "kind": kind, "channel": (None, "atm", "app", "branch")[i % 4],
+            "currency": account["currency"], "kind": kind, "channel": (None, "atm", "app", "branch", "ATM", "Branch ", "other")[i % 7],
             "balance_after_minor": draw.choice((None, draw.randrange(-(10**4), 10**6))),
             "booked_at": booked, "recorded_at": booked + timedelta(seconds=late),
         })  # fmt: skip
@@ -226,7 +226,9 @@ def _consents(draw: random.Random, ids: list[str]) -> Rows:
             "at": at,
             "expires_at": draw.choice((None, None, at + timedelta(days=draw.randrange(1, 200)))),
         }
-        rows[row["customer_id"], row["purpose"], row["channel"], at] = row
+        rows[row["customer_id"], row["purpose"], row["channel"], at, row["state"]] = row
+        if draw.random() < 0.1:  # both, in one file that knows days only
+            rows[row["customer_id"], row["purpose"], row["channel"], at, "denied"] = {**row, "state": "denied"}
     return list(rows.values())
 
 

@@ -62,9 +62,8 @@ class _Bank:
         return sorted(rows, key=lambda r: (r["booked_at"], r["recorded_at"], r["transaction_id"]))
 
     def tail(self, days: int) -> datetime:
-        return (
-            (self.as_of - days * DAY).astimezone(self.zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        )
+        first = self.day - days * DAY
+        return datetime(first.year, first.month, first.day, tzinfo=self.zone)
 
     def within(self, rows: list[Row], clock: str, days: int) -> list[Row]:
         tail = self.tail(days).timestamp()
@@ -113,7 +112,9 @@ def _consents(bank: _Bank) -> Row:
     for channel in CHANNELS:
         said = [r for r in bank.mine("consents") if r["purpose"] == "marketing"
                 and r["channel"] in ("all", channel) and r["at"] < bank.as_of]  # fmt: skip
-        last = max(said, key=lambda r: (r["at"], r["channel"] != "all"), default=None)
+        last = max(
+            said, key=lambda r: (r["at"], r["channel"] != "all", r["state"] != "granted", r["state"]), default=None
+        )
         name = f"consent_marketing_{channel}"
         found[name], found[f"{name}_age_days"] = "none", None
         if last:
@@ -121,7 +122,11 @@ def _consents(bank: _Bank) -> Row:
             if not (last["expires_at"] and last["expires_at"] <= bank.as_of):
                 found[name] = last["state"]
     said = [r for r in bank.mine("consents") if r["purpose"] == "profiling" and r["at"] < bank.as_of]
-    last = max(said, key=lambda r: (r["at"], r["channel"] != "all", r["channel"]), default=None)
+    last = max(
+        said,
+        key=lambda r: (r["at"], r["channel"] != "all", r["channel"], r["state"] != "granted", r["state"]),
+        default=None,
+    )
     valid = last and not (last["expires_at"] and last["expires_at"] <= bank.as_of)
     found["consent_profiling"] = last["state"] if last and valid else "none"
     return found
@@ -131,7 +136,9 @@ def _reachability(bank: _Bank) -> Row:
     found: Row = {}
     for channel in CHANNELS:
         rows = [r for r in bank.mine("reachability") if r["channel"] == channel and r["at"] < bank.as_of]
-        found[f"reachable_{channel}"] = max(rows, key=lambda r: r["at"])["state"] == "ok" if rows else None
+        found[f"reachable_{channel}"] = (
+            max(rows, key=lambda r: (r["at"], r["state"] != "ok"))["state"] == "ok" if rows else None
+        )
     return found
 
 
@@ -248,7 +255,7 @@ def _variety(bank: _Bank) -> Row:
         for name, kinds, sign in (("purchase", ("purchase",), -1), ("inflow", INFLOW, 1), ("outflow", OUTFLOW, -1)):
             amounts = [_worth(bank, r, r["amount_minor"]) for r in rows if r["kind"] in kinds]
             known = [sign * a for a in amounts if a is not None]
-            whole = known if len(known) == len(amounts) else []
+            whole = [a for a in known if a > 0] if len(known) == len(amounts) else []
             found[f"{name}_largest_{days}d"] = max(whole, default=None)
             if days == 90:
                 found[f"{name}_smallest_90d"] = min(whole, default=None)
@@ -263,13 +270,13 @@ def _variety(bank: _Bank) -> Row:
 def _places(bank: _Bank) -> Row:
     mine, found = _mine(bank), dict[str, Any]()
     for place in PLACES:
-        there = [r for r in mine if r["channel"] == place]
+        there = [r for r in mine if (r["channel"] or "").strip().lower() == place]
         for days in (30, 90):
             found[f"bookings_{place}_count_{days}d"] = len(bank.within(there, "booked_at", days))
         rows = bank.within(there, "booked_at", 90)
-        amounts = [_worth(bank, r, r["amount_minor"]) for r in rows]
-        unknown = any(a is None for a in amounts)
-        found[f"outgoing_{place}_sum_90d"] = None if unknown else -sum(a for a in amounts if a is not None and a < 0)
+        spent = [r for r in rows if r["kind"] in (*OUTFLOW, "purchase", "fee", "loan_payment")]
+        amounts = [_worth(bank, r, r["amount_minor"]) for r in spent]
+        found[f"outgoing_{place}_sum_90d"] = None if None in amounts else -sum(a for a in amounts if a is not None)
         n = len(bank.within(mine, "booked_at", 90))
         found[f"bookings_{place}_share_90d"] = len(rows) / n if n else None
     return found
@@ -279,12 +286,17 @@ def _salary(bank: _Bank) -> Row:
     """Booked as one, or the third of three like transfers in, each a fortnight or each a month after the one before."""
     rows = bank.within(_mine(bank), "booked_at", 98)
     fresh = {r["transaction_id"] for r in bank.within(_mine(bank), "booked_at", 35)}
-    came = [(r, worth) for r in rows if (worth := _worth(bank, r, r["amount_minor"])) is not None and worth > 0]
-    tills = sum(r["kind"] == "transfer_in" for r, _ in came) > 400
-    paid = [(r, worth) for r, worth in came if r["kind"] == "salary" and r["transaction_id"] in fresh]
+    worths = [(r, _worth(bank, r, r["amount_minor"])) for r in rows]
+    booked = [worth for r, worth in worths if r["kind"] == "salary" and r["transaction_id"] in fresh]
+    back = None not in booked and sum(w for w in booked if w is not None) <= 0
+    paid = [(r, worth) for r, worth in worths if r["kind"] == "salary" and r["transaction_id"] in fresh and not back
+            and (worth is None or worth > 0)]  # fmt: skip
+    came = [(r, worth) for r, worth in worths if worth is not None and worth > 0]
+    tills = sum(r["kind"] == "transfer_in" and (worth is None or worth > 0) for r, worth in worths) > 400
     regular = [(r, worth) for r, worth in came if not tills and r["kind"] == "transfer_in" and r["transaction_id"] in fresh
                and any(_follows(bank, came, r, worth, gap) for gap in ((12, 16), (26, 35)))]  # fmt: skip
-    chosen = max(paid or regular, key=lambda one: (_day(bank, one[0]), one[1]), default=None)
+    # Of one day the one of unknown worth: nobody can say that it is not the larger.
+    chosen = max(paid or regular, key=lambda one: (_day(bank, one[0]), one[1] is None, one[1] or 0), default=None)
     return {
         "salary_detected": chosen is not None,
         "salary_detected_minor": chosen[1] if chosen else None,

@@ -128,6 +128,8 @@ def _text(value: object, flag: bool) -> str:
         return value.isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return str(int(value))
+    if isinstance(value, Decimal) and value.as_tuple().exponent == 0:
+        return str(int(value))  # 100.00 stays as it is and is refused: nobody can say that it counts minor units
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise FeedError(f"a column holds bytes ({len(value)} of them); cast it to text in a view")
     return str(value)

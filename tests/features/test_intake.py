@@ -179,12 +179,21 @@ STOPS: list[tuple[str, Callable[[Path], object], str]] = [
     ("every row of a table refused that need not be there",
      lambda s: (s / "consents.csv").write_text("customer_id,purpose,channel,state,source,wording,at,expires_at\n"
                                                "X1,marketing,all,withdrawn,,,2026-01-01T00:00:00Z,\n"),
-     ("`{s}/consents.csv`: all 1 rows are refused, 1 for: `customer_id` is an unknown customer"
-      " (first: row 1); mend them, the tables of before stay")),
+     ("`{s}/consents.csv`: 1 of 1 rows are refused, 1 for: `customer_id` is an unknown customer"
+      " (first: row 1); mend them, the home's tables stay as they are")),
+    ("nine rows of ten and more refused",
+     lambda s: (s / "cases.csv").write_text("case_id,customer_id,kind,opened_at,closed_at\n" + "".join(
+         f"F{n},{'C1' if n < 10 else 'X1'},other,2025-01-01T00:00:00Z,\n" for n in range(101))),
+     ("`{s}/cases.csv`: 91 of 101 rows are refused, 91 for: `customer_id` is an unknown customer"
+      " (first: row 11); mend them, the home's tables stay as they are")),
+    ("a quote that a later row closes, with rows between them",
+     lambda s: (s / "calendar.csv").write_text('day,region,holiday\n2026-01-01,all,"New Year\n2026-12-25,all,Christmas\n'
+                                               '2026-12-26,all,Boxing "Day\n'),
+     "`{s}/calendar.csv` row 1: `holiday` holds several lines with the commas of a row; close the quote before them"),
     ("every booking refused",
      lambda s: _rewrite(s, lambda t: t.set_column(5, "kind", pa.array(["P"]))),
-     ("`{s}/transactions.parquet`: all 1 rows are refused, 1 for: `kind` is not one of "
-      f"{', '.join(TABLES['transactions'].column('kind').domain)} (first: row 1); mend them, the tables of before stay")),
+     ("`{s}/transactions.parquet`: 1 of 1 rows are refused, 1 for: `kind` is not one of "
+      f"{', '.join(TABLES['transactions'].column('kind').domain)} (first: row 1); mend them, the home's tables stay as they are")),
     ("missing table",
      lambda s: (s / "transactions.parquet").unlink(),
      "`{s}`: table `transactions` is missing; add transactions.parquet or transactions.csv"),

@@ -6,20 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.cut_bookings import CutBookings
 from features.intake import import_tables
 from features.salary import FRESH_DAYS, salaries
 from features.store import FeatureStore
 from features.tables import TRANSACTION_KINDS
 from tests.feature_bank import made_up_bank, small_home, write_tables
 
+UNKNOWN = -1  # its rate is missing
 NIGHT = (date(2025, 6, 10) - date(1970, 1, 1)).days
 
 
 def detected(*rows: tuple[int, int] | tuple[int, int, str]) -> tuple[bool, float | None, float | None]:
     """What is found of bookings (days ago, amount, transfer_in where no kind is told)."""
     kinds = [TRANSACTION_KINDS.index(row[2] if len(row) == 3 else "transfer_in") for row in rows]
-    found = salaries(np.zeros(len(rows), np.int64), np.array([NIGHT - row[0] for row in rows], np.int64), np.array(kinds, np.int64),
-                     np.array([row[1] for row in rows], np.int64), np.array([NIGHT - FRESH_DAYS]))  # fmt: skip
+    days, worths = (
+        np.array(column, np.int64) for column in ([NIGHT - row[0] for row in rows], [row[1] for row in rows])
+    )
+    nothing = np.zeros(len(rows), np.int64)
+    bookings = CutBookings(
+        nothing, days, np.array(kinds, np.int64), np.where(worths == UNKNOWN, np.nan, worths), nothing
+    )
+    found = salaries(bookings, np.array([NIGHT - FRESH_DAYS]))
     is_there, amount, day = (found[f"salary_detected{part}"].item() for part in ("", "_minor", "_day"))
     return is_there, amount, day
 
@@ -41,6 +49,9 @@ def detected(*rows: tuple[int, int] | tuple[int, int, str]) -> tuple[bool, float
     ([(n % 98, 100) for n in range(401)], (False, None, None)),  # a till, and no wage earner
     ([*((n % 98, 100) for n in range(401)), (5, 70, "salary")], (True, 70, 5)),
     ([(1, 100, "salary")], (True, 100, 9)),
+    ([(1, UNKNOWN, "salary")], (True, None, 9)),
+    ([(1, 100, "salary"), (1, -100, "salary")], (False, None, None)),  # taken back
+    ([(1, 100, "salary"), (1, -30, "salary")], (True, 100, 9)),
     ([(36, 100, "salary")], (False, None, None)),
     ([(20, 70, "salary"), (1, 100), (31, 100), (62, 100)], (True, 70, 21)),  # booked as one, before any other
     ([(1, 100), (1, 95), (31, 100), (62, 100), (30, 5)], (True, 100, 9)),  # of one day the larger

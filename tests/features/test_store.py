@@ -1,6 +1,7 @@
 """as_of, snapshot, latest: equal to the plain oracle, and blind to the future."""
 
 import random
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from features.home import Home
 from features.intake import import_tables
+from features.settings import write_settings
 from features.source import Source
 from features.store import FeatureStore, StoreError
+from features.tables import MARKETING_CHANNELS
 from tests.feature_bank import (
     CURRENCIES,
     END,
@@ -226,7 +229,36 @@ def test_what_a_bank_does_not_give_is_null_or_as_declared(tmp_path: Path) -> Non
     assert (told["reachable_sms"], told["complaint_open"]) == (True, False)
     assert (told["contacts_sms_count_30d"], told["ignored_in_a_row"], told["accepted_count_365d"]) == (0, 0, 0)
     assert told["days_since_last_contact"] is None, "there was none"
+    assert [told[f"reachable_{channel}"] for channel in MARKETING_CHANNELS] == [True] * 6
     assert "no consents: all granted" in home.assumptions()
+
+
+@pytest.mark.parametrize(("sentence", "consent", "reachable"), [
+    ("no consents: none granted", None, []), ("no reachability: customers are unreachable", None, []),
+    ("No reachability: all reachable by mail ", None, ["mail"]), ("no consents: ALL granted", "granted", []),
+])  # fmt: skip
+def test_an_assumption_is_what_its_words_say_and_no_more(
+    tmp_path: Path, sentence: str, consent: str | None, reachable: list[str]
+) -> None:
+    """Mutant: a word within it is enough, and `none granted` grants everything."""
+    tables = made_up_bank(9, transactions=50)
+    source = write_tables({name: tables[name] for name in ("customers", "transactions")}, tmp_path / "b")
+    (source / "assumptions.yaml").write_text(f"- '{sentence}'\n- 'no deaths register: nobody is deceased'\n")
+    home = small_home(tmp_path / "home")
+    report = import_tables(home, source)
+    told = FeatureStore(home).as_of(entities([("C001", END)])).to_pylist()[0]
+    assert told["consent_marketing_sms"] == consent
+    assert [c for c in MARKETING_CHANNELS if told[f"reachable_{c}"]] == reachable
+    assert report.unheard == ([] if consent or reachable else [sentence])
+
+
+def test_of_a_bank_without_outcomes_nobody_ignored_anything(tmp_path: Path) -> None:
+    """Mutant: every contact counts as ignored, for nobody ever answered."""
+    tables = made_up_bank(9, transactions=50)
+    tables.pop("outcomes")
+    told = FeatureStore(home_with(tables, tmp_path)).as_of(entities([("C001", END)])).to_pylist()[0]
+    assert (told["ignored_in_a_row"], told["accepted_count_365d"]) == (None, None)
+    assert told["contacts_sms_count_30d"] is not None
 
 
 @pytest.mark.parametrize(
@@ -312,3 +344,38 @@ def test_every_feature_says_what_it_means(tmp_path: Path) -> None:
         assert field.metadata[b"source"] and b"unit" in field.metadata and b"domain" in field.metadata
         assert field.type in (pa.bool_(), pa.float64(), pa.string())
     assert len(schema.names) == len(set(schema.names))
+
+
+@pytest.mark.parametrize("change", [
+    {"currencies": ("GBP", "JPY", "USD")}, {"currencies": ("GBP", "USD")}, {"currency": "USD"}, {"zone": "Asia/Shanghai"},
+    {"snapshot_max_age_hours": 240},
+])  # fmt: skip
+def test_a_snapshot_made_with_other_settings_is_not_read_and_not_built_upon(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """Mutant: windows are numbered by the order of the currencies; with another order dollars are read as pounds."""
+    tables = made_up_bank(14, customers=8, transactions=200)
+    home = home_with(tables, tmp_path)
+    night = datetime(2025, 12, 1, tzinfo=UTC)
+    FeatureStore(home).build(night)
+    write_settings(home.path / "bank.yaml", home.settings.model_copy(update=change))
+    home = Home.open(home.path)
+    store = FeatureStore(home)
+    snapshot = store.newest()
+    assert snapshot is not None and store.fault(snapshot) is not None
+    with pytest.raises(StoreError, match="nbo features build"):
+        store.latest(["C001"], END, None)
+    found = store.build(night + timedelta(days=1)).read_bytes()
+    shutil.rmtree(home.features)
+    assert FeatureStore(home).build(night + timedelta(days=1)).read_bytes() == found
+    assert FeatureStore(home).fault(FeatureStore(home).newest() or snapshot) is None
+
+
+def test_a_damaged_mark_of_days_is_made_again(tmp_path: Path) -> None:
+    home = home_with(made_up_bank(15, customers=8, transactions=200), tmp_path)
+    whole = FeatureStore(home).build(END).read_bytes()
+    for mark in home.features.glob(".days/*"):
+        mark.write_bytes(b"x")
+    assert FeatureStore(home).build(END).read_bytes() == whole
+    shutil.rmtree(home.features)
+    assert FeatureStore(home).build(END).read_bytes() == whole

@@ -20,6 +20,10 @@ def micros(text: str) -> int:
     ("Europe/London", "2025-03-30T12:00:00Z", 7, "2025-03-23T00:00:00Z"),
     ("Europe/London", "2025-10-27T12:00:00Z", 1, "2025-10-25T23:00:00Z"),
     ("Asia/Shanghai", "2025-06-10T17:00:00Z", 7, "2025-06-03T16:00:00Z"),
+    # Clocks go forward on the 29th of March 2026: 24 hours before midnight would be the evening of the day before.
+    ("Europe/Berlin", "2026-03-29T22:00:00Z", 1, "2026-03-28T23:00:00Z"),
+    ("Europe/Berlin", "2026-03-29T22:00:00Z", 7, "2026-03-22T23:00:00Z"),
+    ("Europe/London", "2025-10-26T23:30:00Z", 1, "2025-10-24T23:00:00Z"),
     # In Santiago 2025-09-07 begins at 01:00: clocks jump over midnight.
     ("America/Santiago", "2025-09-14T12:00:00Z", 7, "2025-09-07T04:00:00Z"),
 ])  # fmt: skip
