@@ -4,8 +4,8 @@ Columns whose names begin with `_`; `FeatureStore.overlay` reads them and drops 
 
 _drops                list of (window, day, amount): what leaves a window once its tail passes a day
 _ids, _recent         the bookings of the last REACH_DAYS that the snapshot has counted (features/recent.py)
-_shared               bit n: an event in the n-th currency may be about one of several accounts, or
-                      about one that is held jointly; then the balance it states says little
+_shared               bit n: an event in the n-th currency may be about one of several accounts, or about one
+                      that is held jointly or by another; then the balance it states says little
 _purchase_sum_45d     a part of `purchase_trend_90d`
 
 An event of the ledger counts unless its id is among `_ids`: that it happened before the snapshot
@@ -64,13 +64,19 @@ def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) 
 def _shared(codes: pl.DataFrame, source: Source) -> pl.DataFrame:
     """customer_id, _shared of those customers; any number of closed accounts counts as well, for doubt costs little."""
     if not (source.has("accounts") and source.has("holders")):
-        return pl.DataFrame(schema={"customer_id": pl.String, "_shared": pl.Int64})
-    holders = source.whole("holders", ("account_id", "customer_id", "role")).filter(pl.col("role").is_in(OWNERS))
+        every = (
+            1 << len(source.settings.currencies)
+        ) - 1  # what an event states would be a balance the bank never gave
+        return codes.select("customer_id", _shared=pl.lit(every, pl.Int64))
+    holders = source.whole("holders", ("account_id", "customer_id", "role"))
     theirs = holders.join(codes, on="customer_id", how="semi").select("account_id")
-    several = holders.join(theirs, on="account_id", how="semi").with_columns(joint=pl.len().over("account_id") > 1)
+    owner = pl.col("role").is_in(OWNERS)
+    several = holders.join(theirs, on="account_id", how="semi").with_columns(
+        alone=owner & (owner.sum().over("account_id") == 1)
+    )
     several = several.join(codes, on="customer_id", how="semi")
-    owned = several.join(source.whole("accounts", ("account_id", "currency")), on="account_id")
-    per = owned.group_by("customer_id", "currency").agg(many=(pl.len() > 1) | pl.col("joint").any())
+    used = several.join(source.whole("accounts", ("account_id", "currency")), on="account_id")
+    per = used.group_by("customer_id", "currency").agg(many=(pl.len() > 1) | ~pl.col("alone").all())
     bits = {currency: 1 << n for n, currency in enumerate(source.settings.currencies)}
     bit = pl.col("currency").replace_strict(bits, default=0, return_dtype=pl.Int64)
     return per.filter("many").group_by("customer_id").agg(_shared=bit.sum())

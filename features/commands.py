@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from features.build import Builder
+from features.carried import horizon_days
 from features.drift import draw, drift
 from features.home import Home
 from features.import_commands import ImportAnswer, import_app
@@ -121,13 +122,16 @@ def latest(
     home = Home.open(home_of(context))
     store = FeatureStore(home)
     moment = parse_instant(at, home) if at else home.now()
+    base, days = store.newest(moment), horizon_days(home.settings)
+    if base is not None and moment - base.as_of > timedelta(days=days):
+        told = f"the newest snapshot is of {base.as_of:%FT%TZ}; its windows can be rolled for {days} days"
+        raise StoreError(f"{told}: nbo features build, or choose an earlier --at")
     with _ledger(home) as connection:
         rows = store.latest([customer], moment, connection)
     if not rows.num_rows:
         raise StoreError("that customer is not in the newest snapshot; check the id or build again")
     values = rows.to_pylist()[0]
-    base = store.newest(moment)
-    assert base is not None, "latest has just read it"
+    assert base is not None, "latest has read it"
     answer = LatestAnswer(
         customer_id=customer, as_of=moment, base_as_of=base.as_of, assumptions=home.assumptions(),
         features={feature.name: values[feature.name] for feature in store.declared},

@@ -148,8 +148,9 @@ def _unclear(source: Source, ids: Sequence[str], events: pl.DataFrame, base: dat
     """Currency -> customers one of whose several or joint accounts in it has moved, or whose one did so long ago."""
     if not (source.has("accounts") and source.has("holders")):
         return {}
-    holders = source.whole("holders", ("account_id", "customer_id", "role")).filter(pl.col("role").is_in(OWNERS))
-    owned = holders.with_columns(joint=pl.len().over("account_id") > 1).join(
+    owner = pl.col("role").is_in(OWNERS)
+    holders = source.whole("holders", ("account_id", "customer_id", "role"))
+    owned = holders.with_columns(joint=~owner | (owner.sum().over("account_id") > 1)).join(
         source.whole("accounts", ("account_id", "currency")), on="account_id"
     )
     several = owned.filter(

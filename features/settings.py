@@ -62,6 +62,13 @@ class Settings(BaseModel):
                 raise ValueError(f"`{code}` is not a currency; write three capitals, such as EUR")
         return value
 
+    @field_validator("booking_channels", "currencies", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ValueError(f"`{value}` is no list; write it in brackets, [{value or 'a, b'}]")  # noqa: TRY004  # pydantic hears it alone
+        return value
+
     @field_validator("booking_channels")
     @classmethod
     def _channels_can_be_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:

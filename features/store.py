@@ -30,6 +30,7 @@ from features.view import Feature
 
 Building = Callable[[Source, Shelf, pa.Schema], Builder]
 FEW = 12  # so many customers are rolled one by one; more of them at once
+FIRST_YEAR = 1900
 MADE_WITH = b"made_with"  # of the schema's metadata
 OTHER_SETTINGS = "the snapshot was made with other currencies, another zone or age in bank.yaml; run nbo features build"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,10 +114,12 @@ class FeatureStore:
         and instant give the same bytes. Customers who joined later are not in it.
 
         Raises:
-            StoreError: `at` lies after the home's present, or has no zone.
+            StoreError: `at` lies after the home's present or before FIRST_YEAR, or has no zone.
         """
         if at.tzinfo is None:
             raise StoreError(f"as-of `{at}` has no time zone; end it with Z")
+        if at.year < FIRST_YEAR:
+            raise StoreError(f"as-of `{at}` lies before {FIRST_YEAR}; choose a later one")
         if at > self._home.now():
             raise StoreError(f"as-of `{at:%FT%TZ}` lies after the home's present; choose an earlier one")
         at = at.astimezone(UTC).replace(microsecond=0)

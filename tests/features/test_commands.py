@@ -76,3 +76,16 @@ def test_instants_are_read_strictly(tmp_path: Path, text: str, line: str) -> Non
 def test_a_day_is_its_midnight_in_the_banks_zone(tmp_path: Path) -> None:
     home = small_home(tmp_path / "home", zone="Asia/Shanghai")
     assert parse_instant("2025-12-01", home).isoformat() == "2025-11-30T16:00:00+00:00"
+
+
+def test_what_a_snapshot_cannot_be_rolled_to_is_refused(folder: Path) -> None:
+    """Mutant: windows that nothing leaves any longer are printed as the present's."""
+    run(import_app, ["tables", str(folder.parent / "source")], obj=folder)
+    run(features_app, ["build", "--as-of", "2025-12-01"], obj=folder)
+    near, far = (run(features_app, ["latest", "C004", "--at", day], obj=folder) for day in ("2025-12-03", "2025-12-31"))
+    assert near.exit_code == 0 and isinstance(far.exception, StoreError)
+    assert str(far.exception).startswith(
+        "the newest snapshot is of 2025-12-01T00:00:00Z; its windows can be rolled for 3 days"
+    )
+    early = run(features_app, ["build", "--as-of", "0003-06-02"], obj=folder)
+    assert isinstance(early.exception, StoreError) and "before 1900" in str(early.exception)

@@ -62,6 +62,7 @@ def test_a_missing_home_says_how_to_make_one(tmp_path: Path) -> None:
     ("snapshot_max_age_hours: 0", "`snapshot_max_age_hours` expected 1 hour or more"),
     ("booking_channels: [atm, Point of sale]",
      "`booking_channels` `Point of sale` cannot be part of a feature's name; write small letters, digits and _; `POS 1` is pos_1"),
+    ("booking_channels: atm", "`booking_channels` `atm` is no list; write it in brackets, [atm]"),
     ("booking_channels: [atm, atm]", "`booking_channels` expected up to 20 different channels"),
 ])  # fmt: skip
 def test_a_wrong_bank_yaml_is_one_line(tmp_path: Path, text: str, line: str) -> None:

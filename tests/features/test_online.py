@@ -203,6 +203,30 @@ def test_an_event_that_names_its_booking_counts_once_whatever_its_own_id(tmp_pat
     assert outflow(store, row, at, connection) == once + (0 if named else 70_000)
 
 
+@pytest.mark.parametrize(("role", "balance"), [("owner", 999_999), ("authorised", -100), (None, None)])
+def test_the_balance_of_an_account_he_does_not_own_is_not_his(
+    tmp_path: Path, role: str | None, balance: int | None
+) -> None:
+    """Mutant: a clerk who draws a dollar from the firm's account holds the firm's millions until the next night."""
+    tables = made_up_bank(3)
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    told = withdrawal(tables, T0 + timedelta(hours=3)) | {"amount_minor": -100, "balance_after_minor": 999_999}
+    account = {**tables["accounts"][0], "account_id": "FIRM", "currency": "USD", "closed_on": None}
+    tables |= {"transactions": [{**told, "transaction_id": "B", "account_id": None, "currency": "GBP", "booked_at": T0 - timedelta(days=9),
+                                 "recorded_at": T0 - timedelta(days=9)}], "accounts": [account]}  # fmt: skip
+    tables["holders"] = [{"account_id": "FIRM", "customer_id": told["customer_id"], "role": role}]
+    if role is None:
+        tables = {name: rows for name, rows in tables.items() if name not in ("accounts", "holders")}
+    store, connection = store_of(tables, tmp_path), ledger()
+    post(connection, "events", **event(told))
+    store.build(T0)
+    found = store.latest([told["customer_id"]], T0 + timedelta(days=1), connection)
+    assert found["balance_usd_minor"][0].as_py() == balance
+    if role != "owner":
+        assert found["outflow_share_usd_14d"][0].as_py() == (1.0 if role else None)
+
+
 def test_a_long_text_takes_the_slow_road(tmp_path: Path) -> None:
     tables = made_up_bank(3, transactions=200)
     tables["customers"][0] |= {"home_branch": "银" * TEXT_BYTES, "joined_on": None}
