@@ -2,8 +2,8 @@
 
 The event is an outflow (cash, transfer or FX sale) of one currency, cumulative over days: three
 withdrawals of 30 % count like one of 90 %. It opens a suppression of some families in that currency
-which ends after `lasts_days`, or earlier when enough money comes back. An outflow while it is open
-renews it; contacts the customer ignored before the event lengthen it. The stretches themselves are
+which ends after `lasts_days`, or earlier when enough money comes back. An outflow that again fulfils
+the event while it is open renews it; contacts the customer ignored before the event lengthen it. The stretches themselves are
 a fold of money movements alone and stand in the ledger; the lengthening is computed in the state
 column, from the contacts and answers known at the time of reading - so a late answer is heard, and
 the fold stays the same in whatever order events and outcomes arrive.
@@ -24,15 +24,24 @@ from rules.reasons import Layer
 from rules.rule import Rule, Scope, Stated
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Movement:
     """One booking in one currency. Instants in micros; balance_minor: of all accounts in it, after."""
 
     booked_at: int
+    recorded_at: int  # when the source knew
     movement_id: str
     outflow_minor: int  # > 0: money left as cash, transfer or FX sale
     inflow_minor: int  # > 0: money came in
     balance_minor: int
+
+    @property
+    def place(self) -> tuple[int, int, bool, str]:
+        """Where it stands among the others: of one booking instant as recorded, and of one record what left last.
+
+        Doubt suppresses: nothing that came in at the instant of an outflow ends what that outflow opens.
+        """
+        return self.booked_at, self.recorded_at, self.outflow_minor > 0, self.movement_id
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Opening:
     ends_at: int
     closed_at: int | None
     cause: str  # movement_id of the movement that opened it
-    outflow_minor: int  # what had left by then
+    outflow_minor: int  # what had left by then, and since: the measure of an early end
 
 
 class Outflow(Frozen):
@@ -60,9 +69,16 @@ class Outflow(Frozen):
 
 
 class Inflow(Frozen):
-    """The early end: at least `share` of what had left came back since the opening."""
+    """The early end: at least `share` of the money gone has come back since the opening.
+
+    Gone: what the event counted at the opening, and every outflow since. Back: every inflow since.
+    """
 
     share: Annotated[float, Field(gt=0, le=1)]
+
+    def happened(self, back_minor: int, gone_minor: int) -> bool:
+        """Whether enough of it is back."""
+        return back_minor >= self.share * gone_minor
 
 
 class Lengthened(Frozen):
@@ -144,31 +160,38 @@ class EventSuppression(Stated):
 
         movements: one customer, one currency, any order. before: stretches known already (the last
         may be open). An outflow that again fulfils the event while a stretch is open moves its end.
+        Of a stretch known before nobody can say which of the movements its outflow_minor counts: all
+        that leaves is added to it, so it holds rather too long than too short.
         """
         done = list(before)
+        gone, came = [opening.outflow_minor for opening in done], [0] * len(done)
         window, lasts, tail = (days * DAY_MICROS for days in (self.event.days, self.lasts_days, self.tail_days))
         outflows: list[Movement] = []
-        returned = 0
-        for movement in sorted(set(movements)):
+        for movement in sorted(set(movements), key=lambda m: m.place):
             now = movement.booked_at
             last = done[-1] if done and done[-1].closed_at is None else None
+            # An earlier one may still hold by its lengthening: each has its own money to wait for.
+            holding = [n for n, o in enumerate(done) if o.closed_at is None and o.opened_at <= now < o.ends_at + tail]
             if movement.outflow_minor > 0:
                 outflows = [m for m in outflows if m.booked_at > now - window] + [movement]
                 left = sum(m.outflow_minor for m in outflows)
+                for n in holding:
+                    gone[n] += movement.outflow_minor
                 if self.event.happened(left, movement.balance_minor):
                     if last and now < last.ends_at:
-                        done[-1] = replace(last, ends_at=now + lasts, outflow_minor=max(left, last.outflow_minor))
+                        done[-1] = replace(last, ends_at=now + lasts)
                     else:
                         done.append(Opening(now, now + lasts, None, movement.movement_id, left))
-                    returned = 0
-            elif movement.inflow_minor > 0 and last and now < last.ends_at + tail:
-                returned += movement.inflow_minor
-                if self.exit and returned >= self.exit.share * last.outflow_minor:
-                    # An earlier stretch may still hold by its lengthening: the money is back for it as well.
-                    done = [replace(o, closed_at=now) if o.closed_at is None and now < o.ends_at + tail else o
-                            for o in done]  # fmt: skip
-                    outflows = []
-        return done
+                        gone.append(left)
+                        came.append(0)
+            elif movement.inflow_minor > 0:
+                for n in holding:
+                    came[n] += movement.inflow_minor
+                    if self.exit and self.exit.happened(came[n], gone[n]):
+                        done[n] = replace(done[n], closed_at=now)
+                        if n == len(done) - 1:  # what had left is settled: the event counts anew
+                            outflows = []
+        return [o if n < len(before) else replace(o, outflow_minor=gone[n]) for n, o in enumerate(done)]
 
 
 def days_left(openings: Iterable[tuple[int, int, int | None]], at: int) -> float:

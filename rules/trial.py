@@ -187,7 +187,7 @@ class Trial:
         found: list[SuppressionFact] = []
         for part in self.policy.event_suppressions:
             for currency in part.currencies:
-                moved = [Movement(_ago(m.days_ago), f"m{place}", m.out, m.in_, m.balance)
+                moved = [Movement(_ago(m.days_ago), _ago(m.days_ago), f"m{place}", m.out, m.in_, m.balance)
                          for place, m in enumerate(history.movements) if m.currency == currency]  # fmt: skip
                 found += [
                     SuppressionFact(part.id, currency, o.opened_at, o.ends_at, o.closed_at)

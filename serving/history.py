@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from features.home import Home
 from features.identity import links, units
 from features.source import Source
-from features.tables import TABLES
+from features.tables import OUTFLOW_KINDS, TABLES
 from rules.policy import ContactPolicy
 from serving.engine import Engine
 from serving.ledger.book import Ledger, micros, unit_of
@@ -89,7 +89,8 @@ def _enter_movements(home: Home, ledger: Ledger, policy: ContactPolicy) -> None:
 
 def _bookings(home: Home, currencies: list[str], since: int) -> pl.DataFrame:
     """Bookings of any kind since then, and before then the last of each account: what balances are told by."""
-    order = ("booked_at", "transaction_id")
+    # Of one instant in the order of `Movement.place`.
+    order = ("booked_at", "recorded_at", pl.col("kind").is_in(OUTFLOW_KINDS), "transaction_id")
     rows = (
         pl.scan_parquet(home.table("transactions") / "part-*.parquet")
         .filter(pl.col("currency").is_in(currencies))

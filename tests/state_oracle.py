@@ -13,7 +13,7 @@ from rules.caps import ContactCount
 from rules.catalogue import Catalogue
 from rules.cooloffs import CoolOff
 from rules.policy import ContactPolicy
-from rules.suppressions import EventSuppression
+from rules.suppressions import EventSuppression, Movement
 from rules.types import INSTANT
 
 Row = dict[str, Any]
@@ -95,6 +95,31 @@ def days_left(pause: CoolOff, about: str, at: int, sent: list[Row], outcomes: li
             left = max(left, (group[-1] + pause.lasts_days * DAY - at) / DAY)
     assert all(a <= b for a, b in pairwise(times))
     return left
+
+
+def stretches(part: EventSuppression, movements: list[Movement]) -> list[Row]:
+    """Every stretch that the movements of one customer and currency open, sums taken from the whole list each time."""
+    told = sorted(movements, key=lambda m: (m.booked_at, m.recorded_at, m.outflow_minor > 0, m.movement_id))
+    found, settled, tail = list[Row](), 0, part.tail_days * DAY
+    for place, move in enumerate(told):
+        now, past = move.booked_at, told[: place + 1]
+        if move.outflow_minor > 0:
+            left = sum(m.outflow_minor for m in past[settled:] if m.booked_at > now - part.event.days * DAY)
+            if part.event.happened(left, move.balance_minor):
+                last = found[-1] if found else None
+                if not last or last["closed_at"] is not None or now >= last["ends_at"]:
+                    last = {"opened_at": now, "closed_at": None, "cause": move.movement_id, "left": left, "after": place + 1}  # fmt: skip
+                    found.append(last)
+                last["ends_at"] = now + part.lasts_days * DAY
+        for row in found:
+            if row["closed_at"] is None and now < row["ends_at"] + tail:
+                since = past[row["after"] :]
+                row["outflow_minor"] = row["left"] + sum(m.outflow_minor for m in since)
+                back = sum(m.inflow_minor for m in since)
+                if part.exit and move.inflow_minor > 0 and back >= part.exit.share * row["outflow_minor"]:
+                    row["closed_at"] = now
+                    settled = place + 1 if row is found[-1] else settled
+    return found
 
 
 def suppressed(part: EventSuppression, row: Row, at: int, sent: list[Row], outcomes: list[Row]) -> float:

@@ -12,23 +12,19 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.engine import Connection
 
+from features.tables import OUTFLOW_KINDS
 from serving.ledger.schema import events
 from serving.ledger.statement import Statement
 
-_order = [events.c.booked_at.desc(), events.c.event_id.desc()]
+_TOLD = tuple(events.c[name] for name in ("recorded_at", "kind", "event_id", "account_id", "balance_after_minor"))
 _ranked = (
-    select(
-        events.c.account_id,
-        events.c.balance_after_minor,
-        func.row_number().over(partition_by=events.c.account_id, order_by=_order).label("place"),
-    )
+    select(*_TOLD, func.rank().over(partition_by=events.c.account_id, order_by=events.c.booked_at.desc()).label("rank"))
     .where(events.c.customer_id == bindparam("customer_id"), events.c.currency == bindparam("currency"))
     .where(events.c.booked_at < bindparam("before"), events.c.account_id.is_not(None))
     .subquery()
 )
-_LAST = Statement(select(_ranked.c.account_id, _ranked.c.balance_after_minor).where(_ranked.c.place == 1))
-
-
+# All of an account's last instant: databases sort texts each their own way.
+_LAST = Statement(select(*(_ranked.c[column.name] for column in _TOLD)).where(_ranked.c.rank == 1))
 _KNOWN = Statement(
     select(events.c.account_id)
     .where(events.c.customer_id == bindparam("customer_id"), events.c.currency == bindparam("currency"))
@@ -37,13 +33,19 @@ _KNOWN = Statement(
 )
 
 
+def place_in_instant(recorded_at: int, kind: str, event_id: str) -> tuple[int, bool, str]:
+    """Where a booking stands among those of one instant, as `rules.suppressions.Movement` has it."""
+    return recorded_at, kind in OUTFLOW_KINDS, event_id
+
+
 def known_balances(connection: Connection, customer_id: str, currency: str, before: int) -> dict[str, int]:
     """Account that an import knows -> its balance after its last booking before an instant; 0: none, or not told."""
     who = {"customer_id": customer_id, "currency": currency}
     known = {account for (account,) in _KNOWN.run(connection, **who).fetchall()}
     if not known:
         return {}
-    told = dict(_LAST.run(connection, **who, before=before).fetchall())
+    last = sorted(_LAST.run(connection, **who, before=before).fetchall(), key=lambda row: place_in_instant(*row[:3]))
+    told = {account: balance for *_, account, balance in last}
     return {account: told.get(account) or 0 for account in known}
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS
 from rules.policy import ContactPolicy
 from rules.suppressions import Movement, Opening
-from serving.ledger.balances import known_balances, running_totals
+from serving.ledger.balances import known_balances, place_in_instant, running_totals
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.schema import events, suppressions
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed, listed
@@ -51,7 +51,7 @@ class EventRow:
 class SuppressionRow:
     """A stretch of an event suppression: open iff opened_at <= t < min(ends_at, closed_at).
 
-    cause: the event that opened it; outflow_minor: what had left then, null unknown. closed_at =
+    cause: the event that opened it; outflow_minor: what had left then and since, null unknown. closed_at =
     opened_at: a late event showed that it never held.
     """
 
@@ -112,7 +112,6 @@ _MOVEMENTS = Statement(
     select(*COLUMNS)
     .where(events.c.customer_id == bindparam("customer_id"))
     .where(events.c.currency == bindparam("currency"), events.c.booked_at >= bindparam("since"))
-    .order_by(events.c.booked_at, events.c.event_id)
 )
 _KNOWN = Statement(
     select(*_SUPPRESSION_COLUMNS)
@@ -191,7 +190,7 @@ def refold(
     """
     who = {"customer_id": customer_id, "currency": currency}
     rows = _MOVEMENTS.run(connection, **who, since=since).fetchall()
-    told = [EventRow(**dict(zip(FIELDS, row, strict=True))) for row in rows]
+    told = sorted((EventRow(**dict(zip(FIELDS, row, strict=True))) for row in rows), key=_place)
     movements = _over_all_accounts(told, known_balances(connection, before=since, **who))
     refolded = {movement.event_id for movement in movements}
     known = {row.suppression_id: row for row in _known(connection, **who)}
@@ -214,6 +213,10 @@ def refold(
     opened = [row.suppression_id for row in changed if not _held(known.get(row.suppression_id))]
     closed = [row.suppression_id for row in changed if row.closed_at is not None]
     return tuple(name for name in opened if _held(written[name])), tuple(closed)
+
+
+def _place(row: EventRow) -> tuple[int, int, bool, str]:
+    return row.booked_at, *place_in_instant(row.recorded_at, row.kind, row.event_id)
 
 
 def _over_all_accounts(movements: Sequence[EventRow], known: dict[str, int]) -> list[EventRow]:
@@ -241,6 +244,7 @@ def _movement(row: EventRow) -> Movement:
     amount = abs(row.amount_minor or 0)
     return Movement(
         row.booked_at,
+        row.recorded_at,
         row.event_id,
         outflow_minor=amount if row.kind in OUTFLOW_KINDS else 0,
         inflow_minor=amount if row.kind in INFLOW_KINDS else 0,

@@ -171,7 +171,7 @@ suppressions = _table(
     _whole("ends_at"),
     _whole("closed_at", nullable=True),
     _id("cause"),  # the event that opened it
-    _whole("outflow_minor", nullable=True),  # what had left: the measure of an early end
+    _whole("outflow_minor", nullable=True),  # what had left by then, and since: the measure of an early end
     Index("suppressions_of_unit", "unit_id", "ends_at"),
     Index("suppressions_of_customer", "customer_id", "currency"),
 )

@@ -223,6 +223,27 @@ def _in_account(name: str, day: int, amount: int, balance: int, who: str, accoun
     return replace(event, transaction_id=name if account else None)
 
 
+@pytest.mark.parametrize("inflow", ["a", "z"])
+def test_of_one_booking_instant_what_was_recorded_last_counts_last(ledger: Ledger, inflow: str) -> None:
+    """Mutant: movements by (booked_at, event_id). The deposit called `z` ended what the withdrawal opened."""
+    fold, who = policy_fold(_policy()), next(_customers)
+    came = replace(_event(f"{who}-{inflow}", 100, 1_200, who), balance_after_minor=2_400)
+    went = replace(_event(f"{who}-m", 100, -2_200, who), balance_after_minor=200, recorded_at=101 * DAY)
+    for event in (went, came):
+        _accept(ledger, event, fold)
+    assert _open_at(ledger, who, 102) == [f"{who}-m"]
+
+
+@pytest.mark.parametrize("inflow", ["a", "z"])
+def test_an_account_has_what_its_last_record_of_the_last_instant_says(ledger: Ledger, inflow: str) -> None:
+    """Mutant: the last balance by (booked_at, event_id). 9,000 that were gone made a later outflow small."""
+    fold, who = policy_fold(_policy()), next(_customers)
+    _accept(ledger, _in_account(f"{who}-{inflow}", 10, 9_000, 9_000, who, "savings"), fold)
+    _accept(ledger, replace(_in_account(f"{who}-m", 10, -9_000, 0, who, "savings"), recorded_at=11 * DAY), fold)
+    _accept(ledger, _in_account(f"{who}-1", 990, -900, 100, who, "current"), fold)
+    assert _open_at(ledger, who, 991) == [f"{who}-1"]
+
+
 def test_what_left_is_measured_against_all_accounts(ledger: Ledger) -> None:
     """900 of 1,000 left one account, while 9,000 lie in another: no large outflow. Unless nobody told of the other."""
     fold = policy_fold(_policy())
