@@ -44,6 +44,14 @@ EventRow = tuple[str, str, str, int | None, str | None, int | None, int, int]
 ConsentRow = tuple[str, str, str, str, int, int]
 
 
+def place_of_word(at: int, received_at: int, channel: str, state: str) -> tuple[int, int, bool, bool, str]:
+    """Where a word stands among a customer's on one purpose: the last of those that concern a channel holds.
+
+    Of one instant the one that came later, then the narrower, then the no.
+    """
+    return at, received_at, channel != "all", state != "granted", state
+
+
 def read_heard(
     connection: sqlalchemy.Connection | None, customer_ids: Sequence[str], base: int, reach: int, at: int
 ) -> tuple[list[EventRow], list[ConsentRow]]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from features.base import Base, OneRow, Row
 from features.carried import cut_days, reach_of
-from features.heard import ConsentRow, EventRow
+from features.heard import ConsentRow, EventRow, place_of_word
 from features.measures import HALF, LASTS, MEAN_DAYS, windows
 from features.money import minor_digits
 from features.settings import Settings
@@ -192,7 +192,7 @@ class Online:
 
     def _speak(self, row: Row, consents: Sequence[ConsentRow], since: int, moment: int) -> None:
         """Per channel the later of the base's word and the ledger's; ages as of the moment."""
-        words = sorted(consents, key=lambda c: (c[4], c[2] != "all", c[5], c[3])) if consents else ()
+        words = sorted(consents, key=lambda c: place_of_word(c[4], c[5], c[2], c[3])) if consents else ()
         for channel in MARKETING_CHANNELS:
             name = f"consent_marketing_{channel}"
             at = self._at[f"{name}_age_days"]

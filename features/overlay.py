@@ -185,11 +185,11 @@ def _balance(currency: str, source: Source) -> pl.Expr:
 
 
 def _said(consents: pl.DataFrame, rows: pl.DataFrame, moment: int) -> pl.DataFrame:
-    """Words on marketing known at the moment, oldest first, the narrower of two the later."""
+    """Words on marketing known at the moment, in the order of `features.heard.place_of_word`."""
     known = (pl.col("at") < moment) & (pl.col("received_at") <= moment)
     words = consents.filter(pl.col("purpose") == "marketing", known)
     joined = words.join(rows.select("customer_id", _ROW), on="customer_id")
-    return joined.sort("at", pl.col("channel") != "all", "received_at", "state")
+    return joined.sort("at", "received_at", pl.col("channel") != "all", pl.col("state") != "granted", "state")
 
 
 def _last_words() -> list[pl.Expr]:

@@ -124,7 +124,9 @@ def _features_of(engine: Engine, connection: Connection, names: Sequence[str], a
                  at: datetime, snapshot: Snapshot) -> dict[str, Row]:  # fmt: skip
     """Features as of the instant after, with what each said of profiling and shares with his other ids."""
     everyone = list(dict.fromkeys([*names, *(other for others in aliases.values() for other in others)]))
-    said = [(c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone)]
+    said = [
+        (c.customer_id, c.purpose, c.channel, c.state, c.at, c.received_at) for c in of_customers(connection, everyone)
+    ]
     alone, one = [name for name in names if name not in aliases], engine.store.one_row
     rows = engine.store.latest_rows(alone, at + INSTANT_AFTER, connection, snapshot)
     if "no_profiling" in one.flags:

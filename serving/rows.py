@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
+from features.heard import place_of_word
 from features.identity import shared
 from rules.closures import Plainly
 from rules.quiet import clock_state
@@ -59,7 +60,9 @@ def online_rows(
     units, aliases = who_are(connection, names)
     everyone = names + [other for others in aliases.values() for other in others if other not in names]
     features = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
-    said = ((c.customer_id, c.purpose, c.channel, c.state, c.at) for c in of_customers(connection, everyone))
+    said = (
+        (c.customer_id, c.purpose, c.channel, c.state, c.at, c.received_at) for c in of_customers(connection, everyone)
+    )
     features = with_objections(features, said)
     if aliases:
         persons = [(name, *others) for name, others in aliases.items()]
@@ -192,12 +195,11 @@ def _of_persons(table: pa.Table, persons: pa.Table) -> pa.Table:
     return table.set_column(where, table.schema.field(where), as_persons(table.column("customer_id"), persons))
 
 
-WORD = ["customer_id", "purpose", "channel", "state", "at"]
+WORD = ["customer_id", "purpose", "channel", "state", "at", "received_at"]
+Word = tuple[str, str, str, str, int, int]  # WORD
 
 
-def with_objections(
-    features: pa.Table, said: Iterable[tuple[str, str, str, str, int]], persons: pa.Table | None = None
-) -> pa.Table:
+def with_objections(features: pa.Table, said: Iterable[Word], persons: pa.Table | None = None) -> pa.Table:
     """The features, `no_profiling` for those whose last word on profiling, on any channel, was no.
 
     persons: customer_id, person_id of those with other ids, who object for all of them.
@@ -213,10 +215,10 @@ def with_objections(
     return features.set_column(place, features.schema.field(place), pc.if_else(objects, True, features.column(place)))
 
 
-def objectors_among(said: Iterable[tuple[str, str, str, str, int]]) -> list[str]:
+def objectors_among(said: Iterable[Word]) -> list[str]:
     """Whose last word on profiling, on any channel, was no."""
     last: dict[tuple[str, str], str] = {}
-    for customer, purpose, channel, state, _ in sorted(said, key=lambda word: word[-1]):
+    for customer, purpose, channel, state, *_ in sorted(said, key=lambda w: place_of_word(w[4], w[5], w[2], w[3])):
         if purpose == "profiling":
             last[customer, channel] = state
     return sorted({customer for (customer, _), state in last.items() if state != "granted"})

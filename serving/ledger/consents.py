@@ -1,6 +1,7 @@
 """Consents as they are said: each grant, denial and withdrawal with its source and wording.
 
-A later word overrides an earlier one by `at`, not by arrival. A withdrawal or denial also recalls,
+A later word overrides an earlier one by `at`, not by arrival; of one `at` the one that came later does
+(`features.heard.place_of_word`). A withdrawal or denial also recalls,
 in the same transaction, what is reserved, or claimed and not yet sent, for the customer on that channel.
 """
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 
+from features.heard import place_of_word
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.identity import aliases_of
 from serving.ledger.lifecycle import recall
@@ -77,12 +79,15 @@ def record(connection: Connection, consent: ConsentRow) -> bool:
 
 
 def is_last_word(connection: Connection, consent: ConsentRow) -> bool:
-    """False where the customer said something later about the same purpose and channel or all."""
-    later = of_customers(connection, [consent.customer_id])
+    """False where another word about the same purpose and channel, or all, stands behind it."""
     return not any(
-        other.at > consent.at and other.purpose == consent.purpose and other.channel in (consent.channel, ALL)
-        for other in later
+        _place(other) > _place(consent) and other.purpose == consent.purpose and other.channel in (consent.channel, ALL)
+        for other in of_customers(connection, [consent.customer_id])
     )
+
+
+def _place(consent: ConsentRow) -> tuple[int, int, bool, bool, str]:
+    return place_of_word(consent.at, consent.received_at, consent.channel, consent.state)
 
 
 def of_customers(connection: Connection, customer_ids: Iterable[str]) -> list[ConsentRow]:

@@ -66,10 +66,11 @@ def heard(tables: Tables, seed: int) -> sa.Connection:
         if row["amount_minor"] is None:
             row["currency"] = row["balance_after_minor"] = None
         post(connection, "events", **event(row))
-    for i in range(60):
-        at = micros(T0 + timedelta(hours=draw.randrange(-24 * 30, 70)))
+    for i in range(120):
+        at = micros(T0 + timedelta(hours=draw.choice((-24 * 30, -50, 1, 20, 60))))  # many of one instant
         post(connection, "consents", consent_id=str(i), customer_id=draw.choice(ids), purpose=draw.choice(("marketing", "profiling")),
-             channel=draw.choice(CHANNELS), state=draw.choice(("granted", "withdrawn")), at=at, received_at=at)  # fmt: skip
+             channel=draw.choice(CHANNELS), state=draw.choice(("granted", "denied", "withdrawn")), at=at,
+             received_at=at + draw.choice((0, 0, 1, 2)))  # fmt: skip
     return connection
 
 
@@ -98,6 +99,29 @@ def test_one_by_one_equals_all_at_once(tmp_path: Path, seed: int) -> None:
                 name: many[name][place].as_py() for name in many.column_names if name != "as_of"
             }
         assert one_by_one["age_years"].null_count == many["age_years"].null_count > 0
+
+
+@pytest.mark.parametrize(("words", "state"), [
+    ([("sms", "granted", 0), ("all", "withdrawn", 1)], "withdrawn"), ([("all", "withdrawn", 0), ("sms", "granted", 1)], "granted"),
+    ([("all", "withdrawn", 0), ("sms", "granted", 0)], "granted"), ([("all", "granted", 0), ("sms", "denied", 0)], "denied"),
+    ([("sms", "granted", 0), ("sms", "denied", 0)], "denied"), ([("sms", "granted", 0), ("sms", "withdrawn", 0)], "withdrawn"),
+])  # fmt: skip
+def test_of_words_of_one_instant_the_later_come_holds_then_the_narrower_then_the_no(
+    tmp_path: Path, words: list[tuple[str, str, int]], state: str
+) -> None:
+    """Mutants: the narrower before the later come, a `do not contact` was lost; by the state's letters."""
+    tables = made_up_bank(5, transactions=300)
+    store = store_of(tables, tmp_path)
+    store.build(T0)
+    who, at = [row["customer_id"] for row in tables["customers"]][:2], micros(T0) + 9
+    for order in (words, words[::-1]):
+        connection = ledger()
+        for place, (channel, said, later) in enumerate(order):
+            post(connection, "consents", consent_id=str(place), customer_id=who[0], purpose="marketing", channel=channel,
+                 state=said, at=at, received_at=at + later)  # fmt: skip
+        for asked in (who[:1], who):
+            found = store.latest(asked, T0 + timedelta(hours=1), connection)
+            assert found["consent_marketing_sms"][0].as_py() == state
 
 
 def test_a_worth_beyond_all_bounds_is_unknown_one_by_one_and_at_once(tmp_path: Path) -> None:

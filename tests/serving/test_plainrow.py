@@ -21,7 +21,7 @@ from serving.ledger.identity import Link, merge
 from serving.ledger.seed import assign_units
 from serving.office import Office
 from serving.plainrow import PlainCustomer, online_row
-from serving.rows import Asked, online_rows
+from serving.rows import Asked, objectors_among, online_rows
 from tests.home import COUPLE, HERO, Clock, ask, call, move, said
 
 WHO = [HERO, *COUPLE, *(f"C{n:07d}" for n in range(4, 40))]
@@ -127,3 +127,12 @@ def test_p15_a_road_that_forgets_the_ledger_is_caught(
     monkeypatch.setattr(plainrow, "ledger_state", empty)
     with office.ledger.read() as connection, pytest.raises(AssertionError):
         same(office.engine, connection, WHO, clock)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_words_on_profiling_of_one_instant_the_later_come_holds(order: int) -> None:
+    """Mutant: by `at` alone, so that the ids' alphabet decides."""
+    said = [("C1", "profiling", "all", "denied", 5, 7), ("C1", "profiling", "all", "granted", 5, 6)]
+    assert objectors_among(said[::order]) == ["C1"]
+    assert not objectors_among([("C1", "profiling", "all", "granted", 5, 8), *said][::order])
+    assert objectors_among([("C1", "profiling", "all", "granted", 5, 7), *said][::order]) == ["C1"]

@@ -88,6 +88,23 @@ def test_late_withdrawal_does_not_undo_a_later_grant(ledger: Ledger) -> None:
     assert _state(ledger, "k1") == "reserved"
 
 
+@pytest.mark.parametrize(("channel", "granted_at", "granted_received", "stands"), [
+    ("sms", 10, 10, "recalled"), ("sms", 10, 12, "reserved"), ("all", 10, 12, "reserved"), ("all", 9, 12, "recalled"),
+    ("sms", 10, 11, "recalled"),  # come at once: the no
+])  # fmt: skip
+def test_of_one_instant_the_word_that_came_later_is_the_last(
+    ledger: Ledger, channel: str, granted_at: int, granted_received: int, stands: str
+) -> None:
+    """Mutant: any word of the same `at` is passed over. Decisions go by `place_of_word`, and so does what is recalled."""
+    ledger.write(lambda c: reserve(c, WAITING)).result(10)
+    grant = replace(
+        SAID, consent_id="s2", channel=channel, state="granted", at=granted_at, received_at=granted_received
+    )
+    _record(ledger, grant)
+    _record(ledger, SAID)
+    assert _state(ledger, "k1") == stands
+
+
 def test_id_of_a_statement_depends_on_everything_that_was_said() -> None:
     said = ("C1", "marketing", "sms", "granted", "app", "v7", 10)
     ids = {consent_id(*said)}
