@@ -17,6 +17,7 @@ from serving.http.messages import (
     SentRequest,
 )
 from serving.ledger.book import Touches
+from serving.ledger.switches import HEEDING
 from serving.reports import enter_external, enter_outcome
 
 
@@ -33,7 +34,7 @@ class ContactDoor(Counter):
         """The contact, claimed, unless a rule forbids it now."""
         return self.once(
             call,
-            Touches(contacts=(contact_id,)),
+            Touches(contacts=(contact_id,), shared=HEEDING),
             lambda connection, now: claim_contact(
                 self.in_force(connection, now), connection, contact_id, call.principal, now
             ),

@@ -43,6 +43,7 @@ from serving.ledger.keys import Principal, who
 from serving.ledger.records import DecisionRow
 from serving.ledger.seal import seal_of_row
 from serving.ledger.seed import Progress
+from serving.ledger.switches import TURNING
 from serving.ledger.vault import ErasedError
 from serving.ledger.writer import SIMULATED, WALL, ClockBounds
 from serving.reports import enter_consent, enter_event, turn_switch
@@ -203,7 +204,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
         """Where the scope stands."""
         return self.once(
             call,
-            Touches(names=("switches",)),
+            TURNING,
             lambda connection, now: turn_switch(
                 self.in_force(connection, now), connection, request, call.principal, now
             ),

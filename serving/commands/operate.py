@@ -27,7 +27,6 @@ from serving.unnamed import recall_unnamed
 switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
 recall_app = typer.Typer(help="Take back what is reserved, or claimed and not yet sent.", no_args_is_help=True)
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
-SWITCHES = Touches(names=("switches",))  # as the door holds them
 MAY_RESUME = (Role.MARKETING, Role.COMPLIANCE, Role.ADMIN)
 
 
@@ -107,7 +106,7 @@ def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,
             return done
 
         try:
-            answer = ledger.write(task, touches=SWITCHES).result()
+            answer = ledger.write(task, touches=switches.TURNING).result()
         except DoorError as error:
             raise OperateError(error.message) from None
     lines = [

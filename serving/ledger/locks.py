@@ -2,7 +2,8 @@
 
 SQLite has one writer, who holds everything. PostgreSQL has many: each takes an advisory lock for
 every unit and every name (an Idempotency-Key, an event's id) its group touches, in the order of
-the locks' own numbers, so that no two transactions ever wait in a circle. Above them stands one
+the locks' own numbers, so that no two transactions ever wait in a circle. A name may be shared: a
+claim reads the switches, and a pause, which holds them alone, waits for it and sees it. Above them stands one
 lock of all: shared by those who name what they touch, alone for those who do not. Under it no
 customer changes units, so what a customer's unit is can be asked before the unit is locked.
 """
@@ -26,16 +27,21 @@ class Touches:
     """What a request counts, reads and then writes.
 
     customers: their units; contacts: the units of these contacts, known or not; names: whatever
-    else there may be only one of.
+    else there may be only one of; shared: names that must stand still, but for others who share them.
     """
 
     units: Sequence[str] = ()
     customers: Sequence[str] = ()
     contacts: Sequence[str] = ()
     names: Sequence[str] = ()
+    shared: Sequence[str] = ()
 
 
 NOTHING = Touches()
+_MIXED = (
+    "SELECT CASE WHEN shared THEN pg_advisory_xact_lock_shared(held) ELSE pg_advisory_xact_lock(held) END"
+    " FROM unnest(%s::bigint[], %s::boolean[]) AS asked(held, shared)"
+)
 _UNITS = Statement(
     select(units.c.customer_id, units.c.unit_id).where(is_listed(units.c.customer_id, bindparam("customer_ids")))
 )
@@ -50,6 +56,7 @@ def together(touched: Iterable[Touches | None]) -> Touches | None:
     customers: list[str] = []
     of_contacts: list[str] = []
     names: list[str] = []
+    shared: list[str] = []
     for one in touched:
         if one is None:
             return None
@@ -57,7 +64,8 @@ def together(touched: Iterable[Touches | None]) -> Touches | None:
         customers += one.customers
         of_contacts += one.contacts
         names += one.names
-    return Touches(of_units, customers, of_contacts, names)
+        shared += one.shared
+    return Touches(of_units, customers, of_contacts, names, shared)
 
 
 def hold(connection: Connection, touches: Touches | None) -> None:
@@ -69,9 +77,14 @@ def hold(connection: Connection, touches: Touches | None) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (ALL,))
         return
     cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ALL,))
-    numbers = lock_numbers(_units_of(connection, touches), touches.names)
-    if numbers:  # a function scan goes through the array in its order
-        cursor.execute("SELECT pg_advisory_xact_lock(held) FROM unnest(%s::bigint[]) AS held", (numbers,))
+    alone = lock_numbers(_units_of(connection, touches), touches.names)
+    # Who holds a name alone does not share it first: two who both did would wait for each other.
+    shared = set(lock_numbers((), touches.shared)).difference(alone)
+    if shared:  # a function scan goes through the arrays in their order
+        numbers = sorted({*alone, *shared})
+        cursor.execute(_MIXED, (numbers, [number in shared for number in numbers]))
+    elif alone:
+        cursor.execute("SELECT pg_advisory_xact_lock(held) FROM unnest(%s::bigint[]) AS held", (alone,))
 
 
 def hold_clock(connection: Connection, _: object = None) -> None:

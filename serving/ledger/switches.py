@@ -2,7 +2,8 @@
 
 One person pauses, at once. To resume, one asks and another agrees. The rows are append-only: the
 last one of a scope says how it stands, the others are the record. Read in the decision's and the
-claim's own transaction, a pause acts with the very next one, on every worker.
+claim's own transaction, a pause acts with the very next one, on every worker; a claim under way on
+another is waited for, and then recalled.
 """
 
 import re
@@ -11,10 +12,15 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select
 from sqlalchemy.engine import Connection
 
+from serving.ledger.locks import Touches
 from serving.ledger.schema import switches
 from serving.ledger.statement import Statement
 
 _SCOPE = re.compile(r"all|(channel|family|offer|campaign):[A-Za-z0-9_.-]{1,64}")
+
+
+TURNING = Touches(names=("switches",))  # what turns one holds
+HEEDING = TURNING.names  # what a claim shares: a pause answered before its commit would miss it
 
 
 class SwitchError(ValueError):

@@ -1,5 +1,6 @@
 """Two workers on PostgreSQL: units and names are held in one order, so nobody waits in a circle."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -139,9 +140,42 @@ def test_numbers_ascend_and_a_group_touches_what_its_requests_touch() -> None:
     names = [f"U{n}" for n in range(500)]
     assert lock_numbers(names) == sorted(lock_numbers(reversed(names))) and len(lock_numbers(names)) == 500
     assert lock_numbers(["a"]) != lock_numbers([], ["a"])
-    both = together([Touches(units=["a"]), Touches(customers=["b"], contacts=["c"], names=["d"])])
-    assert both == Touches(["a"], ["b"], ["c"], ["d"])
-    assert together([Touches(units=["a"]), None]) is None and together([]) == Touches([], [], [], [])
+    both = together([Touches(units=["a"]), Touches(customers=["b"], contacts=["c"], names=["d"], shared=["e"])])
+    assert both == Touches(["a"], ["b"], ["c"], ["d"], ["e"])
+    assert together([Touches(units=["a"]), None]) is None and together([]) == Touches([], [], [], [], [])
+
+
+def test_a_shared_name_makes_those_wait_who_hold_it_alone_and_nobody_else(server: str) -> None:
+    alone, shared = Touches(names=("s",)), Touches(shared=("s",))
+    with opened(server) as one, opened(server) as other:
+        one.write(lambda _: None, touches=NOTHING).result(WAIT)
+        for first, second, waits in ((shared, shared, False), (shared, alone, True), (alone, shared, True)):
+            held, go = threading.Event(), threading.Event()
+            begun = one.write(lambda _, held=held, go=go: held.set() or go.wait(WAIT), touches=first)
+            assert held.wait(WAIT)
+            then = other.write(lambda _: None, touches=second)
+            assert _is_blocked(server, then) == waits
+            go.set()
+            assert begun.result(WAIT) and then.result(WAIT) is None
+
+
+def _is_blocked(server: str, future: Future[None]) -> bool:
+    """Once it is answered: no; once the server says that it waits for an advisory lock: yes."""
+    waiting = "SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database() WHERE NOT granted"
+    with psycopg.connect(plain(server), autocommit=True) as raw:
+        while not future.done():
+            if raw.execute(waiting).fetchone() is not None:
+                return True
+    return False
+
+
+def test_who_shares_a_name_and_holds_it_alone_never_waits_in_a_circle(server: str) -> None:
+    """Mutant: a group of a claim and a pause shares the switches before it holds them alone."""
+    both = Touches(names=("s",), shared=("s", "t"))
+    with opened(server) as one, opened(server) as other:
+        one.write(lambda _: None, touches=NOTHING).result(WAIT)
+        futures = [worker.write(lambda _: None, touches=both) for _ in range(200) for worker in (one, other)]
+        assert [future.exception(WAIT) for future in futures] == [None] * 400
 
 
 @pytest.mark.parametrize("guarded", [True, False])

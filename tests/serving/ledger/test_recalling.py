@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from serving.commands import operate
 from serving.ledger import recalling
 from serving.ledger.book import NOTHING, Ledger, Touches, claim, reserve
 from serving.ledger.contact import ContactRow, State
@@ -18,6 +17,7 @@ from serving.ledger.keyring import Keyring
 from serving.ledger.lifecycle import find
 from serving.ledger.locks import ALL
 from serving.ledger.recalling import recall_campaign, recall_superseded
+from serving.ledger.switches import TURNING
 from serving.sealer import seal_all
 from tests.postgres import database, plain
 from tests.serving.ledger.test_book import AT, NOW
@@ -39,7 +39,7 @@ def contact(name: str, campaign: str = "spring", **more: object) -> ContactRow:
 def commands(ledger: Ledger, keyring: Keyring) -> dict[str, Callable[[], object]]:
     """Everything that runs beside the workers, as the commands and jobs write it."""
     return {
-        "switch": lambda: ledger.write(lambda _: None, touches=operate.SWITCHES).result(),
+        "switch": lambda: ledger.write(lambda _: None, touches=TURNING).result(),
         "recall a campaign": lambda: recall_campaign(ledger, "spring"),
         "take back a run": lambda: recall_superseded(ledger, "run"),
         "expiry": lambda: close_expired(ledger),
