@@ -59,14 +59,11 @@ def erase(connection: Connection, customer: str, principal: str, reason: str, no
     if is_held(connection, customer):
         raise HoldError("the customer is under a legal hold; nbo audit hold CUSTOMER off lifts it")
     said = (customer, "marketing", consent_rows.ALL, "withdrawn", "erasure", None, now)
+    # First of all: the withdrawal recalls as well, and does not say how many.
+    n_recalled = recall(connection, now, customer_id=customer, reason="opted_out")
     consent_rows.record(connection, consent_rows.ConsentRow(
         consent_id=consent_rows.consent_id(*said), customer_id=customer, purpose="marketing", channel=consent_rows.ALL,
         state="withdrawn", source="erasure", wording=None, at=now, received_at=now))  # fmt: skip
-    recall(connection, now, customer_id=customer)
-    recalled = (
-        (contacts.c.customer_id == customer) & (contacts.c.close_reason == "recalled") & (contacts.c.closed_at >= now)
-    )
-    n_recalled = _count(connection, contacts, recalled)
     shred(connection, customer, now)
     n_events = connection.execute(delete(events).where(events.c.customer_id == customer)).rowcount
     mine = suppressions.c.customer_id == customer

@@ -13,7 +13,7 @@ from serving.ledger.consents import of_customers
 from serving.ledger.contact import ContactRow
 from serving.ledger.erasure import HoldError, erase, hold, own_data
 from serving.ledger.journal import Entered, entries
-from serving.ledger.lifecycle import reserve
+from serving.ledger.lifecycle import recall, reserve
 from serving.ledger.schema import contacts, events, suppressions
 from serving.ledger.verify import verify
 from tests.seal_oracle import problems
@@ -78,6 +78,16 @@ def test_p26_erasure_leaves_the_seal_whole_and_nothing_readable(both: Small) -> 
     assert (entry.subject, entry.body["reason"], entry.body["records"]) == ("C1", "asked for it", 1)
     if both.url.startswith("sqlite"):
         assert problems(both.path, {"k0": SECRET}) == set()
+
+
+def test_an_erasure_tells_what_it_took_back_itself(both: Small) -> None:
+    """Mutant: counts what was recalled at this instant or later; a recall may stand a moment ahead of the clock."""
+    at = both.ledger.now_micros()
+    row = ContactRow(contact_id="m-C1", customer_id="C1", unit_id="C1", channel="email", decided_at=at, send_after=at,
+                     send_before=at + 10**9)  # fmt: skip
+    both.ledger.write(lambda c: reserve(c, row)).result(30)
+    both.ledger.write(lambda c: recall(c, at + 10**8, customer_id="C1", channel="email")).result(30)
+    assert erased(both).recalled == 1
 
 
 def test_p26_mutant_erasure_by_deleting_the_record_breaks_the_seal(both: Small) -> None:
