@@ -169,7 +169,7 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
         """Whether the ledger takes a write, and how fresh the data are."""
         found: tuple[str, ...] = ()
         try:
-            self.ledger.write(_probe, touches=NOTHING).result(timeout=2)
+            self.ledger.write(_probe, touches=_PROBING).result(timeout=2)
         except (LedgerError, TimeoutError) as error:
             found = (str(error) or "the ledger is busy",)
         at = self._now()
@@ -253,6 +253,10 @@ class Office(ChangeDoor, ContactDoor, DecisionDoor):
 
     def _now(self) -> datetime:
         return instant(self.ledger.now_micros())
+
+
+# One row for all workers: it is waited for before anything else is held.
+_PROBING = Touches(names=("probe",))
 
 
 def _probe(connection: Connection) -> None:

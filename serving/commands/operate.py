@@ -14,11 +14,10 @@ from features.terminal import AsJson, tell
 from serving.claims import instant
 from serving.http.errors import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
-from serving.ledger import switches
+from serving.ledger import recalling, switches
 from serving.ledger.book import Ledger, Touches
 from serving.ledger.keys import Principal, Role, who
 from serving.ledger.lifecycle import recall
-from serving.ledger.recalling import recall_campaign as recall_all
 from serving.lists.recalls import write_recalls
 from serving.office import open_engine, open_ledger
 from serving.reports import turn_switch
@@ -73,7 +72,7 @@ def recall_customer(context: typer.Context, customer: str, as_json: AsJson = Fal
 @recall_app.command("campaign")
 def recall_campaign(context: typer.Context, campaign: str, as_json: AsJson = False) -> None:
     """Take back everything reserved or claimed by one campaign."""
-    _recall(context, lambda ledger: recall_all(ledger, campaign), as_json)
+    _recall(context, lambda ledger: recalling.recall_campaign(ledger, campaign), as_json)
 
 
 @recall_app.command("list")

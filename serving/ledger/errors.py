@@ -42,6 +42,10 @@ class RowError(ValueError):
 _OF_THE_ROW = frozenset({"IntegrityError", "DataError", "ProgrammingError", "NotSupportedError"})
 
 
+# Two workers wanted the same rows or locks: nothing is broken, and nobody has to see to anything.
+_OF_COMPANY = frozenset({"DeadlockDetected", "SerializationFailure", "LockNotAvailable"})
+
+
 def in_plain_words(error: Exception) -> Exception:
     """The database's own error as a LedgerError of one line without data; any other as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -51,7 +55,9 @@ def in_plain_words(error: Exception) -> Exception:
     is_embedded = type(cause).__module__.startswith("sqlite3")
     text = str(cause).splitlines()[0] if is_embedded else type(cause).__name__
     plain: Exception
-    if _OF_THE_ROW.isdisjoint(kind.__name__ for kind in type(cause).__mro__):
+    if type(cause).__name__ in _OF_COMPANY:
+        plain = LedgerError(f"another worker was in the way ({text}); nothing was kept, ask again")
+    elif _OF_THE_ROW.isdisjoint(kind.__name__ for kind in type(cause).__mro__):
         remedy = "see to the disk or the server, then ask again"
         plain = LedgerError(f"the ledger cannot be read or written ({text}); {remedy}")
     else:

@@ -15,7 +15,7 @@ from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, Contact
 from serving.ledger.counted import COUNTS
 from serving.ledger.errors import LedgerError
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.locks import hold_recalls
+from serving.ledger.locks import hold_recalls, unheld
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Entry, Statement, arrow, arrow_schema, enter_all, is_listed
 
@@ -202,9 +202,7 @@ def expire(connection: Connection, now: int, limit: int = 1_000) -> int:
     """
     over = and_(contacts.c.state == State.RESERVED, contacts.c.send_before <= now)
     ids = select(contacts.c.contact_id).where(over).order_by(contacts.c.send_before).limit(limit)
-    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
-        ids = ids.with_for_update(skip_locked=True)
-    return _close_all(connection, contacts.c.contact_id.in_(ids), Action.EXPIRE, now)
+    return _close_all(connection, contacts.c.contact_id.in_(unheld(connection, ids)), Action.EXPIRE, now)
 
 
 def expire_unit(connection: Connection, unit_id: str, now: int) -> int:
@@ -226,7 +224,8 @@ def recall(
     """Recall what is reserved or claimed for a customer or a campaign, on one channel or all; how many.
 
     reason: why, for those who hold a list: a slug of rules.reasons, or `operator`. Only outbound marketing is recalled,
-    each contact once. What is claimed may be on its way: it stays claimed, and counts, until it is sent or cancelled.
+    each contact once. INVARIANT: the caller holds the units of the contacts, so that their rows are waited for by nobody
+    (`hold_recalls`). What is claimed may be on its way: it stays claimed, and counts, until it is sent or cancelled.
     """
     if (customer_id is None) == (campaign_id is None):
         raise ValueError("recall either a customer or a campaign; name exactly one of them")
@@ -235,7 +234,8 @@ def recall(
         chosen = contacts.c.campaign_id == campaign_id
     if channel is not None:
         chosen = and_(chosen, contacts.c.channel == channel)
-    return recall_all(connection, and_(chosen, or_(RECALLABLE_RESERVED, RECALLABLE_CLAIMED)), now, reason)
+    which = and_(chosen, or_(RECALLABLE_RESERVED, RECALLABLE_CLAIMED))
+    return _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
 
 
 def recall_claimed(connection: Connection, scope: str, now: int, reason: str) -> int:
@@ -246,15 +246,13 @@ def recall_claimed(connection: Connection, scope: str, now: int, reason: str) ->
     kind, _, name = scope.partition(":")
     since = contacts.c.claimed_at >= now - DAY_MICROS
     of = true() if kind == "all" else _SCOPED[kind] == name
-    ids = select(contacts.c.contact_id).where(since, of, RECALLABLE_CLAIMED)
-    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
-        ids = ids.with_for_update(skip_locked=True)
-    return recall_all(connection, contacts.c.contact_id.in_(ids), now, reason)
+    return recall_unheld(connection, and_(since, of, RECALLABLE_CLAIMED), now, reason)
 
 
-def recall_all(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
-    """Recall those contacts, of RECALLABLE_RESERVED or RECALLABLE_CLAIMED; how many."""
-    return _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
+def recall_unheld(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
+    """Recall those contacts, of RECALLABLE_RESERVED or RECALLABLE_CLAIMED, but whom a worker moves in this moment; how many."""
+    ids = unheld(connection, select(contacts.c.contact_id).where(which))
+    return _close_all(connection, contacts.c.contact_id.in_(ids), Action.RECALL, _in_feed(connection, now), reason)
 
 
 def _in_feed(connection: Connection, now: int) -> int:

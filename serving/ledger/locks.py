@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine import Connection
 
 from serving.ledger.schema import contacts, units
@@ -96,10 +96,18 @@ def hold_clock(connection: Connection, _: object = None) -> None:
 def hold_recalls(connection: Connection) -> None:
     """Let no other worker recall until the transaction ends, so that recalls are committed in the order of their instants.
 
-    Taken after the units' locks, before any row's, and nothing is waited for under it: no circle.
+    INVARIANT: whoever holds it waits for no contact's row. Taken after the units' locks; a contact is written by who holds
+    its unit, or under this lock and passed over where somebody writes it (`unheld`). Else a group that holds rows of its
+    earlier requests would wait here for one who waits for those rows.
     """
     if connection.dialect.name == "postgresql":
         connection.connection.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (RECALLS,))
+
+
+def unheld(connection: Connection, ids: Select[tuple[str]]) -> Select[tuple[str]]:
+    """Those contacts of any unit whose rows no other worker writes in this moment, theirs until the transaction ends."""
+    hold_recalls(connection)
+    return ids.with_for_update(skip_locked=True) if connection.dialect.name == "postgresql" else ids
 
 
 def lock_numbers(of_units: Iterable[str], names: Iterable[str] = ()) -> list[int]:

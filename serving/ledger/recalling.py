@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, bindparam, select
-from sqlalchemy.engine import Connection
 
 from serving.ledger.book import NOTHING, Ledger
-from serving.ledger.lifecycle import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_all
+from serving.ledger.lifecycle import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_unheld
 from serving.ledger.schema import contacts
 from serving.ledger.statement import is_listed, listed
 
@@ -88,15 +87,8 @@ def _recall_each(
         for start in range(0, len(left), CHUNK):
             part = and_(which, is_listed(contacts.c.contact_id, bindparam("ids", listed(left[start : start + CHUNK]))))
             done += ledger.write(
-                lambda c, part=part: _some(c, part, ledger.now_micros(), reason), touches=NOTHING
+                lambda c, part=part: recall_unheld(c, part, ledger.now_micros(), reason), touches=NOTHING
             ).result()
         n_recalled += done
         if not done:  # a worker moves them in this moment
             pause(0.02)
-
-
-def _some(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
-    ids = select(contacts.c.contact_id).where(which)
-    if connection.dialect.name == "postgresql":  # a worker that moves one of them is not waited for: no circle
-        ids = ids.with_for_update(skip_locked=True)
-    return recall_all(connection, contacts.c.contact_id.in_(ids), now, reason)

@@ -2,19 +2,20 @@
 
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import Connection
 
-from serving.ledger import recalling
+from serving.ledger import locks, recalling
 from serving.ledger.book import NOTHING, Ledger, Touches, claim, reserve
 from serving.ledger.contact import ContactRow, State
 from serving.ledger.expiry import close_expired
 from serving.ledger.keyring import Keyring
-from serving.ledger.lifecycle import find
+from serving.ledger.lifecycle import expire, find, recall
 from serving.ledger.locks import ALL
 from serving.ledger.recalling import recall_campaign, recall_superseded
 from serving.ledger.switches import TURNING
@@ -120,3 +121,36 @@ def test_what_a_run_reserved_is_taken_back_some_at_a_time_but_what_is_kept_and_w
             "other": State.RESERVED,
         }
         assert {row.recall_reason for row in rows if row and row.state == State.CLOSED} == {"superseded"}
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_expiry_and_an_opt_out_of_two_workers_never_wait_in_a_circle(
+    url: str, in_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group closes what is over, of any unit, and then recalls; another worker recalls one of those meanwhile.
+
+    The mutant holds rows before the recalls' lock: the other has the lock and waits for a row, this one for the lock.
+    """
+    if not in_order:
+        monkeypatch.setattr(locks, "hold_recalls", lambda _: None)
+    over = AT + 3_600_000_000
+    with Ledger.open(url, lambda: NOW, b"secret") as one, Ledger.open(url, lambda: NOW, b"secret") as other:
+        for name in ("1", "2"):
+            one.write(lambda c, name=name: reserve(c, contact(name))).result(SECONDS)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        free, theirs = threading.Event(), list[Future[int]]()
+
+        def meanwhile(_: Connection) -> None:
+            if not theirs:  # a group may be tried again
+                theirs.append(other.write(lambda c: recall(c, AT, customer_id="C1"), units=("C1",)))
+                with psycopg.connect(plain(url), autocommit=True) as raw:
+                    while raw.execute(waiting).fetchone() is None:
+                        pass
+
+        one.write(lambda _: free.wait(SECONDS), touches=NOTHING)
+        ours = [one.write(lambda c: expire(c, over), touches=NOTHING), one.write(meanwhile, touches=NOTHING),
+                one.write(lambda c: recall(c, AT, customer_id="C2"), units=("C2",))]  # fmt: skip
+        free.set()
+        errors = [future.exception(SECONDS) for future in ours]
+        errors += [future.exception(SECONDS) for future in theirs]
+    assert any(errors) == (not in_order)
