@@ -31,10 +31,11 @@ from serving.http.messages import (
     RecallsResponse,
     SentRequest,
 )  # fmt: skip
+from serving.http.routes import ROUTES
 from serving.ledger.book import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
-from serving.ledger.keys import Principal
-from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
-from serving.ledger.outcomes import Kind, accept
+from serving.ledger.keys import Principal, Role
+from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS, recall_contact
+from serving.ledger.outcomes import Kind, accept, outcomes_of_contacts
 from serving.ledger.switches import paused
 from serving.ledger.writer import EPOCH
 from serving.rows import Asked, online_rows
@@ -42,6 +43,7 @@ from serving.unnamed import is_named
 
 CLAIM_LAYERS = (Layer.REGULATORY, Layer.SUPPRESSION)
 CURSOR_MAX = 2**62
+MAY_REPORT = next(route.roles for route in ROUTES if route.door == "outcome")
 CAME_OF_IT = {CancelReason.UNREACHABLE: Kind.UNDELIVERED, CancelReason.WRONG_NUMBER: Kind.WRONG_NUMBER}
 
 
@@ -105,13 +107,25 @@ def confirm_sent(
 def cancel_contact(
     connection: Connection, contact_id: str, request: CancelRequest, principal: Principal, now: int
 ) -> Message:
-    """The contact, closed unsent; that its number is wrong, or nobody is reached there, is an outcome as well."""
-    contact_of(connection, contact_id, principal)
-    if (kind := CAME_OF_IT.get(request.reason)) is not None:
+    """The contact, closed unsent, or recalled where another than its channel cancels what is claimed.
+
+    That its number is wrong, or nobody is reached there, is an outcome as well, where it was claimed and whoever says so may report outcomes.
+    """
+    row = contact_of(connection, contact_id, principal)
+    kind = CAME_OF_IT.get(request.reason)
+    if kind and row.state == State.CLAIMED and principal.role in MAY_REPORT and not _is_told(connection, row, kind):
         accept(connection, contact_id, kind, now, now)  # the next decision has to know
+    # It may have gone out, and only its channel knows: closed by anyone else, it would count for no cap.
+    if row.state == State.CLAIMED and row.direction == "outbound" and principal.role is not Role.CHANNEL:
+        recall_contact(connection, contact_id, now)
+        return stands(row, row.claimed_at or now)
     action = Action.CANCEL if request.reason is CancelReason.CANCELLED else Action.NOT_SENT
     row = close(connection, contact_id, action, now)
     return stands(row, row.closed_at or now)
+
+
+def _is_told(connection: Connection, row: ContactRow, kind: Kind) -> bool:
+    return kind in outcomes_of_contacts(connection, [row.contact_id]).get(row.contact_id, [])
 
 
 def due_page(connection: Connection, query: DueContactsQuery, now: int) -> DueContactsResponse:

@@ -49,7 +49,7 @@ class ContactDoor(Counter):
         )
 
     def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
-        """The contact, closed unsent."""
+        """The contact, closed unsent; recalled where another than its channel cancels what is claimed."""
         return self.once(
             call,
             Touches(contacts=(contact_id,)),

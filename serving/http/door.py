@@ -110,7 +110,7 @@ class Door(Protocol):
         ...
 
     def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:
-        """ContactResponse: the contact, closed unsent; Conflict when it is sent already."""
+        """ContactResponse: the contact, closed unsent; recalled where another than its channel cancels a claimed one."""
         ...
 
     def external_contact(self, request: ExternalContactRequest, call: Call) -> Pending:

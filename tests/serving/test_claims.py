@@ -35,6 +35,7 @@ from serving.office import Office
 from tests.home import APP, BOSS, HERO, Clock, answer, ask, call, move, rows, said
 
 SMS, EMAIL = Principal("sms-gateway", Role.CHANNEL), Principal("email-1", Role.CHANNEL)
+MARKETING = Principal("campaigns", Role.MARKETING)
 
 
 def reserved(office: Office) -> str:
@@ -121,7 +122,6 @@ def test_a_cancelled_contact_gives_its_cap_back(office: Office, clock: Clock) ->
 @pytest.mark.parametrize("reason", ["unreachable", "wrong_number"])
 def test_a_number_that_reaches_nobody_is_not_tried_again(office: Office, clock: Clock, reason: str) -> None:
     contact = reserved(office)
-    assert isinstance(refused(cancel(office, contact, reason)), Conflict), "who has not claimed it has not tried"
     claim(office, contact).result(30)
     assert answer(ContactResponse, cancel(office, contact, reason)).state is ContactState.CLOSED
     clock.forward(minutes=5)
@@ -130,6 +130,54 @@ def test_a_number_that_reaches_nobody_is_not_tried_again(office: Office, clock: 
     assert any(
         "cool_off" in cell.reasons for cell in office.why(after.decision_id, call()).cells if cell.channel == "sms"
     )
+
+
+@pytest.mark.parametrize("reason", ["unreachable", "wrong_number"])
+def test_who_gives_back_what_nobody_tried_tells_no_outcome(office: Office, clock: Clock, reason: str) -> None:
+    """Mutant: an outcome with each call, also of a reserved or a closed contact."""
+    untried = reserved(office)
+    for who in (SMS, SMS, MARKETING):
+        assert answer(ContactResponse, cancel(office, untried, reason, who)).state is ContactState.CLOSED
+        clock.forward(seconds=1)
+    assert rows(office, "SELECT * FROM outcomes WHERE contact_id = ?", untried) == []
+    tried = reserved(office)
+    claim(office, tried).result(30)
+    for who in (BOSS, BOSS, SMS, SMS, MARKETING):
+        cancel(office, tried, reason, who).result(30)
+        clock.forward(seconds=1)
+    assert len(rows(office, "SELECT * FROM outcomes WHERE contact_id = ?", tried)) == 1
+
+
+def test_who_may_not_report_outcomes_tells_none_by_cancelling(office: Office, clock: Clock) -> None:
+    """Mutant: no look at the role. Marketing closes a channel to a customer, though POST /v1/outcomes refuses its key."""
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    cancel(office, contact, "wrong_number", MARKETING).result(30)
+    assert rows(office, "SELECT * FROM outcomes WHERE contact_id = ?", contact) == []
+
+
+@pytest.mark.parametrize("who", [MARKETING, BOSS])
+def test_p01_what_is_claimed_counts_whoever_else_cancels_it(office: Office, clock: Clock, who: Principal) -> None:
+    """Mutant: closed for any key. The text goes out, its report is refused, and no cap counts it."""
+    contact = reserved(office)
+    claimed_at = clock.now
+    claim(office, contact).result(30)
+    clock.forward(seconds=10)
+    for _ in range(2):
+        stands = answer(ContactResponse, cancel(office, contact, who=who))
+        assert (stands.state, stands.at) == (ContactState.CLAIMED, claimed_at)
+    [recall] = office.recalls(RecallsQuery(), call()).recalls
+    assert (recall.contact_id, recall.reason, recall.recalled_at) == (contact, "operator", clock.now)
+    assert not ask(office).choices
+    assert answer(ContactResponse, sent(office, contact)).state is ContactState.SENT
+    assert not ask(office).choices, "it went out, and counts"
+
+
+def test_an_offer_to_a_caller_is_closed_by_whoever_cancels_it(office: Office) -> None:
+    """Mutant: recalled as if it were on its way."""
+    contact = str(ask(office, direction="inbound", channels=("sms",)).choices[0].contact_id)
+    assert answer(ContactResponse, cancel(office, contact, who=MARKETING)).state is ContactState.CLOSED
+    assert recalled(office) == []
 
 
 def test_what_came_of_a_contact_came_after_it(office: Office, clock: Clock) -> None:

@@ -28,7 +28,11 @@ class Purpose(StrEnum):
 
 
 class CancelReason(StrEnum):
-    """Why a contact is given back unsent. `unreachable` and `wrong_number` say what was met with a claimed contact, and count as outcomes."""
+    """Why a contact is given back unsent.
+
+    `unreachable` and `wrong_number` say what was met with a claimed contact. They count as outcomes there, once, from
+    a key that may report outcomes; elsewhere they only close the contact.
+    """
 
     NOT_SENT = "not_sent"
     CANCELLED = "cancelled"
@@ -125,7 +129,11 @@ class SentRequest(Message):
 
 
 class CancelRequest(Message):
-    """Give a reserved or claimed contact back unsent; its cap is free again."""
+    """Give a reserved or claimed contact back unsent; its cap is free again.
+
+    Only a key of its channel closes what is claimed: it alone knows that nothing went out. From any other key that is a
+    recall: the contact stays `claimed` and counts, and stands in /v1/recalls.
+    """
 
     reason: CancelReason = CancelReason.CANCELLED
     """Why."""
@@ -190,7 +198,7 @@ class Recall(Message):
     campaign_id: Id | None
     """The campaign; null: none."""
     reason: Note
-    """Why: a reason slug such as `opted_out`, `operator` for a recall by hand, `superseded` where its
+    """Why: a reason slug such as `opted_out`, `operator` for a recall or a cancel by hand, `superseded` where its
     run was planned anew; `recalled` where nobody said."""
     recalled_at: Instant
     """Since when."""
