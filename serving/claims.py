@@ -64,8 +64,7 @@ def claim_contact(
     It is closed then, unless what forbids it passes by itself, a pause or missing data: it stays reserved, and due once that is over.
     """
     row = contact_of(connection, contact_id, principal)
-    if row.direction != "outbound":
-        raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
+    _check_outbound(row)
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
     if row.state in (State.RESERVED, State.CLOSED) and (why := forbidden(engine, connection, row, now)):
         message = f"the rules forbid it now ({', '.join(why)}); do not send"
@@ -79,8 +78,27 @@ def claim_contact(
     said = _wording(engine, row)
     return ClaimResponse(
         contact_id=contact_id, state=ContactState.CLAIMED, customer_id=row.customer_id, offer_id=row.offer_id, channel=row.channel,
-        treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(now + CLAIM_AHEAD_MICROS),
+        treatment=row.treatment, send_before=instant(row.send_before), claim_expires_at=instant(_expires_at(row)),
         language=said and (said.language or _language(engine, connection, row.customer_id, now)), legal_footer=said and said.legal_footer)  # fmt: skip
+
+
+def check_claim(connection: Connection, contact_id: str, now: int) -> None:
+    """Pass a claim that is still good: not sent, not closed, not recalled, not run out; Conflict `claim_refused` for the rest.
+
+    Whoever asks again under its key has lost the answer, and would send on it.
+    """
+    row = find(connection, contact_id)
+    if row is None or row.state != State.CLAIMED or row.close_reason is not None or now >= _expires_at(row):
+        raise Conflict("the claim under this key holds no more; do not send on it", code="claim_refused")
+
+
+def _expires_at(claimed: ContactRow) -> int:
+    return min((claimed.claimed_at or 0) + CLAIM_AHEAD_MICROS, claimed.send_before)
+
+
+def _check_outbound(row: ContactRow) -> None:
+    if row.direction != "outbound":
+        raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
 
 
 def _passes(engine: Engine, why: list[str], now: int) -> bool:
@@ -98,6 +116,7 @@ def confirm_sent(
     if at > now:
         raise Unprocessable("`sent_at` is in the future; report a contact when it has gone out")
     row = contact_of(connection, contact_id, principal)
+    _check_outbound(row)
     if row.claimed_at is not None and at < row.claimed_at - CLAIM_AHEAD_MICROS:
         raise Unprocessable("`sent_at` lies before the claim; report when it went out")  # it would count too early
     row = sent(connection, contact_id, at)

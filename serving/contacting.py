@@ -1,7 +1,7 @@
 """The routes of contacts: what is due and recalled, claimed, sent, cancelled, and what became of it."""
 
 from features.tables import MARKETING_CHANNELS
-from serving.claims import cancel_contact, claim_contact, confirm_sent, due_page, recall_page
+from serving.claims import cancel_contact, check_claim, claim_contact, confirm_sent, due_page, recall_page
 from serving.counter import Counter
 from serving.http.door import Call, Pending
 from serving.http.errors import Unprocessable
@@ -31,13 +31,14 @@ class ContactDoor(Counter):
             return due_page(connection, query, self.ledger.now_micros())
 
     def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
-        """The contact, claimed, unless a rule forbids it now."""
+        """The contact, claimed, unless a rule forbids it now; under a key that claimed it, while that claim is good."""
         return self.once(
             call,
             Touches(contacts=(contact_id,), shared=HEEDING),
             lambda connection, now: claim_contact(
                 self.in_force(connection, now), connection, contact_id, call.principal, now
             ),
+            holds=lambda connection, now: check_claim(connection, contact_id, now),
         )
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:

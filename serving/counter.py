@@ -14,6 +14,7 @@ from serving.ledger import idempotency
 from serving.ledger.book import Ledger, Touches
 
 Work = Callable[[Connection, int], Message | StoredAnswer]
+Look = Callable[[Connection, int], None]
 
 
 def key_of(call: Call) -> idempotency.Asked:
@@ -43,16 +44,19 @@ class Counter:
             self.seats.engine = self.engine
         return self.engine
 
-    def once(self, call: Call, touches: Touches, work: Work) -> Pending:
+    def once(self, call: Call, touches: Touches, work: Work, holds: Look | None = None) -> Pending:
         """Run the work once per idempotency key, in a transaction, and store its answer there.
 
         The key is held like a unit: its twin on another worker waits, and then reads the answer.
+        holds: raises where what was answered with 200 holds no more; null: an answer holds for ever.
         """
         asked = key_of(call)
 
         def task(connection: Connection) -> StoredAnswer:
             known = idempotency.remembered(connection, *asked)
             if known is not None:
+                if holds is not None and known.status == 200:
+                    holds(connection, self.ledger.now_micros())
                 return StoredAnswer(known.body, known.status)
             now = self.ledger.now_micros()
             done = work(connection, now)

@@ -106,7 +106,7 @@ class Door(Protocol):
         ...
 
     def sent(self, contact_id: str, request: SentRequest, call: Call) -> Pending:
-        """ContactResponse: the contact, sent; Conflict unless it was claimed."""
+        """ContactResponse: the contact, sent; Conflict unless it was claimed to be sent."""
         ...
 
     def cancel(self, contact_id: str, request: CancelRequest, call: Call) -> Pending:

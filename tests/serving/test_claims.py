@@ -329,6 +329,34 @@ def test_a_refused_claim_answers_the_same_bytes_again(office: Office, clock: Clo
     assert again[0] == again[1] and again[0].status == 409
 
 
+def opted_out(office: Office, contact: str, clock: Clock) -> object:
+    return office.consent(said(clock.now), call()).result(30)
+
+
+def paused(office: Office, contact: str, clock: Clock) -> object:
+    return office.switch(SwitchRequest(scope="all", action=SwitchAction.PAUSE), call()).result(30)
+
+
+@pytest.mark.parametrize("ends", [
+    opted_out, paused,
+    lambda office, contact, clock: cancel(office, contact, who=MARKETING).result(30),
+    lambda office, contact, clock: cancel(office, contact, "not_sent").result(30),
+    lambda office, contact, clock: sent(office, contact).result(30),
+    lambda office, contact, clock: clock.forward(seconds=50),
+])  # fmt: skip
+def test_p12_a_claims_key_gives_the_claim_while_it_is_good(office: Office, clock: Clock, ends: Any) -> None:
+    """Mutant: the stored 200. Who lost the answer sends to a customer who opted out since, or a month later."""
+    contact = reserved(office)
+    again = lambda: office.claim(contact, ClaimRequest(), call("claim", SMS, key="k"))
+    first = again().result(30)
+    clock.forward(seconds=10)
+    assert again().result(30) == first
+    ends(office, contact, clock)
+    for _ in range(2):
+        over = refused(again())
+        assert isinstance(over, Conflict) and over.code == "claim_refused"
+
+
 def test_p25_another_channels_key_moves_nothing(office: Office, clock: Clock) -> None:
     contact = reserved(office)
     for pending in (claim(office, contact, EMAIL), sent(office, contact, EMAIL), cancel(office, contact, who=EMAIL),
@@ -368,11 +396,22 @@ def test_a_claim_keeps_the_send_window(office: Office, clock: Clock) -> None:
     assert ask(office).choices, "nobody can claim it any more: no cap counts it"
 
 
+def test_a_claim_is_good_until_its_window_ends(office: Office, clock: Clock) -> None:
+    """Mutant: a minute whatever the window. It allowed a text 59 s into the quiet hours."""
+    ends = ask(office, channels=("sms",)).choices[0]
+    assert ends.send_before is not None
+    clock.now = ends.send_before - timedelta(seconds=1)
+    claimed = answer(ClaimResponse, claim(office, str(ends.contact_id)))
+    assert claimed.claim_expires_at == claimed.send_before == ends.send_before
+
+
 def test_an_offer_made_to_a_caller_is_not_sent(office: Office) -> None:
+    """Mutant: only a claim looks at the direction."""
     contact = str(ask(office, direction="inbound", channels=("sms",)).choices[0].contact_id)
     assert due(office) == ()
-    error = refused(claim(office, contact))
-    assert isinstance(error, Conflict) and "nothing to send" in error.message
+    for pending in (claim(office, contact), sent(office, contact)):
+        error = refused(pending)
+        assert isinstance(error, Conflict) and "nothing to send" in error.message
 
 
 def test_future_outcomes_are_refused(office: Office, clock: Clock) -> None:

@@ -95,7 +95,8 @@ class ClaimResponse(Message):
     """The contact is yours to send until `claim_expires_at`.
 
     A claim that the rules refuse (opt-out, pause, suppression since the decision) answers 409
-    with code `claim_refused`, and the contact is closed: do not send.
+    with code `claim_refused`, and the contact is closed: do not send. So does the same Idempotency-Key
+    once its claim is over: sent, cancelled, recalled, or past `claim_expires_at`.
     """
 
     contact_id: Id
@@ -113,8 +114,9 @@ class ClaimResponse(Message):
     send_before: Instant
     """Not to be sent later."""
     claim_expires_at: Instant
-    """Send by then, and report it sent. What has not gone out by then must not go out any more: cancel
-    it with reason `not_sent`, which frees its cap, and ask for a new decision. A contact is claimed once."""
+    """A minute from now, at most `send_before`. Send by then, and report it sent. What has not gone out by then must
+    not go out any more: cancel it with reason `not_sent`, which frees its cap, and ask for a new decision. A contact
+    is claimed once."""
     language: str | None = None
     """Of the wording, for this customer; null: the campaign names no wordings, or both are approved and his is not known."""
     legal_footer: str | None = None
