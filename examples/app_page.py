@@ -29,11 +29,10 @@ class Page:
     def happened(self, contact_id: str, kind: str, at: datetime | None = None) -> None:
         """`opened` when it came on the screen, then `clicked`, `accepted` or `refused`.
 
-        at: When, as the app has recorded it; null: when the page was asked for, as the service told it. Never the
-            clock of the moment: told again after a lost answer, it would be another body under the same key.
+        at: When, as the app has recorded it; null: when the service hears it. Never the clock of the moment: told
+            again after a lost answer, it would be another body under the same key.
         """
-        when = at.isoformat() if at else self.decision["as_of"]
-        body = {"contact_id": contact_id, "kind": kind, "at": when}
+        body = {"contact_id": contact_id, "kind": kind} | ({"at": at.isoformat()} if at else {})
         self.client.post("/v1/outcomes", f"{kind}-{contact_id}", body)
 
 

@@ -12,6 +12,7 @@ from examples.client import Client
 
 SAID = {"accept": "accepted", "refuse": "refused", "later": "later", "wrong number": "wrong_number",
         "do not call": "do_not_call"}  # fmt: skip
+ENDS = ("wrong number", "do not call")  # after these nothing more is offered in the call
 
 
 class Desk:
@@ -30,15 +31,15 @@ class Desk:
         account = self.client.get(f"/v1/decisions/{decision_id}/why")
         return [sentence["en"] for sentence in account["sentences"]]
 
-    def tell(self, decision: dict[str, Any], contact_id: str, said: str, at: datetime | None = None) -> dict[str, Any]:
+    def tell(self, contact_id: str, said: str, at: datetime | None = None) -> dict[str, Any]:
         """What he said in that call, one of SAID; it acts from the next decision on, in every channel.
 
-        at: When, as the desk has recorded it; null: the call's own instant, as the service told it. Never the
-            clock of the moment: the button pressed twice would tell two instants under one key, and be refused.
+        at: When, as the desk has recorded it; null: when the service hears it, so that his no is newer than whatever
+            he granted in the call. Never the clock of the moment: the button pressed twice would tell two instants
+            under one key, and be refused.
         """
         kind = SAID[said]
-        when = at.isoformat() if at else decision["as_of"]
-        body = {"contact_id": contact_id, "kind": kind, "at": when}
+        body = {"contact_id": contact_id, "kind": kind} | ({"at": at.isoformat()} if at else {})
         return self.client.post("/v1/outcomes", f"{kind}-{contact_id}", body)
 
 
@@ -49,7 +50,10 @@ def main() -> None:
     print("\n".join(desk.why(decision["decision_id"])))
     for choice in decision["choices"]:
         print(f"offer {choice['offer_id']}")
-        desk.tell(decision, choice["contact_id"], input(f"he says ({', '.join(SAID)}): "))
+        said = input(f"he says ({', '.join(SAID)}): ")
+        desk.tell(choice["contact_id"], said)
+        if said in ENDS:
+            break
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from serving.ledger.schema import contacts
 def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:
     """The outcome, stored; an opt-out withdraws consent in the same transaction."""
     withdraws = outcomes.Kind(request.kind.value) in outcomes.WITHDRAWING
-    at = _by_now(micros(request.at), now, "at", withdraws=withdraws)
+    at = _by_now(micros(request.at), now, "at", withdraws=withdraws) if request.at else now
     contact = contact_of(connection, request.contact_id, principal)
     if at < contact.decided_at - CLAIM_AHEAD_MICROS and not withdraws:
         raise Unprocessable("`at` lies before the contact was decided on; report when it happened")

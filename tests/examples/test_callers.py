@@ -7,6 +7,7 @@ import pytest
 
 from examples.app_page import Page
 from examples.call_desk import SAID, Desk
+from examples.call_desk import main as call_at_the_desk
 from examples.client import Client, Refused
 from examples.sms_gateway import Gateway
 from tests.examples.conftest import Served, due_text, due_texts
@@ -124,7 +125,7 @@ def test_the_desk_asks_shows_why_and_do_not_call_ends_calls(served: Served) -> N
     assert desk.ask(HERO, "call-1") == decision
     assert all(desk.why(decision["decision_id"]))
     contact = decision["choices"][0]["contact_id"]
-    assert desk.tell(decision, contact, "do not call")["new"]
+    assert desk.tell(contact, "do not call")["new"]
     served.clock.forward(minutes=1)
     again = desk.client.post("/v1/decisions", "out-1", {"customer_id": HERO, "channels": ["call"]})
     assert again["choices"] == []
@@ -136,9 +137,39 @@ def test_each_answer_at_the_desk_is_taken_once(served: Served, answer: str) -> N
     desk = Desk(served.client("call-desk"))
     decision = desk.ask(HERO, "call-1")
     contact = decision["choices"][0]["contact_id"]
-    told = [desk.tell(decision, contact, answer), Desk(desk.client).tell(desk.ask(HERO, "call-1"), contact, answer)]
+    told = [desk.tell(contact, answer), Desk(desk.client).tell(contact, answer)]
     assert told[0] == told[1]
     assert rows(served.office, "SELECT kind FROM outcomes WHERE contact_id = ?", contact) == [(SAID[answer],)]
+
+
+def test_do_not_call_at_the_desk_is_newer_than_a_grant_in_the_same_call(served: Served) -> None:
+    """Mutant: the outcome dated with the decision. The grant of a minute ago wins, and he is called again."""
+    desk = Desk(served.client("call-desk"))
+    decision = desk.ask(HERO, "call-1")
+    served.clock.forward(seconds=30)
+    granted = said(served.clock.now, "granted", HERO, "call").model_dump(mode="json")
+    assert desk.client.post("/v1/consents", "grant", granted)["new"]
+    served.clock.forward(seconds=30)
+    assert desk.tell(decision["choices"][0]["contact_id"], "do not call")["new"]
+    served.clock.forward(days=1)
+    again = desk.client.post("/v1/decisions", "out-1", {"customer_id": HERO, "channels": ["call"]})
+    assert again["choices"] == [] and "opted_out" in again["reasons"]
+
+
+@pytest.mark.parametrize(("says", "asked"), [("refuse", 3), ("do not call", 1), ("wrong number", 1)])
+def test_the_desk_offers_nothing_more_to_who_wants_no_call(
+    monkeypatch: pytest.MonkeyPatch, says: str, asked: int
+) -> None:
+    """Mutant: on to the next offer. Told `accept` after `do not call`, it would have sold to him."""
+    told = list[str]()
+    decision = {"decision_id": "d", "choices": [{"contact_id": f"d-{n}", "offer_id": "x"} for n in range(3)]}
+    monkeypatch.setattr(Desk, "ask", lambda *_: decision)
+    monkeypatch.setattr(Desk, "why", lambda *_: [])
+    monkeypatch.setattr(Desk, "tell", lambda _, contact, said: told.append(contact))
+    monkeypatch.setattr("sys.argv", ["call_desk", "http://x", "KEY", HERO])
+    monkeypatch.setattr("builtins.input", lambda _: says)
+    call_at_the_desk()
+    assert told == [f"d-{n}" for n in range(asked)]
 
 
 def test_a_page_shows_up_to_three_spends_no_cap_and_a_refusal_takes_the_offer_away(served: Served) -> None:

@@ -29,6 +29,7 @@ from serving.http.messages import (
     SwitchAction,
     SwitchRequest,
 )
+from serving.ledger.book import micros
 from serving.ledger.keys import Principal, Role
 from serving.lists.plan import make_plan
 from serving.office import Office
@@ -189,6 +190,18 @@ def test_what_came_of_a_contact_came_after_it(office: Office, clock: Clock) -> N
     early = refused(tell(OutcomeKind.DELIVERED, 10))
     assert isinstance(early, Unprocessable) and str(early).startswith("`at` lies before the contact")
     assert answer(OutcomeResponse, tell(OutcomeKind.OPTED_OUT, 10)).new, "an opt-out is taken, however it is dated"
+
+
+def test_an_outcome_without_an_instant_is_of_now(office: Office, clock: Clock) -> None:
+    """Mutant: `at` required, and taken from whatever older instant its caller has at hand."""
+    contact = reserved(office)
+    claim(office, contact).result(30)
+    clock.forward(seconds=10)
+    request, at = OutcomeRequest(contact_id=contact, kind=OutcomeKind.REFUSED), micros(clock.now)
+    first = office.outcome(request, call("POST /v1/outcomes", SMS, key="k")).result(30)
+    clock.forward(seconds=10)
+    assert office.outcome(request, call("POST /v1/outcomes", SMS, key="k")).result(30) == first
+    assert rows(office, "SELECT at FROM outcomes WHERE contact_id = ?", contact) == [(at,)]
 
 
 def test_a_channel_the_bank_does_not_have_is_named(office: Office) -> None:

@@ -78,8 +78,8 @@ class OutcomeRequest(Message):
     """The contact, or an inbound offer's contact."""
     kind: OutcomeKind
     """What came of it."""
-    at: Instant
-    """When."""
+    at: Instant | None = None
+    """When; null: now, by the service's clock."""
 
 
 class OutcomeResponse(Message):
