@@ -37,8 +37,8 @@ class Client:
         """What a writing route answers.
 
         Args:
-            key: Names this one wish, also after a crash: take it from your own data (`claim-<contact_id>`),
-                never from a random number. The same key again gives the same bytes and no second effect.
+            key: Names this one wish, also after a crash: take it from your own data (`sent-<contact_id>`), or write
+                it down before you use it; never a random number that is forgotten. The same key again gives the same bytes and no second effect.
         """
         return self._ask("POST", path, json.dumps(body or {}).encode(), {"Idempotency-Key": key})
 

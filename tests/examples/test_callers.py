@@ -1,5 +1,7 @@
 """The gateway, the desk and the page, over real HTTP, as they would run in the bank."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +39,29 @@ class Telephone:
 
 
 class Broken(Client):
-    """A line that breaks after the service has answered one kind of request: the answer is lost."""
+    """A line that breaks at one kind of request: before it arrives, or after it, and the answer is lost."""
 
-    def __init__(self, whole: Client, breaks: str) -> None:
+    def __init__(self, whole: Client, breaks: str, *, arrives: bool = True) -> None:
         super().__init__(whole.url, whole.key)
-        self.breaks = breaks
+        self.breaks, self.arrives = breaks, arrives
 
     def post(self, path: str, key: str, body=None):
-        found = super().post(path, key, body)
         if path.endswith(self.breaks):
+            if self.arrives:
+                super().post(path, key, body)
             raise Died
-        return found
+        return super().post(path, key, body)
+
+
+class Stale(Client):
+    """A client that was told what is due a moment ago."""
+
+    def __init__(self, whole: Client, due: dict[str, Any]) -> None:
+        super().__init__(whole.url, whole.key)
+        self.due = due
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self.due
 
 
 def state(served: Served, contact: str) -> str:
@@ -78,20 +92,85 @@ def test_a_gateway_that_dies_at_the_carrier_never_texts_twice(served: Served, tm
     assert state(served, contact) == ("sent" if dies == "after the carrier" else "closed")
 
 
-@pytest.mark.parametrize(("breaks", "texts"), [("/claim", 1), ("/sent", 1), ("/outcomes", 1)])
-def test_a_gateway_that_dies_between_two_calls_never_texts_twice(
-    served: Served, tmp_path: Path, breaks: str, texts: int
+@pytest.mark.parametrize("breaks", ["/claim", "/sent", "/outcomes"])
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_gateway_that_dies_between_two_calls_texts_once(
+    served: Served, tmp_path: Path, breaks: str, *, arrives: bool
 ) -> None:
+    """Mutant: the journal begins after the claim. Killed between the two, it forgot the text."""
     contact, telephone, client = due_text(served), Telephone(), served.client("sms-gateway")
     with pytest.raises(Died):
-        Gateway(Broken(client, breaks), telephone, tmp_path / "journal").turn()
+        Gateway(Broken(client, breaks, arrives=arrives), telephone, tmp_path / "journal").turn()
     gateway = Gateway(client, telephone, tmp_path / "journal")
     gateway.turn()
     gateway.turn()
-    assert len(telephone.texts) <= texts
-    if breaks != "/claim":  # claimed and forgotten: the claim runs out, nobody is texted
-        assert telephone.texts == [contact]
-        assert state(served, contact) == "sent"
+    assert telephone.texts == [contact]
+    assert state(served, contact) == "sent"
+
+
+@pytest.mark.parametrize("since", ["an opt-out", "a minute"])
+def test_a_gateway_gives_up_a_claim_that_is_over_when_it_starts_again(
+    served: Served, tmp_path: Path, since: str
+) -> None:
+    """Mutant: what stands at `claiming` is sent without asking."""
+    contact, telephone, client = due_text(served), Telephone(), served.client("sms-gateway")
+    with pytest.raises(Died):
+        Gateway(Broken(client, "/claim"), telephone, tmp_path / "journal").turn()
+    if since == "a minute":
+        served.clock.forward(minutes=1)
+    else:
+        [(customer,)] = rows(served.office, "SELECT customer_id FROM contacts WHERE contact_id = ?", contact)
+        client.post("/v1/consents", "no", said(served.clock.now, customer=customer).model_dump(mode="json"))
+    gateway = Gateway(client, telephone, tmp_path / "journal")
+    assert (gateway.turn(), gateway.turn(), telephone.texts) == (0, 0, [])
+    assert gateway.journal.execute("SELECT contact_id, state FROM texts").fetchall() == [(contact, "not_claimed")]
+
+
+def test_a_gateway_is_not_given_another_gateways_claim(served: Served, tmp_path: Path) -> None:
+    """Mutant: a key made of the contact alone. A second journal got the claim of the first, and texted again."""
+    contact, telephone, client = due_text(served), Telephone("after the carrier"), served.client("sms-gateway")
+    other, due = Gateway(client, telephone, tmp_path / "other"), client.get("/v1/contacts", channel="sms")
+    with pytest.raises(Died):
+        Gateway(client, telephone, tmp_path / "journal").turn()
+    other.client = Stale(client, due)
+    assert (other.turn(), telephone.texts) == (0, [contact])
+
+
+def test_a_gateway_goes_on_when_a_contact_was_closed_while_it_sent(served: Served, tmp_path: Path) -> None:
+    """Mutant: the 409 of `sent` raised, in this turn and every later one; the other texts never go."""
+    contacts, telephone, client = due_texts(served, 2), Telephone(), served.client("sms-gateway")
+    gateway = Gateway(client, telephone, tmp_path / "journal")
+
+    def cancelled_by_hand(reference: str, customer_id: str, treatment: str | None) -> None:
+        telephone.texts.append(reference)
+        if len(telephone.texts) == 1:
+            client.post(f"/v1/contacts/{reference}/cancel", "by-hand")
+
+    telephone.send = cancelled_by_hand
+    assert gateway.turn() == 2
+    assert Gateway(client, telephone, tmp_path / "journal").turn() == 0
+    assert sorted(telephone.texts) == sorted(contacts)
+    told = dict(gateway.journal.execute("SELECT contact_id, state FROM texts"))
+    assert [told[name] for name in telephone.texts] == ["sent_unreported", "delivered"]
+
+
+def test_a_gateway_goes_on_with_a_journal_of_an_earlier_version(served: Served, tmp_path: Path) -> None:
+    """Mutant: no column added: `no such column: sent_at`, for ever."""
+    contacts, telephone, client = due_texts(served, 2), Telephone(), served.client("sms-gateway")
+    with closing(sqlite3.connect(tmp_path / "journal", isolation_level=None)) as journal:
+        journal.execute("CREATE TABLE texts (contact_id TEXT PRIMARY KEY, state TEXT NOT NULL)")
+        for name, stood in zip(contacts, ("sending", "sent"), strict=True):
+            client.post(f"/v1/contacts/{name}/claim", f"claim-{name}")
+            if stood == "sent":
+                client.post(f"/v1/contacts/{name}/sent", f"sent-{name}")
+                told = {"contact_id": name, "kind": "delivered", "at": served.clock.now.isoformat()}
+                client.post("/v1/outcomes", f"delivered-{name}", told)
+            journal.execute("INSERT INTO texts VALUES (?, ?)", (name, stood))
+    telephone.texts = list(contacts)
+    gateway = Gateway(client, telephone, tmp_path / "journal")
+    assert (gateway.turn(), telephone.texts) == (0, contacts)
+    assert [state(served, name) for name in contacts] == ["sent", "sent"]
+    assert gateway.journal.execute("SELECT DISTINCT state FROM texts").fetchall() == [("delivered",)]
 
 
 def test_a_gateway_whose_report_lost_its_answer_reports_it_again_and_goes_on(served: Served, tmp_path: Path) -> None:
