@@ -1,7 +1,7 @@
 """A legacy campaign system that asks nobody: its contacts are reported, and count for every cap from then on.
 
-Reads its send log (CSV: contact_id, customer_id, channel, offer_id, sent_at), and may read it again from
-the start: a contact is known by its id. A channel key reports its own channel only, so each channel of the
+Reads its send log (CSV in UTF-8, with or without a byte order mark: contact_id, customer_id, channel, offer_id,
+sent_at), and may read it again from the start: a contact is known by its id. A channel key reports its own channel only, so each channel of the
 log has one of its own (`nbo keys add sms-legacy --role channel`, then `email-legacy`); an admin's key would
 report them all, and may do everything else too. Ends with 1 where a row was refused.
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from examples.client import Client, Refused
 
+COLUMNS = ("contact_id", "customer_id", "channel", "offer_id", "sent_at")
 USAGE = "usage: python -m examples.legacy_contacts URL log.csv CHANNEL=KEY ..."
 
 
@@ -38,15 +39,22 @@ def report(clients: Mapping[str, Client], rows: Iterable[dict[str, str]]) -> tup
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Report a log; 0 when every row is in the ledger, else 1, and 2 where the arguments do not hold."""
+    """Report a log; 0 when every row is in the ledger, else 1, and 2 where the arguments do not hold or the log lacks a column."""
     given = [argument.partition("=") for argument in arguments[2:]]
     keys = {channel: key for channel, _, key in given}
     if not keys or not all(keys.values()):
         print(USAGE, file=sys.stderr)
         return 2
     clients = {channel: Client(arguments[0], key) for channel, key in keys.items()}
-    with open(arguments[1], newline="", encoding="utf-8") as log:  # noqa: PTH123
-        told, refused = report(clients, csv.DictReader(log))
+    with open(arguments[1], newline="", encoding="utf-8-sig") as log:  # noqa: PTH123
+        rows = csv.DictReader(log)
+        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+            print(
+                f"{arguments[1]} has no column `{'`, `'.join(missing)}`; its first line names the columns",
+                file=sys.stderr,
+            )
+            return 2
+        told, refused = report(clients, rows)
     print(f"{told} contacts reported")
     if refused:
         print(f"{len(refused)} refused:", *refused, sep="\n", file=sys.stderr)

@@ -55,6 +55,30 @@ def test_the_legacy_report_ends_with_1_where_a_row_was_refused(
     assert capsys.readouterr().out == "7 contacts reported\n"
 
 
+def test_a_log_may_begin_with_a_byte_order_mark(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mutant: read as plain UTF-8. A spreadsheet's CSV ended in KeyError: 'contact_id'."""
+    [row, *_] = legacy_log(served, due_text(served))
+    sms, file = served.client("sms-legacy"), tmp_path / "log.csv"
+    file.write_text("\n".join(",".join(line) for line in (row, row.values())), encoding="utf-8-sig")
+    assert legacy([sms.url, str(file), f"sms={sms.key}"]) == 0
+    assert capsys.readouterr().out == "1 contacts reported\n"
+
+
+@pytest.mark.parametrize(("header", "missing"), [
+    ("contact_id,customer_id,channel,offer_id", "sent_at"), ("contact_id;channel", "contact_id`, `customer_id`, `channel`, `offer_id`, `sent_at"), ("", "contact_id`, `customer_id`, `channel`, `offer_id`, `sent_at")
+])  # fmt: skip
+def test_a_log_that_lacks_a_column_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, missing: str
+) -> None:
+    """Mutant: KeyError at its first row."""
+    file = tmp_path / "log.csv"
+    file.write_text(f"{header}\nL1,C1,sms,\n", encoding="utf-8")
+    assert legacy(["http://x", str(file), "sms=KEY"]) == 2
+    assert capsys.readouterr().err == f"{file} has no column `{missing}`; its first line names the columns\n"
+
+
 @pytest.mark.parametrize("arguments", [[], ["http://x", "log.csv"], ["http://x", "log.csv", "KEY"]])
 def test_the_legacy_report_says_how_it_is_called(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert legacy(arguments) == 2
