@@ -89,6 +89,12 @@ class Base:
         """Ids of the bookings the row has counted lately."""
         return set(self._table.column("_ids")[row].as_py())
 
+    def expiries(self, row: int) -> list[tuple[int, int]]:
+        """(place, instant) of the row's words that run out; see features/expiries.py."""
+        offsets, place, at = self._expiries
+        start, end = offsets[row], offsets[row + 1]
+        return list(zip(place[start:end], at[start:end], strict=True)) if end > start else []
+
     def shared(self, row: int) -> int:
         """In which currencies an event may be about one of several accounts; see features/carried.py."""
         return int(self._shared[row])
@@ -96,6 +102,12 @@ class Base:
     @cached_property
     def _shared(self) -> memoryview:
         return memoryview(_only_chunk(self._table.column("_shared")).to_numpy())
+
+    @cached_property
+    def _expiries(self) -> tuple[Any, Any, Any]:
+        lists: Any = _only_chunk(self._table.column("_expiries"))
+        place, at = (memoryview(lists.values.field(n).to_numpy(zero_copy_only=False)) for n in ("place", "at"))
+        return memoryview(lists.offsets.to_numpy()), place, at
 
     @cached_property
     def _drops(self) -> tuple[Any, Any, Any, Any]:

@@ -175,7 +175,9 @@ class Builder:
         of_balances = [f.name for f in self._schema if f.name.startswith(("balance_", "outflow_share_"))]
         names = ["customer_id", "as_of", *self._bookings_columns(), *LAST_COLUMNS, *of_balances, "_drops", "_shared"]
         base = pl.DataFrame(night.base.table.select(list(dict.fromkeys(names))))
-        return base.with_columns(_ids=pl.lit([], pl.List(pl.String)))
+        nothing = base.with_columns(_ids=pl.lit([], pl.List(pl.String)))
+        # Consents are computed afresh: none of them ends on the way.
+        return nothing.with_columns(_expiries=pl.lit([], pl.List(pl.Struct({"place": pl.UInt8, "at": pl.Int64}))))
 
     def _rated(self) -> list[str]:
         return [w.name for w in windows(self._source.settings.currencies) if w.needs_rate]

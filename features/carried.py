@@ -4,6 +4,7 @@ Columns whose names begin with `_`; `FeatureStore.overlay` reads them and drops 
 
 _drops                list of (window, day, amount): what leaves a window once its tail passes a day
 _ids, _recent         the bookings of the last REACH_DAYS that the snapshot has counted (features/recent.py)
+_expiries             list of (place, instant): words on consent that run out (features/expiries.py)
 _shared               bit n: an event in the n-th currency may be about one of several accounts, or about one
                       that is held jointly or by another; then the balance it states says little
 _purchase_sum_45d     a part of `purchase_trend_90d`
@@ -18,10 +19,11 @@ from datetime import date, timedelta
 import polars as pl
 import pyarrow as pa
 
+from features.expiries import EXPIRIES, expiries
 from features.holdings import OWNERS
 from features.measures import COLUMNS, HALF, measured, windows
 from features.recent import REACH_DAYS, RECENT_COLUMNS, listed
-from features.settings import Settings
+from features.settings import Settings, horizon_days
 from features.source import Source
 from features.windows import local_day, local_days, midnight_micros, tail_of
 
@@ -31,18 +33,14 @@ CARRIED = pa.schema([
     pa.field(HALF, pa.float64()),
     pa.field("_drops", pa.list_(pa.struct([("window", pa.uint16()), ("day", pa.int32()), ("amount", pa.int64())]))),
     *RECENT_COLUMNS,
+    EXPIRIES,
     pa.field("_shared", pa.int64()),
 ])  # fmt: skip
 ROLLED = pa.schema([field for field in CARRIED if field.name != "_recent"])  # what is read to bring a row up to now
 
 
-def horizon_days(settings: Settings) -> int:
-    """For how many midnights after its instant a snapshot's windows can be rolled exactly."""
-    return -(-settings.snapshot_max_age_hours // 24) + 1
-
-
 def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """What a snapshot carries of those customers: customer_id, _drops, _ids, _recent, _shared.
+    """What a snapshot carries of those customers: customer_id and the columns of CARRIED but for HALF.
 
     Args:
         codes: customer_id, customer: 0, 1, ...
@@ -56,9 +54,9 @@ def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) 
         listed_drops, on="customer", how="left", maintain_order="left"
     )
     found = found.join(_shared(codes, source), on="customer_id", how="left", maintain_order="left")
-    return found.select(
-        "customer_id", pl.col("_drops").fill_null([]), "_ids", "_recent", pl.col("_shared").fill_null(0)
-    )
+    found = found.join(expiries(codes, at, source), on="customer", how="left", maintain_order="left")
+    lists = (pl.col(name).fill_null([]) for name in ("_drops", "_expiries"))
+    return found.select("customer_id", *lists, "_ids", "_recent", pl.col("_shared").fill_null(0))
 
 
 def _shared(codes: pl.DataFrame, source: Source) -> pl.DataFrame:

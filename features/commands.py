@@ -11,12 +11,11 @@ import typer
 from pydantic import BaseModel
 
 from features.build import Builder
-from features.carried import horizon_days
 from features.drift import draw, drift
 from features.home import Home
 from features.import_commands import ImportAnswer, import_app
 from features.parity import SAMPLE, parity
-from features.settings import Engines
+from features.settings import Engines, horizon_days
 from features.source import Source
 from features.store import Building, FeatureStore, StoreError
 from features.terminal import AsJson, bar, home_of, tell

@@ -125,8 +125,8 @@ def _consents(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
         return said | {f"consent_marketing_{c}_age_days": _nulls(pairs) for c in MARKETING_CHANNELS}
     columns = ("purpose", "channel", "state", "at", "expires_at")
     rows = source.rows("consents", columns, pairs.codes)
-    log = _statements(rows.filter(pl.col("purpose") == "marketing"))
-    profiled = _statements(rows.filter(pl.col("purpose") == "profiling"))
+    log = statements(rows.filter(pl.col("purpose") == "marketing"))
+    profiled = statements(rows.filter(pl.col("purpose") == "profiling"))
     last = profiled.last(pairs.frame, nw.col("state") != "", ("state", "booked", "expires_at"))
     out = {PROFILING: _said(last.with_columns(pairs.frame["as_of"]))}
     for channel in MARKETING_CHANNELS:
@@ -144,7 +144,8 @@ def _said(last: pl.DataFrame) -> pl.Series:
     return last.select(pl.when(expired).then(pl.lit("none")).otherwise(pl.col("state").fill_null("none"))).to_series()
 
 
-def _statements(rows: pl.DataFrame) -> Log:
+def statements(rows: pl.DataFrame) -> Log:
+    """Words - consents, or what is known of a channel - of which `last` gives the one that holds."""
     # A word on one channel and one on all, said together: the narrower is the later one. Of a yes and a no, the no.
     narrow, no = pl.col("channel") != "all", ~pl.col("state").is_in(["granted", "ok"])
     return Log(
@@ -158,7 +159,7 @@ def _reachability(pairs: Pairs, source: Source) -> dict[str, pl.Series]:
         said = source.assumed("reachability")
         known = {c: True if said in ("all reachable", f"all reachable by {c}") else None for c in names}
         return {name: pl.repeat(known[c], len(pairs), dtype=pl.Boolean, eager=True) for c, name in names.items()}
-    log = _statements(source.rows("reachability", ("channel", "state", "at"), pairs.codes))
+    log = statements(source.rows("reachability", ("channel", "state", "at"), pairs.codes))
     return {
         name: log.last(pairs.frame, nw.col("channel") == channel, ("state",))["state"] == "ok"
         for channel, name in names.items()

@@ -12,9 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from features.accounts import AccountBook
-from features.carried import horizon_days
 from features.days import changed_days, counted_by
-from features.settings import write_whole
+from features.settings import horizon_days, write_whole
 from features.snapshot import Snapshot
 from features.source import Source
 from features.tables import TABLES

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from features.base import Base, OneRow, Row
 from features.carried import cut_days, reach_of
+from features.expiries import ENDING
 from features.heard import ConsentRow, EventRow, place_of_word
 from features.measures import HALF, LASTS, MEAN_DAYS, windows
 from features.money import minor_digits
@@ -90,6 +91,9 @@ class Online:
                         v, self._at[f"balance_{currency.lower()}_minor"], moved, last_booked, shared >> bit & 1
                     )
         self._derive(v, cuts.day)
+        for ending, ends_at in base.expiries(place):
+            if ends_at <= moment:
+                row.texts[self._texts[ENDING[ending]]] = "none"
         self._speak(row, consents, since, moment)
 
     def _cuts_of(self, quarter: int) -> _Cuts:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.carried import cut_days, reach_of
+from features.expiries import ended
 from features.holdings import total_in_base
 from features.measures import COLUMNS, LASTS, Window, measured, windows
 from features.segments import Ints
@@ -25,7 +26,7 @@ from features.windows import DAY_MICROS, DAYS_A_MICRO, local_days, tail_of
 EVENT_CLOCKS = ("booked_at", "recorded_at")
 CONSENT_CLOCKS = ("at", "received_at")
 _BASE, _ROW = pl.col("_base"), "_row"
-_LISTS = ("_ids", "_drops")
+_LISTS = ("_ids", "_drops", "_expiries")
 
 
 def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: pl.DataFrame,
@@ -42,7 +43,9 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
         source: The bank's currencies, zone and rates.
     """
     moment = pl.Series([at]).dt.epoch("us").item()
-    rows = base.with_columns(_base=pl.col("as_of").dt.epoch("us"), _row=pl.int_range(len(base), dtype=pl.UInt32))
+    rows = ended(base, moment).with_columns(
+        _base=pl.col("as_of").dt.epoch("us"), _row=pl.int_range(len(base), dtype=pl.UInt32)
+    )
     heard = _since(_clocked(events, EVENT_CLOCKS), rows, moment, source)
     said = _said(_clocked(consents, CONSENT_CLOCKS), rows, moment)
     moved = [c for c in source.settings.currencies if (heard["currency"] == c).any()]

@@ -15,9 +15,9 @@ import pyarrow as pa
 import sqlalchemy
 from pydantic import BaseModel
 
-from features.carried import horizon_days
 from features.holdings import OWNERS
 from features.measures import LASTS, RATIOS, windows
+from features.settings import horizon_days
 from features.shares import SHARE_DAYS
 from features.source import Source
 from features.store import FeatureStore, StoreError

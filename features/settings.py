@@ -128,6 +128,11 @@ class Settings(BaseModel):
         return ZoneInfo(self.zone)
 
 
+def horizon_days(settings: Settings) -> int:
+    """For how many midnights after its instant a snapshot's windows can be rolled exactly."""
+    return -(-settings.snapshot_max_age_hours // 24) + 1
+
+
 @cache
 def zones() -> frozenset[str]:
     """Every IANA zone this machine knows, looked up once: it walks hundreds of files, and a home is opened often."""

@@ -14,7 +14,7 @@ import sqlalchemy
 from features.base import Base, OneRow, Row
 from features.bases import Bases
 from features.build import Builder
-from features.carried import CARRIED, ROLLED, horizon_days
+from features.carried import CARRIED, ROLLED
 from features.compute import VIEWS, finished, passes
 from features.entities import EntitiesError, asked_for
 from features.feed import Progress
@@ -22,6 +22,7 @@ from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, ConsentRow, EventRow, r
 from features.home import Home
 from features.online import Online
 from features.overlay import overlaid
+from features.settings import horizon_days
 from features.shares import declare_shares
 from features.snapshot import Shelf, Snapshot
 from features.source import Source

@@ -239,8 +239,9 @@ def recall(
 
 
 def recall_contact(connection: Connection, contact_id: str, now: int, reason: str = "operator") -> None:
-    """Recall one claimed contact; one that was recalled before keeps its first recall."""
-    recall_all(connection, and_(contacts.c.contact_id == contact_id, RECALLABLE_CLAIMED), now, reason)
+    """Recall one claimed contact, whose unit the caller holds; one that was recalled before keeps its first recall."""
+    which = and_(contacts.c.contact_id == contact_id, RECALLABLE_CLAIMED)
+    _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
 
 
 def recall_claimed(connection: Connection, scope: str, now: int, reason: str) -> int:

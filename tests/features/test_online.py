@@ -227,6 +227,31 @@ def test_an_event_that_names_its_booking_counts_once_whatever_its_own_id(tmp_pat
     assert outflow(store, row, at, connection) == once + (0 if named else 70_000)
 
 
+@pytest.mark.parametrize("purpose", ["marketing", "profiling"])
+def test_a_consent_ends_at_its_instant_and_not_with_the_night(tmp_path: Path, purpose: str) -> None:
+    """Mutant: what was granted until six in the morning is granted until the next snapshot."""
+    tables = made_up_bank(3, transactions=50)
+    ends, who = T0 + timedelta(hours=6), "C001"
+    said = {"customer_id": who, "purpose": purpose, "channel": "sms", "state": "granted", "source": None, "wording": None,
+            "at": T0 - timedelta(days=2), "expires_at": ends}  # fmt: skip
+    tables["consents"] = [said, {**said, "customer_id": "C002", "expires_at": T0 + timedelta(days=300)}]
+    for row in tables["customers"]:
+        row["joined_on"] = None
+    store, connection = store_of(tables, tmp_path), ledger()
+    store.build(T0)
+    name = "consent_profiling" if purpose == "profiling" else "consent_marketing_sms"
+    for at, states in ((ends - timedelta(microseconds=1), ["granted", "granted"]), (ends, ["none", "granted"])):
+        pairs = pa.table({"customer_id": [who, "C002"], "as_of": pa.array([at] * 2, pa.timestamp("us", "UTC"))})
+        assert store.as_of(pairs)[name].to_pylist() == states
+        assert store.latest([who, "C002"], at, connection)[name].to_pylist() == states, "one by one"
+        many = [f"C{n:03d}" for n in range(1, 15)]
+        assert store.latest(many, at, connection)[name].to_pylist()[:2] == states, "many at once"
+    if purpose == "marketing":  # a grant told since outlives it
+        post(connection, "consents", consent_id="1", customer_id=who, purpose=purpose, channel="sms", state="granted",
+             at=micros(T0 + timedelta(hours=1)), received_at=micros(T0 + timedelta(hours=1)))  # fmt: skip
+        assert store.latest([who], ends, connection)[name].to_pylist() == ["granted"]
+
+
 @pytest.mark.parametrize(("role", "balance"), [("owner", 999_999), ("authorised", -100), (None, None)])
 def test_the_balance_of_an_account_he_does_not_own_is_not_his(
     tmp_path: Path, role: str | None, balance: int | None
