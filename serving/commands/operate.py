@@ -11,17 +11,15 @@ from sqlalchemy.engine import Connection
 
 from features.home import Home
 from features.terminal import AsJson, tell
-from serving.claims import instant
 from serving.http.errors import DoorError
 from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import recalling, switches
 from serving.ledger.book import Ledger, Touches
 from serving.ledger.keys import Principal, Role, who
 from serving.ledger.lifecycle import recall
-from serving.lists.recalls import write_recalls
 from serving.office import open_engine, open_ledger
+from serving.rechecking import recall_file
 from serving.reports import turn_switch
-from serving.unnamed import recall_unnamed
 
 switch_app = typer.Typer(help="Pause and resume, everything or a part.", no_args_is_help=True)
 recall_app = typer.Typer(help="Take back what is reserved, or claimed and not yet sent.", no_args_is_help=True)
@@ -40,10 +38,11 @@ class RecallAnswer(BaseModel):
 
 
 class RecallFileAnswer(BaseModel):
-    """`nbo recall list --json`: the file, and how many of the list's contacts it takes back."""
+    """`nbo recall list --json`: the file, how many of the list's contacts it takes back, and how many it holds for now."""
 
     path: str
     recalled: int
+    held: int
 
 
 @switch_app.command("pause")
@@ -79,16 +78,15 @@ def recall_campaign(context: typer.Context, campaign: str, as_json: AsJson = Fal
 def recall_list(context: typer.Context, run: str, as_json: AsJson = False) -> None:
     """Write RUN's recalls.csv, for whoever was handed the list: the contacts that must not be sent any more.
 
-    What a campaign of the list no longer says, or one that left, is taken back first.
+    Every contact still open is asked what its claim would be asked; what may not be sent is taken back. Under a pause,
+    or without data, it stands in the file with an empty `recalled_at`: not to be sent now; write the file again later.
     """
     home = Home.open(context.obj)
     engine = open_engine(home)
     with open_ledger(home) as ledger:
-        recall_unnamed(engine, ledger, instant(ledger.now_micros()), run)
-        with ledger.read() as connection:
-            path, count = write_recalls(connection, home.lists, run)
-    answer = RecallFileAnswer(path=str(path), recalled=count)
-    tell(answer, as_json, f"{count} contacts recalled: {path}")
+        path, recalled, held = recall_file(engine, ledger, run)
+    answer = RecallFileAnswer(path=str(path), recalled=recalled, held=held)
+    tell(answer, as_json, f"{recalled} contacts recalled, {held} not to be sent now: {path}")
 
 
 def _turn(context: typer.Context, scope: str, action: SwitchAction, note: str,

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 from sqlalchemy.engine import Connection
 from starlette.responses import FileResponse, Response
 
-from serving.claims import instant
 from serving.console.campaigns import titles
 from serving.console.house import SECURITY_HEADERS
 from serving.console.visit import ROWS, Visit
@@ -17,8 +16,7 @@ from serving.ledger.keys import Role
 from serving.lists.figures import Report
 from serving.lists.files import read_manifest
 from serving.lists.recalls import FILE as RECALLS
-from serving.lists.recalls import write_recalls
-from serving.unnamed import recall_unnamed
+from serving.rechecking import recall_file
 
 NAMES_CUSTOMERS = re.compile(r".*\.(csv|parquet)")  # whoever takes these away takes customers' names away
 OFFERS = (
@@ -63,8 +61,7 @@ def download(visit: Visit) -> Response:
         raise Forbidden("this file names customers; marketing takes it away")
     if file == RECALLS:
         engine = visit.read(lambda engine, _: engine)
-        recall_unnamed(engine, visit.house.office.ledger, instant(visit.now), name)
-        visit.read(lambda _, connection: write_recalls(connection, folder.parent, name))
+        recall_file(engine, visit.house.office.ledger, name)
     elif file != "manifest.json" and file not in read_manifest(folder).files:
         raise NotFound("the list has no such file; its page names them")
     if file == "report.html":  # a page of our own without a script, whose styles stand in it

@@ -84,7 +84,8 @@ def write_list(plan: Plan, folder: Path) -> Path:
     manifest = Manifest(
         run=plan.run, campaigns=plan.campaigns, as_of=at, revisions=engine.revisions(at, plan.inputs.terms), assumptions=plan.assumptions,
         degraded=plan.inputs.degraded, problems=plan.inputs.problems, funnel=counted, lost=len(plan.lost), seeds=n_seeds, files=files,
-        guarantee="a CSV is re-checked only by whoever claims its contacts before sending; read /v1/recalls otherwise")  # fmt: skip
+        guarantee="a CSV is re-checked only by whoever claims its contacts before sending; else write recalls.csv "
+                  "just before (nbo recall list) and send nothing it names, now where `recalled_at` is empty")  # fmt: skip
     (beside / "manifest.json").write_text(manifest.model_dump_json(indent=2))
     try:
         beside.rename(final)

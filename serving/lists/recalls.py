@@ -1,8 +1,10 @@
 """The recall file of a list that was handed over: which of its contacts must not be sent any more, and why."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import select
@@ -18,10 +20,19 @@ _SCHEMA = pa.schema([("contact_id", pa.string()), ("customer_id", pa.string()), 
                      ("reason", pa.string()), ("recalled_at", pa.timestamp("us", tz="UTC"))])  # fmt: skip
 
 
-def write_recalls(connection: Connection, lists: Path, run: str) -> tuple[Path, int]:
-    """(`recalls.csv` in the run's folder, its rows), whole or not at all; ListError where there is no such list.
+class Held(NamedTuple):
+    """A contact that must not be sent now, and may be later: what forbids it passes by itself."""
 
-    It grows: whoever reads it again finds what came since. The order is that in which contacts were recalled.
+    contact_id: str
+    customer_id: str
+    channel: str
+    reason: str
+
+
+def write_recalls(connection: Connection, lists: Path, run: str, held: Sequence[Held] = ()) -> tuple[Path, int]:
+    """(`recalls.csv` in the run's folder, how many it recalls), whole or not at all; ListError where there is no such list.
+
+    What is recalled stands first, in that order, and stays. What is held stands behind it, `recalled_at` null, as of now.
     """
     folder = lists / run
     if not (folder / "manifest.json").is_file():
@@ -31,7 +42,8 @@ def write_recalls(connection: Connection, lists: Path, run: str) -> tuple[Path, 
              .order_by(contacts.c.closed_at, contacts.c.contact_id))  # fmt: skip
     rows = [(r.contact_id, r.customer_id, r.channel, r.recall_reason or "recalled", datetime.fromtimestamp(r.closed_at / 1e6, UTC))
             for r in connection.execute(query)]  # fmt: skip
-    columns = [pa.array([row[k] for row in rows], field.type) for k, field in enumerate(_SCHEMA)]
+    told = [*rows, *((*one, None) for one in held)]
+    columns = [pa.array([row[k] for row in told], field.type) for k, field in enumerate(_SCHEMA)]
     beside = folder / f".{FILE}.{os.getpid()}"
     beside.write_bytes(inert_csv(pa.table(columns, schema=_SCHEMA)))
     beside.replace(folder / FILE)
