@@ -36,14 +36,15 @@ def account(
     stored, result = json.loads(record.inputs), json.loads(record.result)
     row = result["row"]
     at = datetime.fromisoformat(result["answer"]["as_of"])
-    terms = terms_of(deciding(engine, connection, record), connection, record.terms, at, prices_in(stored))
+    by = deciding(engine, connection, record)
+    terms = terms_of(by, connection, record.terms, at, prices_in(stored))
     cells, moved, change = (), (), ()
     won = row if row is not None and row["offer_id"] is not None else None
     if stored and terms is not None:
         customers, scores = restored(terms, stored)
         cells = tuple(cell for cell in _cells(terms, customers, scores) if channel in (None, cell.channel))
-        moved = drivers(engine, connection, terms, record)
-        change = would_change(engine, terms, customers, scores, won, channel)
+        moved = drivers(by, connection, terms, record)
+        change = would_change(by, terms, customers, scores, won, channel)
     return DecisionWhyResponse(
         decision_id=record.decision_id, offer_id=won["offer_id"] if won else None, channel=won["channel"] if won else None,
         sentences=tuple(_sentences(result)), factors=won["factors"] if won else {}, p_chosen=won["p_chosen"] if won else None,

@@ -39,7 +39,10 @@ NOTHING: tuple[Words, ...] = ()
 
 
 def drivers(engine: Engine, connection: Connection, terms: Terms, record: DecisionRow) -> tuple[Words, ...]:
-    """What spoke most for and against the offer that won, strongest first; empty for silence, or where it cannot be told."""
+    """What spoke most for and against the offer that won, strongest first; empty for silence, or where it cannot be told.
+
+    engine: of the set that decided; the terms are its own, and today's rules may read columns they do not have.
+    """
     stored, won = json.loads(record.inputs), json.loads(record.result)["row"]
     if not won or won["offer_id"] is None or (row := _features(engine, connection, terms, record)) is None:
         return NOTHING

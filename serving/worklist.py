@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
+from rules.catalogue import Words
 from serving.claims import forbidden, instant
 from serving.decisions import why_words
 from serving.engine import Engine
@@ -173,16 +174,20 @@ def _behind(engine: Engine, connection: Connection, found: Sequence[ContactRow])
 
 
 def _task(engine: Engine, connection: Connection, contact: ContactRow, moved: str | None, row: Row | None, now: int) -> Task:  # fmt: skip
-    offer = engine.catalogue.offers[engine.catalogue.offer_index[str(contact.offer_id)]]
+    offer_id = str(contact.offer_id)
+    title = next((offer.title for offer in engine.catalogue.offers if offer.id == offer_id), None)
+    title = title or Words(
+        en=offer_id, zh=offer_id
+    )  # it left the catalogue: its id is what is left, and no claim goes through
     reason: tuple[Said, ...] = ()
     if row is not None and (factors := row.get("factors")):
-        said = why_words(engine, offer.title, factors["p_interest"], factors["p_reach"], row["expected_value_minor"])
+        said = why_words(engine, title, factors["p_interest"], factors["p_reach"], row["expected_value_minor"])
         reason = tuple(Said.model_validate(words) for words in said)
     elif row is not None:
         reason = tuple(Said.model_validate(words) for words in row["why"])
     return Task(
-        contact_id=contact.contact_id, customer_id=contact.customer_id, state=ContactState(str(contact.state)), offer_id=offer.id,
-        title=_said(offer.title), reason=reason, script=_script(engine, contact), legal_footer=_footer(engine, contact),
+        contact_id=contact.contact_id, customer_id=contact.customer_id, state=ContactState(str(contact.state)), offer_id=offer_id,
+        title=_said(title), reason=reason, script=_script(engine, contact), legal_footer=_footer(engine, contact),
         expected_value_minor=None if row is None else row["expected_value_minor"], send_after=instant(contact.send_after),
         send_before=instant(contact.send_before), last_contacts=_last(connection, contact, now),
         cool_downs=_cool_downs(engine, connection, contact, now), refused_now=tuple(forbidden(engine, connection, contact, now)),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 from sqlalchemy.engine import Connection
 
 from features.home import Home, Settings
@@ -112,6 +113,18 @@ def adopt(path: Path) -> None:
                            kinds=frozenset(Kind), base=engine.live_set, target=revision, at=now, effective_at=now)  # fmt: skip
 
         ledger.write(task, touches=changes.CHANGES).result()
+
+
+def without_offer(path: Path, offer: str) -> None:
+    """The offer leaves the catalogue, and what names it the campaigns; in force at once."""
+    file = path / "catalogue.yaml"
+    said = yaml.safe_load(file.read_text("utf-8"))
+    said["offers"] = [one for one in said["offers"] if one["id"] != offer]
+    said["treatments"] = [one for one in said["treatments"] if one["offer"] != offer]
+    file.write_text(yaml.safe_dump(said, allow_unicode=True, sort_keys=False), "utf-8")
+    for campaign in (path / "campaigns").glob("*.yaml"):
+        campaign.write_text(campaign.read_text("utf-8").replace(f", {offer}]", "]"), "utf-8")
+    adopt(path)
 
 
 def copied(path: Path) -> Path:

@@ -37,7 +37,7 @@ def task(visit: Visit) -> Response:
 
     def found(engine: Any, connection: Any) -> dict[str, Any]:
         contact = contact_of(connection, visit.path("contact"), visit.principal)
-        if contact.offer_id not in engine.catalogue.offer_index:
+        if contact.offer_id is None:
             raise NotFound("there is no such task; the worklist names them")
         return {"task": tasks.task_of(engine, connection, contact, visit.now), "contact": contact, "channels": {c.id: c.title for c in engine.catalogue.channels},
                 "offers": {o.id: o.title for o in engine.catalogue.offers}, "said": outcomes_of_contacts(connection, [contact.contact_id])}  # fmt: skip

@@ -13,7 +13,7 @@ from serving.claims import instant
 from serving.ledger import records
 from serving.ledger.keys import Principal, Role
 from serving.office import Office
-from tests.home import HERO, Clock, ask, call, move
+from tests.home import HERO, Clock, ask, call, move, office_at, without_offer
 
 
 def test_what_moved_the_score_is_told_strongest_first_in_both_languages(office: Office) -> None:
@@ -49,6 +49,20 @@ def test_money_that_moved_since_is_not_read_into_an_older_decision(office: Offic
     clock.forward(hours=1)
     move(office, "cash_withdrawal", -1_150_000, 50_000, clock.now)
     assert office.why(before, call()).drivers == told != ()
+
+
+def test_a_decision_is_told_as_before_when_its_offer_has_left_the_catalogue(office: Office, clock: Clock) -> None:
+    """At once, and by whoever starts later. Mutant: drivers read with today's engine under the terms of then."""
+    before = ask(office)
+    told = office.why(before.decision_id, call())
+    assert told.drivers and told.would_change
+    without_offer(office.engine.home.path, str(before.offer_id))
+    assert ask(office, "C0000050").offer_id != before.offer_id
+    assert before.offer_id not in office.engine.catalogue.offer_index
+    assert office.why(before.decision_id, call()) == told
+    later = office_at(office.engine.home.path, clock)
+    assert later.why(before.decision_id, call()) == told
+    later.close()
 
 
 def test_an_offer_says_what_it_would_give_way_to_and_when_it_would_not_pay(office: Office) -> None:

@@ -18,6 +18,7 @@ from serving.http.messages import (
     ClaimRequest,
     ClaimResponse,
     ContactResponse,
+    DecisionRequest,
     MoveTasksRequest,
     MoveTasksResponse,
     OutcomeKind,
@@ -30,7 +31,7 @@ from serving.http.messages import (
 from serving.ledger.keys import Principal, Role
 from serving.office import Office
 from serving.worklist import managers_of
-from tests.home import NOW, Clock, answer, call, office_at, rows, said
+from tests.home import NOW, Clock, answer, call, office_at, rows, said, without_offer
 
 SMS, CALL = Principal("sms-gateway", Role.CHANNEL), Principal("call-centre", Role.CHANNEL)
 
@@ -171,3 +172,21 @@ def test_a_channel_that_the_catalogue_lacks_is_refused_in_one_line(planned: Offi
     for words in (["show"], ["move", manager]):
         told = CliRunner().invoke(nbo.app, ["--home", home, "worklist", *words, "--channel", "fax"])
         assert isinstance(told.exception, WorklistError) and str(told.exception) == line  # nbo.main: exit 2
+
+
+def test_a_task_whose_offer_has_left_the_catalogue_is_shown_by_its_id(planned: Office) -> None:
+    """Its claim is refused and the rest of the list stands. Mutant: a title looked up in the catalogue of today."""
+    who = busiest(planned)
+    before = ask(planned, who)
+    gone = before.tasks[0].offer_id
+    without_offer(planned.engine.home.path, gone)
+    planned.decide(DecisionRequest(customer_id="C0000050"), call()).result(
+        30
+    )  # whoever writes next reads what is in force
+    after = ask(planned, who)
+    assert [task.contact_id for task in after.tasks] == [task.contact_id for task in before.tasks]
+    for was, task in zip(before.tasks, after.tasks, strict=True):
+        if task.offer_id == gone:
+            assert (task.title.en, task.title.zh, task.refused_now) == (gone, gone, ("not_in_campaign",))
+        else:
+            assert task == was.model_copy(update={"refused_now": task.refused_now})
