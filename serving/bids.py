@@ -133,6 +133,13 @@ class Worker:
         """Hold a block again of each channel, or what is left of it."""
         self._ledger.write(self._lease, touches=SEATS).result()
 
+    def keep(self) -> None:
+        """Renew what runs low or out; for who has no thread that does."""
+        low = self._low.is_set() or self._ledger.now_micros() >= self._until - LEASE // timedelta(microseconds=2)
+        if low and seats_of(self.engine.campaigns.values()):
+            self._low.clear()
+            self.renew()
+
     def shut(self, now: int, at: datetime) -> list[int]:
         """Cells whose seats are gone, as far as this worker knows."""
         catalogue, gone = self.engine.catalogue, set[int]()

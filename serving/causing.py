@@ -1,5 +1,7 @@
 """A trigger's occasion becomes a decision: asked through the same gate as every other, once each."""
 
+from typing import NamedTuple
+
 import pyarrow.compute as pc
 from sqlalchemy.engine import Connection
 
@@ -11,6 +13,7 @@ from serving.engine import Engine
 from serving.http.messages import DecisionRequest
 from serving.ledger import records
 from serving.ledger.book import Ledger, Touches
+from serving.ledger.switches import paused
 from serving.triggers import Trigger
 
 ASKED_BY = "trigger"
@@ -58,21 +61,51 @@ def near_maturity(snapshot: Snapshot, days: int) -> list[tuple[str, int]]:
     return sorted((row["customer_id"], int(row["maturity_ahead_days"])) for row in near.to_pylist())
 
 
-def run_maturities(engine: Engine, ledger: Ledger) -> dict[str, int]:
-    """Ask for everybody with a maturity near, once per trigger and day of maturity; trigger -> decisions made."""
-    made: dict[str, int] = {}
-    for trigger in engine.triggers:
-        snapshot = engine.snapshot(instant(ledger.now_micros()))
-        if trigger.maturity_within_days is None or snapshot is None:
-            continue
-        made[trigger.id] = 0
-        for customer, ahead in near_maturity(snapshot, trigger.maturity_within_days):
-            matures_on = engine.day(snapshot.as_of).toordinal() + ahead
-            done = ledger.write(
-                lambda c, who=customer, on=matures_on, by=trigger: caused(
-                    engine, c, by, who, f"{on}", ledger.now_micros()
-                ),
-                touches=Touches(customers=(customer,)),
-            )
-            made[trigger.id] += done.result() is not None
-    return made
+class Run(NamedTuple):
+    """What `run_maturities` did. made: trigger -> decisions; problems: why the rest waits, one line each, empty: none does."""
+
+    made: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def run_maturities(engine: Engine, ledger: Ledger) -> Run:
+    """Ask for everybody with a maturity near, once per trigger and day of maturity, within the day's seats.
+
+    Silence for want of models or data, or under a pause of everything, answers no occasion: nothing is recorded, and the
+    next run asks again.
+    """
+    near = [trigger for trigger in engine.triggers if trigger.maturity_within_days is not None]
+    made = {trigger.id: 0 for trigger in near}
+    seats = Worker(engine, ledger)
+    try:
+        for trigger in near:
+            now = ledger.now_micros()
+            with ledger.read() as connection:
+                problems, snapshot = _hindered(engine, connection, now), engine.snapshot(instant(now))
+            if problems or snapshot is None:
+                return Run(made, problems)
+            for customer, ahead in near_maturity(snapshot, trigger.maturity_within_days or 0):
+                occasion = f"{engine.day(snapshot.as_of).toordinal() + ahead}"
+                seats.keep()
+
+                def task(
+                    connection: Connection, by: Trigger = trigger, who: str = customer, on: str = occasion
+                ) -> tuple[tuple[str, ...], str | None]:
+                    at = ledger.now_micros()
+                    if problems := _hindered(engine, connection, at):
+                        return problems, None
+                    return (), caused(engine, connection, by, who, on, at, seats)
+
+                problems, decision = ledger.write(task, touches=Touches(customers=(customer,))).result()
+                if problems:
+                    return Run(made, problems)
+                made[trigger.id] += decision is not None
+    finally:
+        seats.stop()
+    return Run(made, ())
+
+
+def _hindered(engine: Engine, connection: Connection, now: int) -> tuple[str, ...]:
+    """Why everybody would be silent now whoever he is, one line each; empty: nothing hinders."""
+    stopped = ("everything is paused; nbo switch resume all",) if "all" in paused(connection) else ()
+    return (*engine.problems(instant(now)), *stopped)

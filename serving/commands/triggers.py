@@ -15,9 +15,13 @@ triggers_app = typer.Typer(
 
 
 class RunAnswer(BaseModel):
-    """`nbo triggers run --json`: trigger -> decisions it caused now; offers and silence alike, each recorded."""
+    """`nbo triggers run --json`: trigger -> decisions it caused now; offers and silence alike, each recorded.
+
+    problems: why the others wait for the next run, one line each; empty: nobody does.
+    """
 
     decided: dict[str, int]
+    problems: tuple[str, ...] = ()
 
 
 class ShowAnswer(BaseModel):
@@ -28,14 +32,22 @@ class ShowAnswer(BaseModel):
 
 @triggers_app.command("run")
 def run(context: typer.Context, as_json: AsJson = False) -> None:
-    """Decide for everybody with a maturity near, once for each; run it each morning."""
+    """Decide for everybody with a maturity near, once for each; run it each morning.
+
+    Where models or data lack, or everything is paused, nothing is decided and all wait: it says so and ends with 1.
+    """
     home = Home.open(context.obj)
     engine = open_engine(home)
     with open_ledger(home) as ledger:
         ensure_seeded(home, ledger, engine)
-        answer = RunAnswer(decided=run_maturities(engine, ledger))
+        made, problems = run_maturities(engine, ledger)
+    answer = RunAnswer(decided=made, problems=problems)
     text = "\n".join(f"{name}: {n} decided" for name, n in answer.decided.items()) or "no trigger looks at maturities"
     tell(answer, as_json, text)
+    for line in problems:
+        typer.echo(f"occasions wait: {line}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 @triggers_app.command("show")

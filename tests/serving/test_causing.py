@@ -1,6 +1,7 @@
 """P14: a trigger causes a contact through the same gate as every other, once per occasion."""
 
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,15 +9,21 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from features.home import Home
 from rules.errors import PolicyError
 from serving.causing import near_maturity, run_maturities
 from serving.commands.triggers import RunAnswer, ShowAnswer, triggers_app
 from serving.http.messages import EventResponse
-from serving.office import Office
+from serving.ledger import switches
+from serving.ledger.book import NOTHING
+from serving.office import Office, open_ledger
 from serving.triggers import FILE
-from tests.home import HERO, Clock, ask, call, copied, move, office_at, rows, said
+from tests.home import CHANNELS, HERO, Clock, ask, call, copied, move, office_at, rows, said
 
 RUN = CliRunner().invoke
+MATURING = (
+    'triggers:\n  - {id: maturity_near, title: {en: "It matures soon.", zh: 即将到期。}, maturity_within_days: 60}\n'
+)
 EXAMPLE = Path(__file__).parents[2] / "examples" / FILE
 
 
@@ -102,9 +109,58 @@ def test_a_maturity_near_is_decided_once_for_each_who_has_one(office: Office, cl
     assert isinstance(ahead, pl.DataFrame)
     assert {name for name, _ in near} == set(ahead.filter(pl.col("maturity_ahead_days") <= 7)["customer_id"])
     assert near, "nothing matures in this bank: the test shows nothing"
-    assert run_maturities(office.engine, office.ledger) == {"maturity_near": len(near)}
-    assert run_maturities(office.engine, office.ledger) == {"maturity_near": 0}
+    assert run_maturities(office.engine, office.ledger) == ({"maturity_near": len(near)}, ())
+    assert run_maturities(office.engine, office.ledger) == ({"maturity_near": 0}, ())
     assert rows(office, "SELECT count(*) FROM decisions")[0][0] == len(near)
+
+
+def test_maturities_keep_to_the_seats_of_the_day(bank: Path) -> None:
+    """Mutant: a run that hands over no seats."""
+    (bank / "campaigns" / "dollars.yaml").unlink()
+    file = bank / "campaigns" / "all_year.yaml"
+    file.write_text(f"{file.read_text('utf-8')}per_day: {{{', '.join(f'{name}: 1' for name in CHANNELS)}}}\n", "utf-8")
+    (bank / FILE).write_text(MATURING, "utf-8")
+    office = office_at(bank, Clock())
+    assert run_maturities(office.engine, office.ledger).made["maturity_near"] > 20
+    taken = rows(office, "SELECT channel, count(*) FROM contacts WHERE source = 'decision' AND state = 'reserved' GROUP BY 1")  # fmt: skip
+    assert taken and {n for _, n in taken} == {1}
+    office.close()
+
+
+def models_away(bank: Path) -> Callable[[], object]:
+    (bank / "models").rename(bank / "away")
+    return lambda: (shutil.rmtree(bank / "models", ignore_errors=True), (bank / "away").rename(bank / "models"))
+
+
+def snapshots_away(bank: Path) -> Callable[[], object]:
+    (bank / "features").rename(bank / "away")
+    return lambda: (shutil.rmtree(bank / "features", ignore_errors=True), (bank / "away").rename(bank / "features"))
+
+
+def all_paused(bank: Path) -> Callable[[], object]:
+    with open_ledger(Home.open(bank)) as ledger:
+        ledger.write(lambda c: switches.pause(c, "all", "ann", "", ledger.now_micros()), touches=NOTHING).result()
+
+    def resume() -> None:
+        with open_ledger(Home.open(bank)) as ledger:
+            for who in ("bob", "eve"):
+                ledger.write(lambda c, who=who: switches.resume(c, "all", who, "", ledger.now_micros()), touches=NOTHING).result()  # fmt: skip
+
+    return resume
+
+
+@pytest.mark.parametrize(("hinder", "line"), [(models_away, "model"), (snapshots_away, "snapshot"), (all_paused, "paused")])  # fmt: skip
+def test_a_maturity_waits_while_nobody_could_be_told(bank: Path, hinder: Callable[[Path], Callable[[], object]], line: str) -> None:  # fmt: skip
+    """Mutant: silence for want of data answers the occasion for good."""
+    mend = hinder(bank)
+    done = RUN(triggers_app, ["run", "--json"], obj=bank)
+    told = RunAnswer.model_validate_json(done.stdout)
+    assert done.exit_code == 1 and set(told.decided.values()) == {0}
+    assert any(line in problem for problem in told.problems) and "occasions wait: " in done.stderr
+    mend()
+    done = RUN(triggers_app, ["run", "--json"], obj=bank)
+    told = RunAnswer.model_validate_json(done.stdout)
+    assert done.exit_code == 0 and told.decided["maturity_near"] > 0 and told.problems == ()
 
 
 def test_the_command_shows_and_runs_them(bank: Path) -> None:
