@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from serving.http.answers import Reply, reply
 from serving.http.door import Door
 from serving.http.endpoints import Endpoint, Hall, PlainEndpoint, TableEndpoint
+from serving.http.errors import TooLate
 from serving.http.guard import Turnstile
 from serving.http.messages import LiveResponse, ReadyResponse
 from serving.http.openapi import document
@@ -87,7 +88,10 @@ def _plain_endpoints(hall: Hall, openapi: bytes) -> dict[str, Endpoint]:
 
     async def state_of_door() -> ReadyResponse:
         with probes.entered():
-            return await hall.probes.run(hall.answer_seconds_max, _readiness, hall.door)
+            try:
+                return await hall.probes.run_shared(hall.answer_seconds_max, lambda: _readiness(hall.door))
+            except TooLate:
+                return _not_ready("the state could not be read in time")
 
     async def live() -> Reply:
         return reply(LiveResponse())
@@ -118,5 +122,8 @@ def _readiness(door: Door) -> ReadyResponse:
     try:
         return door.ready()
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is: not ready
-        problems = (f"the state cannot be read: {type(error).__name__}",)
-        return ReadyResponse(ready=False, degraded=True, problems=problems, snapshot_as_of=None)
+        return _not_ready(f"the state cannot be read: {type(error).__name__}")
+
+
+def _not_ready(problem: str) -> ReadyResponse:
+    return ReadyResponse(ready=False, degraded=True, problems=(problem,), snapshot_as_of=None)

@@ -53,8 +53,9 @@ class Metrics:
 
 
 class State(Collector):
-    """The state of the home as the process that is scraped finds it now; it is the same for all.
+    """The state of the home as the process that is scraped finds it now.
 
+    Ledger and snapshot are the same for all; the models held back and the fallbacks are this process's alone.
     No Gauge: that would be a file per process, and one that was killed would go on speaking.
     """
 
@@ -69,9 +70,9 @@ class State(Collector):
             ("nbo_degraded", "1: marketing stays silent", ready.degraded),
             ("nbo_snapshot_as_of_seconds", "Cut of the snapshot, seconds since 1970; 0: none",
              as_of.timestamp() if as_of else 0),
-            ("nbo_models_held_back", "1: the models now live cannot be taken, the former ones decide",
+            ("nbo_models_held_back", "1: the models now live cannot be taken, the former ones decide, in the process asked",
              ready.held_back is not None),
-            ("nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path was missing or differed",
+            ("nbo_single_row_fallbacks", "Models scored by Booster.predict: the fast path lacked or differed, in the process asked",
              FALLBACKS[0]),
         ):  # fmt: skip
             yield GaugeMetricFamily(name, what, float(number))

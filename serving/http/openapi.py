@@ -23,6 +23,7 @@ _READ_ERRORS = {
 _WRITE_ERRORS = {
     "404": "There is no such thing.",
     "408": "The body did not come in time.",
+    "410": "`erased`: the stored answer to this key named a customer whose data were erased since.",
     "409": "The state of what was asked about forbids it.",
     "413": "The body is larger than {size}.",
     "415": "The body is not JSON.",

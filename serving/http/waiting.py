@@ -87,7 +87,7 @@ class Aside:
         self._begun: list[Future[Any]] = []
 
     async def run(self, seconds: float, work: Callable[..., T], *given: Any) -> T:
-        """What the work returns; TooLate after `seconds`."""
+        """What the work returns; TooLate after `seconds`: it writes nothing, so that there is nothing to be in doubt of."""
         if self._begun_max is not None:
             # What nobody waits for any more still has its thread: counted until it has ended.
             self._begun = [one for one in self._begun if not one.done()]
@@ -97,6 +97,17 @@ class Aside:
         if self._begun_max is not None:
             self._begun.append(begun)
         try:
-            return await done_within(seconds, begun)
+            return await _read_within(seconds, begun)
         finally:
             begun.cancel()  # where it has no thread yet, nobody waits for what it would say
+
+    async def run_shared(self, seconds: float, work: Callable[[], T]) -> T:
+        """`run`, of what is under way where something is: whoever asks meanwhile is told the same. For one kind of work alone."""
+        self._begun = [one for one in self._begun if not one.done()] or [self._pool.submit(work)]
+        return await _read_within(seconds, self._begun[0])
+
+
+async def _read_within(seconds: float, begun: "Future[T]") -> T:
+    if not await is_done_within(seconds, begun):
+        raise TooLate("no answer within the deadline; ask again, with more time")
+    return begun.result()

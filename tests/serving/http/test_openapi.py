@@ -78,3 +78,9 @@ def test_query_fields_say_whether_they_are_needed():
     parameters = DOCUMENT["paths"]["/v1/contacts"]["get"]["parameters"]
     needed = {p["name"]: p["required"] for p in parameters if p["in"] == "query"}
     assert needed == {"channel": True, "due": False, "cursor": False, "limit": False}
+
+
+def test_a_write_says_that_its_stored_answer_may_be_erased():
+    """Mutant: 410 stands in no route."""
+    for route in ROUTES:
+        assert ("410" in DOCUMENT["paths"][route.path][route.method.lower()]["responses"]) == route.writes

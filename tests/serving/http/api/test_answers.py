@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from concurrent.futures import Future
 
 import httpx
@@ -189,8 +190,7 @@ def test_reads_that_hang_hold_up_no_key_and_no_decision(door):
     assert asyncio.run(scenario()) == 200
 
 
-def test_a_third_worklist_at_once_is_busy_for_as_long_as_the_two_have_their_threads(door, monkeypatch):
-    monkeypatch.setattr(serving.http.waiting, "GRACE_SECONDS", 0.0)
+def test_a_third_worklist_at_once_is_busy_for_as_long_as_the_two_have_their_threads(door):
 
     async def scenario() -> None:
         async with inside(door) as client:
@@ -200,7 +200,7 @@ def test_a_third_worklist_at_once_is_busy_for_as_long_as_the_two_have_their_thre
                 return answer.status_code, answer.json().get("error", {}).get("code")
 
             slow = [asyncio.create_task(asked()), asyncio.create_task(asked(**{"X-Deadline-Ms": "100"}))]
-            assert await slow[1] == (504, "outcome_unknown")
+            assert await slow[1] == (504, "deadline_passed")
             assert await asked() == (429, "busy"), "nobody waits for the second, but it runs"
             assert (await client.get("/v1/recalls", headers=HEADERS)).status_code == 200
             free.set()
@@ -320,3 +320,45 @@ def test_equal_answers_are_equal_bytes(decision):
     again = decision.model_copy()
     assert StoredAnswer.of(decision) == StoredAnswer.of(again)
     assert json.loads(StoredAnswer.of(decision).body)["as_of"] == "2026-06-01T09:30:00Z"
+
+
+def test_a_read_that_hangs_is_answered_within_its_deadline(door):
+    """Mutant: a read waits the writer's second of grace, and is told that its outcome is unknown."""
+
+    async def scenario() -> None:
+        async with inside(door) as client:
+            await client.get("/v1/recalls", headers=HEADERS)  # the key is known then
+            free = hanging(door, "recalls")
+            began = time.monotonic()
+            answer = await client.get("/v1/recalls", headers=HEADERS | {"X-Deadline-Ms": "100"})
+            took = time.monotonic() - began
+            free.set()
+            assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_passed")
+            assert took < serving.http.waiting.GRACE_SECONDS
+
+    asyncio.run(scenario())
+
+
+def test_probes_share_what_one_finds_out_and_one_that_hangs_is_not_ready(door):
+    """Mutants: a probe for each who asks, one behind the other; a 504 that speaks of an Idempotency-Key."""
+
+    async def scenario() -> None:
+        transport = httpx.ASGITransport(build_app(door, answer_seconds_max=0.2))
+        async with httpx.AsyncClient(transport=transport, base_url="http://nbo") as client:
+            admin = {"Authorization": "Bearer boss/admin"}
+            free, asked = hanging(door, "ready"), list[str]()
+            held = door.replies["ready"]
+            door.replies["ready"] = lambda: asked.append("ready") or held()
+            *told, metrics = await asyncio.gather(
+                *(client.get(path, headers=admin) for path in (*["/readyz"] * 5, "/metrics"))
+            )
+            assert asked == ["ready"]
+            free.set()
+            assert {answer.status_code for answer in told} == {503}
+            assert told[0].json()["problems"] == ["the state could not be read in time"]
+            assert metrics.status_code == 200 and "nbo_ready 0.0" in metrics.text
+            async with asyncio.timeout(10):
+                while (await client.get("/readyz")).status_code != 200:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
