@@ -23,7 +23,7 @@ from serving.campaign import Campaign
 from serving.claims import instant
 from serving.engine import Engine
 from serving.ledger.book import Ledger, LedgerError, micros, read_meta, write_meta
-from serving.ledger.leases import SEATS, Seats, holder_of, lease, release
+from serving.ledger.leases import SEATS, Seats, filled, holder_of, lease, release
 from serving.ledger.locks import Touches
 from serving.lists.certificate import Certificate
 from serving.lists.clearing import is_of_cell
@@ -65,6 +65,24 @@ def seats_of(campaigns: Iterable[Campaign]) -> list[Seats]:
             found.setdefault(channel, []).append(campaign)
     return [Seats(channel, tuple(sorted(c.id for c in those)), sum(c.per_day[channel] for c in those))
             for channel, those in sorted(found.items())]  # fmt: skip
+
+
+def shut_for_all(engine: Engine, connection: Connection, at: datetime) -> list[int]:
+    """Cells whose seats of the day are filled, whoever holds a block; for who only reads and leases none."""
+    gone, since = set[int](), midnight(engine, at)
+    for one in seats_of(c for c in engine.campaigns.values() if c.in_force(engine.day(at))):
+        if filled(connection, one, since) >= one.at_most:
+            gone |= _cells_of(engine, one, at)
+    return sorted(gone)
+
+
+def _cells_of(engine: Engine, seats: Seats, at: datetime) -> set[int]:
+    """The cells that a contact of these seats may have."""
+    catalogue, found = engine.catalogue, set[int]()
+    for campaign in seats.campaigns:
+        covered = engine.campaign(campaign).audience_of(catalogue, engine.day(at)).cells(catalogue)
+        found.update(catalogue.cell(offer, channel) for offer, channel in covered if channel == seats.channel)
+    return found
 
 
 def midnight(engine: Engine, at: datetime) -> int:
@@ -142,16 +160,12 @@ class Worker:
 
     def shut(self, now: int, at: datetime) -> list[int]:
         """Cells whose seats are gone, as far as this worker knows."""
-        catalogue, gone = self.engine.catalogue, set[int]()
+        gone = set[int]()
         live = now < self._until and str(self.engine.day(at)) == self._day
         for one in seats_of(c for c in self.engine.campaigns.values() if c.in_force(self.engine.day(at))):
             if not live or self.left.get(one.channel, 0) <= 0:
                 self._low.set()
-                for campaign in one.campaigns:
-                    covered = (
-                        self.engine.campaign(campaign).audience_of(catalogue, self.engine.day(at)).cells(catalogue)
-                    )
-                    gone.update(catalogue.cell(offer, channel) for offer, channel in covered if channel == one.channel)
+                gone |= _cells_of(self.engine, one, at)
         return sorted(gone)
 
     def is_gone(self, channel: str, campaign: str | None) -> bool:

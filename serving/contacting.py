@@ -1,5 +1,8 @@
 """The routes of contacts: what is due and recalled, claimed, sent, cancelled, and what became of it."""
 
+from sqlalchemy import exists, select
+from sqlalchemy.engine import Connection
+
 from features.tables import MARKETING_CHANNELS
 from serving.claims import cancel_contact, check_claim, claim_contact, confirm_sent, due_page, recall_page
 from serving.counter import Counter
@@ -17,6 +20,7 @@ from serving.http.messages import (
     SentRequest,
 )
 from serving.ledger.book import Touches
+from serving.ledger.schema import contacts
 from serving.ledger.switches import HEEDING
 from serving.reports import enter_external, enter_outcome
 
@@ -26,8 +30,8 @@ class ContactDoor(Counter):
 
     def due_contacts(self, query: DueContactsQuery, call: Call) -> DueContactsResponse:
         """A page of contacts to claim; Unprocessable for a channel the bank does not have."""
-        self._known(query.channel)
         with self.ledger.read() as connection:
+            self._known(connection, query.channel)
             return due_page(connection, query, self.ledger.now_micros())
 
     def claim(self, contact_id: str, request: ClaimRequest, call: Call) -> Pending:
@@ -69,9 +73,9 @@ class ContactDoor(Counter):
 
     def recalls(self, query: RecallsQuery, call: Call) -> RecallsResponse:
         """A page of contacts that must not be sent any more; Unprocessable for a channel the bank does not have."""
-        if query.channel is not None:
-            self._known(query.channel)
         with self.ledger.read() as connection:
+            if query.channel is not None:
+                self._known(connection, query.channel)
             return recall_page(connection, query)
 
     def outcome(self, request: OutcomeRequest, call: Call) -> Pending:
@@ -82,8 +86,15 @@ class ContactDoor(Counter):
             lambda connection, now: enter_outcome(connection, request, call.principal, now),
         )
 
-    def _known(self, channel: str) -> None:
-        """Pass a channel of the catalogue, or one whose last contacts outlive its place there."""
-        known = dict.fromkeys((*self.engine.catalogue.channel_index, *MARKETING_CHANNELS))
-        if channel not in known:
-            raise Unprocessable(f"`channel` is none of this bank's; there are: {', '.join(known)}")
+    def _known(self, connection: Connection, channel: str) -> None:
+        """Pass a channel of the catalogue, or one whose contacts outlive its place there; Unprocessable for any other."""
+        now = self.engine.catalogue.channel_index
+        if channel in now:
+            return
+        outlived = [name for name in MARKETING_CHANNELS if name not in now and _has_contacts(connection, name)]
+        if channel not in outlived:
+            raise Unprocessable(f"`channel` is none of this bank's; there are: {', '.join((*now, *outlived))}")
+
+
+def _has_contacts(connection: Connection, channel: str) -> bool:
+    return connection.execute(select(exists().where(contacts.c.channel == channel))).scalar_one()

@@ -10,7 +10,7 @@ from features.commands import parse_instant
 from features.home import Home
 from features.terminal import AsJson, tell
 from rules.money import money
-from serving.bids import bid_prices
+from serving.bids import bid_prices, shut_for_all
 from serving.decisions import decide_one
 from serving.http.messages import DecisionRequest, DecisionResponse, Direction
 from serving.ledger.book import micros
@@ -50,7 +50,7 @@ def decide_customers(home: Home, customers: list[str], at: datetime, channel: st
     except ValidationError:
         raise DecideError("a customer id has 1 to 64 printable characters without outer spaces; mend it") from None
     with reading_ledger(home, engine) as ledger, ledger.read() as connection:
-        prices = bid_prices(connection, engine.catalogue, micros(at))
+        prices = bid_prices(connection, engine.catalogue, micros(at), shut_for_all(engine, connection, at))
         return [
             decide_one(engine, connection, request, f"dry-{place}", at, prices).answer
             for place, request in enumerate(requests)

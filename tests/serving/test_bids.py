@@ -8,6 +8,7 @@ import pytest
 
 from features.home import Home
 from serving.bids import SHUT, Worker, bid_prices, publish
+from serving.commands.decide import decide_customers
 from serving.commands.lists import make_list
 from serving.ledger.book import Ledger, read_meta
 from serving.ledger.leases import SEATS, Seats, lease, leased
@@ -112,6 +113,8 @@ def test_a_channel_without_seats_is_shut_and_the_others_go_on(bank: Path, clock:
     assert {channel: made.count(channel) for channel in ONLY} == ONLY
     last = ask(office, "C0000200")
     assert not last.choices and "no_capacity" in last.reasons
+    [dry] = decide_customers(Home.open(bank), ["C0000200"], clock.now)  # mutant: the command asks for no seat
+    assert not dry.choices and "no_capacity" in dry.reasons
     assert ask(office, "C0000201", direction="inbound").choices  # inbound spends no seat
     office.close()
 

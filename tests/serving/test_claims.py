@@ -29,6 +29,7 @@ from serving.http.messages import (
     SwitchAction,
     SwitchRequest,
 )
+from serving.http.messages.contact import ExternalContactRequest, Purpose
 from serving.ledger.book import micros
 from serving.ledger.keys import Principal, Role
 from serving.lists.plan import make_plan
@@ -211,6 +212,20 @@ def test_a_channel_the_bank_does_not_have_is_named(office: Office) -> None:
         with pytest.raises(Unprocessable, match="is none of this bank's; there are: "):
             ask_for()
     assert office.recalls(RecallsQuery(), call()).recalls == ()
+
+
+def test_a_channel_is_known_by_the_catalogue_or_by_its_contacts(office: Office, clock: Clock) -> None:
+    """Letters are none of this bank's until one was sent. Mutant: every channel there could be counts as known."""
+    ours = ", ".join(office.engine.catalogue.channel_index)
+    for ask_for in (lambda: office.due_contacts(DueContactsQuery(channel="mail"), call()),
+                    lambda: office.recalls(RecallsQuery(channel="mail"), call())):  # fmt: skip
+        with pytest.raises(Unprocessable, match=f"there are: {ours}$"):
+            ask_for()
+    letter = ExternalContactRequest(contact_id="m1", customer_id=HERO, channel="mail", purpose=Purpose.SERVICE, sent_at=clock.now)  # fmt: skip
+    office.external_contact(letter, call()).result(30)
+    assert office.recalls(RecallsQuery(channel="mail"), call()).recalls == ()
+    with pytest.raises(Unprocessable, match=f"there are: {ours}, mail$"):
+        office.recalls(RecallsQuery(channel="fax"), call())
 
 
 def test_a_pause_keeps_what_is_reserved_until_it_is_over(office: Office, clock: Clock) -> None:
