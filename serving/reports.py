@@ -6,7 +6,7 @@ Each acts from the very next decision and claim on; each is one transaction of t
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from features.tables import MARKETING_CHANNELS
+from features.tables import INFLOW_KINDS, MARKETING_CHANNELS, OUTFLOW_KINDS
 from rules.reasons import ReasonCode
 from serving.bids import Worker
 from serving.causing import caused_by_event
@@ -39,6 +39,8 @@ from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS, RECALLABLE_CLAIMED, REC
 from serving.ledger.lifecycle import enter_external as enter_external_row
 from serving.ledger.schema import contacts
 
+MOVES_MONEY = frozenset((*OUTFLOW_KINDS, *INFLOW_KINDS))
+
 
 def enter_outcome(connection: Connection, request: OutcomeRequest, principal: Principal, now: int) -> Message:
     """The outcome, stored; an opt-out withdraws consent in the same transaction."""
@@ -61,6 +63,8 @@ def enter_event(
     money = request.amount_minor is not None
     if request.currency is not None and not money:  # it would be acknowledged and then act on nothing
         raise Unprocessable("`amount_minor` is missing beside `currency`; send the amount that moved")
+    if not money and request.kind.value in MOVES_MONEY:  # as above, and the whole event refused afterwards
+        raise Unprocessable("`amount_minor` is missing; this kind moves money: send the amount and its currency")
     row = events.EventRow(
         event_id=request.event_id, customer_id=request.customer_id, kind=request.kind.value, amount_minor=request.amount_minor,
         currency=request.currency if money else None, balance_after_minor=request.balance_after_minor if money else None,

@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +23,7 @@ from serving.http.routes import ROUTES, Route
 from serving.ledger.keys import Principal, Role
 
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.1, 5.0
+AHEAD = timedelta(minutes=2)  # by so much a clock may be ahead of ours
 KINDS = ("events", "outcomes", "consents")
 _ROUTE: dict[str, Route] = {kind: next(r for r in ROUTES if r.name == f"POST /v1/{kind}") for kind in KINDS}
 
@@ -86,7 +88,8 @@ class Intake:
         digest = hashlib.sha256(body).hexdigest()
         call = Call(self._principal, route.name, idempotency_key=digest, body_sha256=digest)
         keep: Callable[[Any, Call], Pending] = getattr(self._door, route.door)
-        pause = PAUSE_SECONDS
+        pause, loop = PAUSE_SECONDS, asyncio.get_running_loop()
+        patient_until = loop.time() + AHEAD.total_seconds()
         while True:
             try:
                 await asyncio.wrap_future(keep(request, call))
@@ -94,7 +97,7 @@ class Intake:
                 refused = as_door_error(error)
                 if refused is None:
                     raise
-                if not _is_passing(refused):
+                if not _is_passing(refused) and not (_is_ahead(refused, request) and loop.time() < patient_until):
                     return Told(Fate.REFUSED, refused.message)
             else:
                 return Told(Fate.KEPT)
@@ -114,3 +117,9 @@ class Intake:
 def _is_passing(error: DoorError) -> bool:
     """Whether the same message may be taken later: the ledger was away, or too many waited."""
     return error.status in (429, 503, 504)
+
+
+def _is_ahead(error: DoorError, request: Any) -> bool:
+    """Whether only the teller's clock is ahead, by little: the instant will have come."""
+    told = [at for name in ("booked_at", "recorded_at", "at") if (at := getattr(request, name, None)) is not None]
+    return error.status == 422 and "in the future" in error.message and max(told) <= datetime.now(UTC) + AHEAD

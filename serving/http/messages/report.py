@@ -103,7 +103,7 @@ class EventRequest(Message):
     kind: EventKind
     """What it was."""
     amount_minor: Money | None = None
-    """Signed, minor units: + in, - out; null: the source does not say."""
+    """Signed, minor units: + in, - out; null: the source does not say, which a kind that brings or takes money must."""
     currency: Currency | None = None
     """ISO 4217 code; goes with an amount or a balance."""
     balance_after_minor: Money | None = None

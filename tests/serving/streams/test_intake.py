@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving.http.door import StoredAnswer
+from serving.http.errors import Unprocessable
 from serving.ledger.errors import LedgerError
 from serving.office import Office
 from serving.streams import intake as module
@@ -122,3 +123,26 @@ def test_an_error_nobody_expected_holds_up_nobody_and_is_told_without_its_text(
     told, _ = taken(Shaky(RuntimeError(CANARY)), *[("events", json.dumps(event(f"e{n}")).encode()) for n in range(2)])
     assert sorted(one.fate for one in told) == [Fate.KEPT, Fate.REFUSED]
     assert "RuntimeError" in caplog.text and CANARY not in caplog.text
+
+
+def test_an_instant_a_little_ahead_is_tried_again_until_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far ahead it is refused at once. Mutant: a clock a second ahead sends an outflow to the dead letters."""
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
+    ahead = lambda: Unprocessable("`booked_at` is in the future; report it when it has happened")
+    for years, fate, asked in ((0, Fate.KEPT, 3), (70, Fate.REFUSED, 1)):
+        door, at = Shaky(ahead(), ahead()), NOW.replace(year=NOW.year + years).isoformat()
+        [told], _ = taken(door, ("events", json.dumps(event(booked_at=at, recorded_at=at)).encode()))
+        assert (told.fate, door.asked) == (fate, asked)
+
+
+@pytest.mark.parametrize("kind", ["cash_withdrawal", "salary"])
+def test_a_booking_that_moves_money_and_names_none_is_refused_and_the_whole_one_taken(
+    office: Office, kind: str
+) -> None:
+    """Mutant: it is kept, acts on nothing, and the whole event under its id is refused afterwards."""
+    whole = event(kind=kind, amount_minor=-1_150_000 if kind == "cash_withdrawal" else 1_150_000)
+    bare = {name: value for name, value in whole.items() if name not in ("amount_minor", "currency", "balance_after_minor")}  # fmt: skip
+    [told], _ = taken(office, ("events", json.dumps(bare).encode()))
+    assert told.fate is Fate.REFUSED and "`amount_minor` is missing" in told.line
+    [told], _ = taken(office, ("events", json.dumps(whole).encode()))
+    assert told.fate is Fate.KEPT
