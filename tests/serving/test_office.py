@@ -423,7 +423,15 @@ def test_an_objection_to_profiling_acts_on_the_next_decision_inbound_too(office:
 
 def test_future_instants_are_refused(office: Office, clock: Clock) -> None:
     late = clock.now + timedelta(seconds=1)
-    event = EventRequest(event_id="e", customer_id=HERO, kind=EventKind.SALARY, booked_at=late, recorded_at=late)
+    event = EventRequest(
+        event_id="e",
+        customer_id=HERO,
+        kind=EventKind.SALARY,
+        amount_minor=1,
+        currency="CNY",
+        booked_at=late,
+        recorded_at=late,
+    )
     granted = office.consent(said(late, "granted"), call())
     for pending, field in ((office.event(event, call()), "booked_at"), (granted, "at")):
         with pytest.raises(Unprocessable, match=rf"`{field}` is in the future; report it when it has happened"):
