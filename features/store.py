@@ -80,6 +80,12 @@ class FeatureStore:
         """Hash of the declared features with all their metadata."""
         return hashlib.sha256(self.schema.serialize().to_pybytes()).hexdigest()
 
+    def _is_made_with(self, schema: pa.Schema) -> bool:
+        """Whether a snapshot's settings are today's; one that can be rolled further than is asked is as good."""
+        held = json.loads((schema.metadata or {}).get(MADE_WITH, b"[]"))
+        *wanted, reach = json.loads(self._made_with)
+        return held[:-1] == wanted and held[-1] >= reach
+
     def as_of(self, entities: pa.Table) -> pa.Table:
         """The entities with their features as of each one's own instant.
 
@@ -227,7 +233,7 @@ class FeatureStore:
         if self._sound is not snapshot:
             try:
                 self._whole(snapshot.table, pa.schema([*self.schema, *CARRIED]))
-                if (snapshot.table.schema.metadata or {}).get(MADE_WITH) != self._made_with:
+                if not self._is_made_with(snapshot.table.schema):
                     raise StoreError(OTHER_SETTINGS)
             except (StoreError, pa.ArrowInvalid, OSError) as error:
                 known = isinstance(error, StoreError)

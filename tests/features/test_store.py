@@ -371,6 +371,15 @@ def test_a_snapshot_made_with_other_settings_is_not_read_and_not_built_upon(
     assert FeatureStore(home).fault(FeatureStore(home).newest() or snapshot) is None
 
 
+def test_a_snapshot_that_can_be_rolled_further_than_is_asked_is_read(tmp_path: Path) -> None:
+    home = home_with(made_up_bank(14, customers=8, transactions=200), tmp_path)
+    FeatureStore(home).build(END)
+    write_settings(home.path / "bank.yaml", home.settings.model_copy(update={"snapshot_max_age_hours": 1}))
+    store = FeatureStore(Home.open(home.path))
+    snapshot = store.newest()
+    assert snapshot is not None and store.fault(snapshot) is None
+
+
 def test_a_damaged_mark_of_days_is_made_again(tmp_path: Path) -> None:
     home = home_with(made_up_bank(15, customers=8, transactions=200), tmp_path)
     whole = FeatureStore(home).build(END).read_bytes()
