@@ -34,8 +34,9 @@ from serving.http.messages import (
 from serving.http.routes import ROUTES
 from serving.ledger.book import Action, ContactRow, State, claim, close, due, find, micros, recalls, sent
 from serving.ledger.keys import Principal, Role
-from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS, recall_contact
+from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
 from serving.ledger.outcomes import Kind, accept, outcomes_of_contacts
+from serving.ledger.recall import recall_contact
 from serving.ledger.switches import paused
 from serving.ledger.writer import EPOCH
 from serving.rows import Asked, online_rows

@@ -17,7 +17,7 @@ from serving.claims import CLAIM_LAYERS, instant
 from serving.engine import Engine
 from serving.ledger.book import ContactRow, Ledger
 from serving.ledger.contact import COLUMNS
-from serving.ledger.lifecycle import RECALLABLE_CLAIMED, RECALLABLE_RESERVED
+from serving.ledger.recall import RECALLABLE_CLAIMED, RECALLABLE_RESERVED
 from serving.ledger.recalling import recall_these
 from serving.ledger.schema import contacts
 from serving.ledger.switches import paused

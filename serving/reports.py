@@ -35,8 +35,9 @@ from serving.http.messages import (
 from serving.ledger import consents, events, outcomes, switches
 from serving.ledger.book import ContactRow, State, micros, unit_of
 from serving.ledger.keys import Principal
-from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_claimed
+from serving.ledger.lifecycle import CLAIM_AHEAD_MICROS
 from serving.ledger.lifecycle import enter_external as enter_external_row
+from serving.ledger.recall import RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_claimed
 from serving.ledger.schema import contacts
 
 MOVES_MONEY = frozenset((*OUTFLOW_KINDS, *INFLOW_KINDS))

@@ -16,7 +16,7 @@ from serving.http.messages import SwitchAction, SwitchRequest, SwitchResponse
 from serving.ledger import recalling, switches
 from serving.ledger.book import Ledger, Touches
 from serving.ledger.keys import Principal, Role, who
-from serving.ledger.lifecycle import recall
+from serving.ledger.recall import recall
 from serving.office import open_engine, open_ledger
 from serving.rechecking import recall_file
 from serving.reports import turn_switch

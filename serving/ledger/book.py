@@ -21,6 +21,7 @@ from serving.ledger.clock import SERVER_MICROS, ClockBounds, LedgerClock, Server
 from serving.ledger.contact import COUNTING, TRANSITIONS, Action, ContactRow, LifecycleError, State
 from serving.ledger.database import address_of, bring_up_to_date, engine_of, is_sqlite, serving_place
 from serving.ledger.errors import ClockError, DeadlineError, LedgerError, RowError, in_plain_words
+from serving.ledger.feed import recalls
 from serving.ledger.journal import Entered, enter
 from serving.ledger.lifecycle import (
     claim,
@@ -32,13 +33,12 @@ from serving.ledger.lifecycle import (
     enter_sent,
     expire,
     find,
-    recall,
-    recalls,
     reserve,
     reserve_many,
     sent,
 )
 from serving.ledger.locks import CLOCK, NOTHING, Touches, hold, hold_clock, unit_of
+from serving.ledger.recall import recall
 from serving.ledger.schema import meta, units
 from serving.ledger.statement import Statement, is_listed
 from serving.ledger.writer import Writer

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from features.heard import place_of_word
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.identity import aliases_of
-from serving.ledger.lifecycle import recall
+from serving.ledger.recall import recall
 from serving.ledger.schema import consents
 from serving.ledger.statement import Statement, arrow, arrow_schema, is_listed, listed
 

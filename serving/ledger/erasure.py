@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger import consents as consent_rows
 from serving.ledger.journal import Entered, enter
-from serving.ledger.lifecycle import recall
+from serving.ledger.recall import recall
 from serving.ledger.records import FIELDS, DecisionRow
 from serving.ledger.schema import (
     consents,

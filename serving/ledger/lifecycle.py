@@ -8,25 +8,22 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, literal_column, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, insert, select, update
 from sqlalchemy.engine import Connection
 
 from serving.ledger.contact import COLUMNS, FIELDS, TRANSITIONS, Action, ContactRow, LifecycleError, State
 from serving.ledger.counted import COUNTS
 from serving.ledger.errors import LedgerError
+from serving.ledger.feed import in_feed
 from serving.ledger.idempotency import ConflictError
-from serving.ledger.locks import hold_recalls, unheld
+from serving.ledger.locks import unheld
 from serving.ledger.schema import contacts, outcomes
 from serving.ledger.statement import Entry, Statement, arrow, arrow_schema, enter_all, is_listed
 
 CLAIM_AHEAD_MICROS = 60_000_000  # a claim is good for the next minute, no longer
-DAY_MICROS = 86_400_000_000
-_OUTBOUND = and_(contacts.c.purpose == "marketing", contacts.c.direction == "outbound")
-RECALLABLE_RESERVED = and_(contacts.c.state == State.RESERVED, _OUTBOUND)
-RECALLABLE_CLAIMED = and_(contacts.c.state == State.CLAIMED, contacts.c.close_reason.is_(None), _OUTBOUND)
 
 # What a switch may name beside `all`.
-_SCOPED = {
+SCOPED = {
     "channel": contacts.c.channel,
     "family": contacts.c.family,
     "offer": contacts.c.offer_id,
@@ -54,9 +51,6 @@ _MOVE = Statement(
     .where(contacts.c.contact_id == bindparam("id"), contacts.c.state == bindparam("was"))
     .values({name: bindparam(name) for name in _MOVED})
 )
-# Written out and not bound: the index of recalls is a partial one.
-_IS_RECALLED = contacts.c.close_reason == literal_column(f"'{Action.RECALL}'")
-_NEWEST_RECALL = Statement(select(func.max(contacts.c.closed_at)).where(_IS_RECALLED))
 _CLOSE_DEAD = Statement(
     update(contacts)
     .where(contacts.c.unit_id == bindparam("unit"), contacts.c.state == bindparam("was"))
@@ -190,7 +184,7 @@ def close(connection: Connection, contact_id: str, action: Action, now: int, rea
         return row
     closed = row._replace(state=State.CLOSED)
     if row.close_reason is None:
-        at = _in_feed(connection, now) if action == Action.RECALL else now
+        at = in_feed(connection, now) if action == Action.RECALL else now
         closed = closed._replace(closed_at=at, close_reason=str(action), recall_reason=reason)
     return _move(connection, row, closed)
 
@@ -202,7 +196,7 @@ def expire(connection: Connection, now: int, limit: int = 1_000) -> int:
     """
     over = and_(contacts.c.state == State.RESERVED, contacts.c.send_before <= now)
     ids = select(contacts.c.contact_id).where(over).order_by(contacts.c.send_before).limit(limit)
-    return _close_all(connection, contacts.c.contact_id.in_(unheld(connection, ids)), Action.EXPIRE, now)
+    return close_all(connection, contacts.c.contact_id.in_(unheld(connection, ids)), Action.EXPIRE, now)
 
 
 def expire_unit(connection: Connection, unit_id: str, now: int) -> int:
@@ -217,68 +211,13 @@ def expire_unit(connection: Connection, unit_id: str, now: int) -> int:
     return max(int(done.rowcount), 0)
 
 
-def recall(
-    connection: Connection, now: int, *, customer_id: str | None = None,
-    campaign_id: str | None = None, channel: str | None = None, reason: str = "operator",
-) -> int:  # fmt: skip
-    """Recall what is reserved or claimed for a customer or a campaign, on one channel or all; how many.
-
-    reason: why, for those who hold a list: a slug of rules.reasons, or `operator`. Only outbound marketing is recalled,
-    each contact once. INVARIANT: the caller holds the units of the contacts, so that their rows are waited for by nobody
-    (`hold_recalls`). What is claimed may be on its way: it stays claimed, and counts, until it is sent or cancelled.
-    """
-    if (customer_id is None) == (campaign_id is None):
-        raise ValueError("recall either a customer or a campaign; name exactly one of them")
-    chosen = contacts.c.customer_id == customer_id
-    if campaign_id is not None:
-        chosen = contacts.c.campaign_id == campaign_id
-    if channel is not None:
-        chosen = and_(chosen, contacts.c.channel == channel)
-    which = and_(chosen, or_(RECALLABLE_RESERVED, RECALLABLE_CLAIMED))
-    return _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
-
-
-def recall_contact(connection: Connection, contact_id: str, now: int, reason: str = "operator") -> None:
-    """Recall one claimed contact, whose unit the caller holds; one that was recalled before keeps its first recall."""
-    which = and_(contacts.c.contact_id == contact_id, RECALLABLE_CLAIMED)
-    _close_all(connection, which, Action.RECALL, _in_feed(connection, now), reason)
-
-
-def recall_claimed(connection: Connection, scope: str, now: int, reason: str) -> int:
-    """Recall what was claimed within the last day under a switch's scope (`all`, `channel:sms` ...); how many.
-
-    What is reserved under it is not touched: its claim will be refused while the switch holds.
-    """
-    kind, _, name = scope.partition(":")
-    since = contacts.c.claimed_at >= now - DAY_MICROS
-    of = true() if kind == "all" else _SCOPED[kind] == name
-    return recall_unheld(connection, and_(since, of, RECALLABLE_CLAIMED), now, reason)
-
-
-def recall_unheld(connection: Connection, which: ColumnElement[bool], now: int, reason: str) -> int:
-    """Recall those contacts, of RECALLABLE_RESERVED or RECALLABLE_CLAIMED, but whom a worker moves in this moment; how many."""
-    ids = unheld(connection, select(contacts.c.contact_id).where(which))
-    return _close_all(connection, contacts.c.contact_id.in_(ids), Action.RECALL, _in_feed(connection, now), reason)
-
-
-def _in_feed(connection: Connection, now: int) -> int:
-    """The instant of a recall: now, or just after every recall before it.
-
-    INVARIANT: no recall is committed with an instant that a reader's cursor may have passed, however the clock stands
-    or goes back and whichever worker commits first. So one transaction recalls at a time, until it ends.
-    """
-    hold_recalls(connection)
-    [newest] = _NEWEST_RECALL.run(connection).fetchone()
-    return now if newest is None else max(now, newest + 1)
-
-
 def due(connection: Connection, channel: str, now: int, after: str = "", limit: int = 100,
         stopped: Collection[str] = ()) -> list[ContactRow]:  # fmt: skip
     """Reserved contacts of a channel that may be claimed now, by contact_id, ids above `after`; none of a scope that is stopped."""
     if "all" in stopped:
         return []
     scopes = (scope.partition(":") for scope in stopped)
-    open_ = [_SCOPED[kind].is_distinct_from(name) for kind, _, name in scopes]
+    open_ = [SCOPED[kind].is_distinct_from(name) for kind, _, name in scopes]
     query = (
         select(*COLUMNS)
         .where(contacts.c.state == State.RESERVED, contacts.c.channel == channel)
@@ -286,20 +225,6 @@ def due(connection: Connection, channel: str, now: int, after: str = "", limit: 
         .where(contacts.c.send_after <= now + CLAIM_AHEAD_MICROS, contacts.c.send_before > now)
         .where(contacts.c.contact_id > after, *open_)
         .order_by(contacts.c.contact_id)
-        .limit(limit)
-    )
-    return [ContactRow(**row) for row in connection.execute(query).mappings()]
-
-
-def recalls(connection: Connection, after: tuple[int, str] = (-1, ""), limit: int = 100, channel: str | None = None,
-            ) -> list[ContactRow]:  # fmt: skip
-    """Recalled contacts, closed or on their way, in the order of (closed_at, contact_id), those beyond `after`; of one channel or all."""
-    at, contact_id = after
-    later = (contacts.c.closed_at > at) | ((contacts.c.closed_at == at) & (contacts.c.contact_id > contact_id))
-    query = (
-        select(*COLUMNS)
-        .where(_IS_RECALLED, later, true() if channel is None else contacts.c.channel == channel)
-        .order_by(contacts.c.closed_at, contacts.c.contact_id)
         .limit(limit)
     )
     return [ContactRow(**row) for row in connection.execute(query).mappings()]
@@ -325,7 +250,8 @@ def _move(connection: Connection, was: ContactRow, row: ContactRow) -> ContactRo
     return row
 
 
-def _close_all(connection: Connection, which: Any, action: Action, now: int, reason: str | None = None) -> int:
+def close_all(connection: Connection, which: Any, action: Action, now: int, reason: str | None = None) -> int:
+    """Close those contacts, whatever they are; claimed ones stay claimed, and bear why; how many."""
     state = case((contacts.c.state == State.CLAIMED, str(State.CLAIMED)), else_=str(State.CLOSED))
     values = {"state": state, "closed_at": now, "close_reason": str(action), "recall_reason": reason}
     return connection.execute(update(contacts).where(which).values(values)).rowcount

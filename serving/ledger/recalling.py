@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select
 
 from serving.ledger.book import NOTHING, Ledger
-from serving.ledger.lifecycle import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_unheld
+from serving.ledger.recall import DAY_MICROS, RECALLABLE_CLAIMED, RECALLABLE_RESERVED, recall_unheld
 from serving.ledger.schema import contacts
 from serving.ledger.statement import is_listed, listed
 

@@ -12,7 +12,7 @@ from serving.commands.decide import decide_customers
 from serving.commands.lists import make_list
 from serving.ledger.book import Ledger, read_meta
 from serving.ledger.leases import SEATS, Seats, lease, leased
-from serving.ledger.lifecycle import recall
+from serving.ledger.recall import recall
 from serving.office import Office, open_ledger
 from serving.replay import replay_many
 from tests.home import NOW, Clock, ask, office_at, rows

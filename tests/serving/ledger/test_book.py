@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy.engine import Connection
 
-from serving.ledger import consents, events, idempotency, keys, lifecycle, outcomes, records, switches
+from serving.ledger import consents, events, feed, idempotency, keys, lifecycle, outcomes, records, switches
 from serving.ledger.book import (
     Ledger,
     contacts_of_units,
@@ -653,7 +653,7 @@ def _story(ledger: Ledger) -> list[object]:
     said = [ledger.write(step).result(WAIT) for step in steps]
     said.append(seed(ledger, history, outcome, units, {"card_gold": "card"}))
     with ledger.read() as connection:
-        said += [lifecycle.recalls(connection), contacts_of_units(connection, ["H9"], 0)]
+        said += [feed.recalls(connection), contacts_of_units(connection, ["H9"], 0)]
         said += [lifecycle.contacts_table(connection, 0).sort_by("contact_id").to_pylist()]
         said += [outcomes.outcomes_table(connection, 0).sort_by("contact_id").to_pylist()]
         said += [events.suppressions_table(connection, 0).to_pylist()]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from serving.ledger import counted, lifecycle
+from serving.ledger import counted, feed
 from serving.ledger.book import Ledger
 from serving.ledger.database import count_anew
 from serving.ledger.statement import Statement, listed
@@ -61,7 +61,7 @@ def test_neither_contacts_nor_outcomes_are_read_whole(filled: Ledger, statement:
 def test_the_newest_recall_is_read_off_its_index(filled: Ledger) -> None:
     """Mutant: a bound reason, which fits no partial index, so that every recall reads all contacts."""
     with filled.read() as connection:
-        sql = lifecycle._NEWEST_RECALL.sql(connection.dialect)
+        sql = feed._NEWEST_RECALL.sql(connection.dialect)
         cursor: Any = connection.connection.cursor()
         cursor.execute(f"{EXPLAIN[connection.dialect.name]} {sql}")
         plan = "\n".join(str(row[-1]) for row in cursor.fetchall())

@@ -13,7 +13,8 @@ from serving.ledger.consents import of_customers
 from serving.ledger.contact import ContactRow
 from serving.ledger.erasure import HoldError, erase, hold, own_data
 from serving.ledger.journal import Entered, entries
-from serving.ledger.lifecycle import recall, reserve
+from serving.ledger.lifecycle import reserve
+from serving.ledger.recall import recall
 from serving.ledger.schema import contacts, events, suppressions
 from serving.ledger.verify import verify
 from tests.seal_oracle import problems

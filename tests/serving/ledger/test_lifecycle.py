@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from serving.ledger.book import Ledger
 from serving.ledger.contact import TRANSITIONS, Action, ContactRow, LifecycleError, State
+from serving.ledger.feed import recalls
 from serving.ledger.idempotency import ConflictError
 from serving.ledger.lifecycle import (
     CLAIM_AHEAD_MICROS,
@@ -23,12 +24,11 @@ from serving.ledger.lifecycle import (
     enter_sent,
     expire,
     find,
-    recall,
-    recalls,
     reserve,
     sent,
 )
 from serving.ledger.outcomes import accept
+from serving.ledger.recall import recall
 from serving.ledger.writer import RowError, micros
 
 T = TypeVar("T")

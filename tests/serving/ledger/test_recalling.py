@@ -15,8 +15,9 @@ from serving.ledger.book import NOTHING, Ledger, Touches, claim, reserve
 from serving.ledger.contact import ContactRow, State
 from serving.ledger.expiry import close_expired
 from serving.ledger.keyring import Keyring
-from serving.ledger.lifecycle import expire, find, recall
+from serving.ledger.lifecycle import expire, find
 from serving.ledger.locks import ALL
+from serving.ledger.recall import recall
 from serving.ledger.recalling import recall_campaign, recall_superseded
 from serving.ledger.switches import TURNING
 from serving.sealer import seal_all

@@ -145,7 +145,7 @@ def test_p12_the_recall_file_names_an_opt_out_that_took_nothing_back(bank: Path,
     office = office_at(bank, clock)
     gone = read(folder / "offers.csv")[0]
     with monkeypatch.context() as patched:
-        patched.setattr("serving.ledger.lifecycle._close_all", lambda *_: 0)
+        patched.setattr("serving.ledger.recall.close_all", lambda *_: 0)
         office.consent(said(clock.now, customer=gone["customer_id"]), call("POST /v1/consents")).result()
     assert rows(office, "SELECT state FROM contacts WHERE contact_id = ?", gone["contact_id"]) == [("reserved",)]
     office.close()
