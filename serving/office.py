@@ -21,7 +21,7 @@ from serving.contacting import ContactDoor
 from serving.engine import Engine, EngineError
 from serving.history import ensure_seeded, is_seeded
 from serving.http.door import Call, Pending
-from serving.http.errors import NotFound
+from serving.http.errors import Forbidden, NotFound
 from serving.http.guard import channel_of, check_channel
 from serving.http.messages import (
     ConsentRequest,
@@ -39,7 +39,7 @@ from serving.judging import ChangeDoor
 from serving.ledger import records
 from serving.ledger.book import NOTHING, Ledger, LedgerError, Touches, write_meta
 from serving.ledger.expiry import Expiry
-from serving.ledger.keys import Principal, who
+from serving.ledger.keys import Principal, Role, who
 from serving.ledger.records import DecisionRow
 from serving.ledger.seal import seal_of_row
 from serving.ledger.seed import Progress
@@ -268,8 +268,8 @@ def _probe(connection: Connection) -> None:
 def _readable(engine: Engine, connection: Connection, decision_id: str, call: Call) -> DecisionRow:
     """The record with its payload; NotFound where it was erased.
 
-    A channel key reads what it asked for itself - it was told all of that - and else only what names no other channel:
-    Forbidden.
+    A channel key reads what it asked for itself - it was told all of that - and else only what was chosen for its
+    channel: Forbidden.
     """
     row = _record(connection, decision_id)
     try:
@@ -278,7 +278,10 @@ def _readable(engine: Engine, connection: Connection, decision_id: str, call: Ca
         raise NotFound(str(erased), code="erased") from None
     result = json.loads(row.result)
     if result.get("asked_by") != call.principal.name:
-        for choice in result["answer"]["choices"]:
+        choices = result["answer"]["choices"]
+        if not choices and call.principal.role is Role.CHANNEL:  # why somebody hears nothing is for who asked about him
+            raise Forbidden("this key reads what it asked for, and what was chosen for its own channel only")
+        for choice in choices:
             check_channel(call.principal, choice["channel"])
     return row
 
