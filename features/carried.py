@@ -62,9 +62,8 @@ def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) 
 def _shared(codes: pl.DataFrame, source: Source) -> pl.DataFrame:
     """customer_id, _shared of those customers; any number of closed accounts counts as well, for doubt costs little."""
     if not (source.has("accounts") and source.has("holders")):
-        every = (
-            1 << len(source.settings.currencies)
-        ) - 1  # what an event states would be a balance the bank never gave
+        # What an event states would be a balance the bank never gave.
+        every = (1 << len(source.settings.currencies)) - 1
         return codes.select("customer_id", _shared=pl.lit(every, pl.Int64))
     holders = source.whole("holders", ("account_id", "customer_id", "role"))
     theirs = holders.join(codes, on="customer_id", how="semi").select("account_id")

@@ -26,10 +26,14 @@ def expiries(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
     found = [pl.DataFrame(schema={"customer": codes.schema["customer"], **_SCHEMA})]
     if source.has("consents"):
         rows = source.rows("consents", ("purpose", "channel", "state", "at", "expires_at"), codes)
-        soon = pl.col("expires_at").is_between(
-            at, at + (horizon_days(source.settings) + 1) * DAY_MICROS, closed="right"
+        end = at + (horizon_days(source.settings) + 1) * DAY_MICROS
+        who = (
+            rows.filter(pl.col("expires_at").is_between(at, end, closed="right"))
+            .select("customer")
+            .unique()
+            .sort("customer")
+            .with_columns(as_of=pl.lit(at, pl.Int64))
         )
-        who = rows.filter(soon).select("customer").unique().sort("customer").with_columns(as_of=pl.lit(at, pl.Int64))
         rows = rows.join(who, on="customer", how="semi")
         logs = {
             purpose: statements(rows.filter(pl.col("purpose") == purpose)) for purpose in ("marketing", "profiling")
@@ -38,11 +42,7 @@ def expiries(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
             concerns = nw.col("state") != "" if channel is None else nw.col("channel").is_in(["all", channel])
             last = logs["marketing" if channel else "profiling"].last(who, concerns, ("expires_at",))
             ends = who.select("customer", place=pl.lit(place, pl.UInt8)).with_columns(at=last["expires_at"])
-            found.append(
-                ends.filter(
-                    pl.col("at").is_between(at, at + (horizon_days(source.settings) + 1) * DAY_MICROS, closed="right")
-                )
-            )
+            found.append(ends.filter(pl.col("at").is_between(at, end, closed="right")))
     ending = pl.concat(found).sort("customer", "place").group_by("customer", maintain_order=True)
     return ending.agg(_expiries=pl.struct("place", "at"))
 

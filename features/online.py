@@ -7,7 +7,7 @@ are floats and NaN is null, so that a sum over an unknown stays unknown.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import lru_cache
 
 from features.base import Base, OneRow, Row
@@ -20,7 +20,7 @@ from features.settings import Settings
 from features.shares import SHARE_DAYS
 from features.source import Source
 from features.tables import MARKETING_CHANNELS, MOST_MINOR
-from features.windows import DAY_MICROS, DAYS_A_MICRO, tail_of
+from features.windows import DAY_MICROS, DAYS_A_MICRO, local_day, tail_of
 
 QUARTER = 900_000_000  # zones change their clocks, and days begin, on quarters of an hour
 _NAN = math.nan
@@ -100,8 +100,7 @@ class Online:
         at = quarter * QUARTER
         first = cut_days(at, self._settings)
         tails = {days: tail_of(at, days, self._settings.tz) for days in first}
-        day = datetime.fromtimestamp(at // 1_000_000, self._settings.tz).date()
-        return _Cuts(day, [first[w.days] for w in self._windows], [tails[w.days] for w in self._windows],
+        return _Cuts(local_day(at, self._settings.tz), [first[w.days] for w in self._windows], [tails[w.days] for w in self._windows],
                      max(tails.values()))  # fmt: skip
 
     def _new(self, events: Sequence[EventRow], place: int, base: Base, since: int) -> list[EventRow]:
@@ -131,7 +130,7 @@ class Online:
     def _book(self, v: list[float], new: Sequence[EventRow], moment: int, cuts: _Cuts) -> None:
         for _, _, kind, of_amount, of_currency, _, booked, _ in new:
             amount, currency = of_amount or 0, of_currency or ""
-            worth = self.in_base(amount, currency, _day(booked, self._settings))
+            worth = self.in_base(amount, currency, local_day(booked, self._settings.tz))
             for number, place, how in self._adds(kind, currency):
                 if booked >= cuts.tails[number]:
                     sign = self._windows[number].measure.sign
@@ -215,7 +214,3 @@ def _rounded(age: float) -> float:
 
 def _least(one: float, other: float) -> float:
     return other if one != one else one if other != other else min(one, other)  # noqa: PLR0124
-
-
-def _day(instant: int, settings: Settings) -> date:
-    return datetime.fromtimestamp(instant // 1_000_000, UTC).astimezone(settings.tz).date()

@@ -5,6 +5,7 @@ transaction that moves the contact.
 """
 
 import json
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
@@ -69,7 +70,7 @@ def claim_contact(
     # A claimed or sent contact is on its way: it stays counted, and a second claim is refused below.
     if row.state in (State.RESERVED, State.CLOSED) and (why := forbidden(engine, connection, row, now)):
         message = f"the rules forbid it now ({', '.join(why)}); do not send"
-        if row.state == State.RESERVED and _passes(engine, why, now):
+        if row.state == State.RESERVED and passes(engine, why, now):
             # Raised and not stored: the same key may ask again.
             raise Conflict(f"{message}, and claim again later", code="claim_refused")
         close(connection, contact_id, Action.RECALL, now, why[0])
@@ -102,7 +103,7 @@ def _check_outbound(row: ContactRow) -> None:
         raise Conflict("the contact is an offer made to a caller; report its outcome, there is nothing to send")
 
 
-def _passes(engine: Engine, why: list[str], now: int) -> bool:
+def passes(engine: Engine, why: list[str], now: int) -> bool:
     """Whether what forbids a claim says nothing of the customer or his offer."""
     return why == [ReasonCode.PAUSED.slug] or (
         why == [ReasonCode.REGULATORY_UNKNOWN.slug] and bool(engine.staleness(instant(now)))
@@ -204,18 +205,35 @@ def _language(engine: Engine, connection: Connection, customer: str, now: int) -
 
 def forbidden(engine: Engine, connection: Connection, row: ContactRow, now: int) -> list[str]:
     """Slugs of what would refuse a claim of the contact at this moment; empty: nothing. Reads only."""
-    at = instant(now)
-    stopped = paused(connection)
-    about = (f"channel:{row.channel}", f"family:{row.family}", f"offer:{row.offer_id}", f"campaign:{row.campaign_id}")
-    if stopped & {"all", *about}:
+    return forbidden_each(engine, connection, [row], now)[0]
+
+
+def forbidden_each(engine: Engine, connection: Connection, rows: Sequence[ContactRow], now: int) -> list[list[str]]:
+    """`forbidden` of several contacts, their customers looked up together."""
+    at, stopped = instant(now), paused(connection)
+    plain = [_forbidden_plainly(engine, row, at, stopped) for row in rows]
+    names = dict.fromkeys(row.customer_id for row, why in zip(rows, plain, strict=True) if why is None)
+    terms = engine.terms(at, stopped)
+    known = online_rows(engine, terms, connection, [Asked(name) for name in names], at) if names and not engine.staleness(at) else None  # fmt: skip
+    place = {} if known is None else {name: k for k, name in enumerate(known[0].column("customer_id").to_pylist())}
+
+    def by_rules(row: ContactRow) -> list[str]:
+        if known is None or row.customer_id not in place:  # nobody can say that he still may be contacted
+            return [ReasonCode.REGULATORY_UNKNOWN.slug]
+        k, cell = place[row.customer_id], engine.catalogue.cell(str(row.offer_id), row.channel)
+        closings = why_closed(known[0].slice(k, 1), terms, cell, CLAIM_LAYERS, known[1][k])
+        return [closing.reason.slug for closing in closings]
+
+    return [by_rules(row) if why is None else why for row, why in zip(rows, plain, strict=True)]
+
+
+def _forbidden_plainly(engine: Engine, row: ContactRow, at: datetime, stopped: Collection[str]) -> list[str] | None:
+    """What refuses it whoever the customer is; null: that is for the rules to say."""
+    about = {f"channel:{row.channel}", f"family:{row.family}", f"offer:{row.offer_id}", f"campaign:{row.campaign_id}"}
+    if not about.isdisjoint(stopped) or "all" in stopped:
         return [ReasonCode.PAUSED.slug]
     if row.offer_id not in engine.catalogue.offer_index or row.channel not in engine.catalogue.channel_index:
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # the catalogue no longer has it
     if not is_named(engine, row, at):
         return [ReasonCode.NOT_IN_CAMPAIGN.slug]  # its approval is over, or the campaign says it no more, or is gone
-    terms = engine.terms(at, stopped)
-    known = None if engine.staleness(at) else online_rows(engine, terms, connection, [Asked(row.customer_id)], at)
-    if known is None:  # nobody can say that he still may be contacted
-        return [ReasonCode.REGULATORY_UNKNOWN.slug]
-    (customer, [plain]), cell = known, engine.catalogue.cell(row.offer_id, row.channel)
-    return [closing.reason.slug for closing in why_closed(customer, terms, cell, CLAIM_LAYERS, plain)]
+    return None

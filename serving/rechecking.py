@@ -1,29 +1,24 @@
 """A list that was handed over, asked again what a claim would ask: what may not go out is recalled, or held for now.
 
-Asked in groups, for a list may have a million contacts; a test compares with `serving.claims.forbidden`, one by one.
+Asked in groups, for a list may have a million contacts; a test compares with contacts asked one by one.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
 from sqlalchemy.engine import Connection
 
-from rules.reasons import ReasonCode
-from rules.why import why_closed
-from serving.claims import CLAIM_LAYERS, instant
+from serving.claims import forbidden_each, instant, passes
 from serving.engine import Engine
 from serving.ledger.book import ContactRow, Ledger
 from serving.ledger.contact import COLUMNS
 from serving.ledger.recall import RECALLABLE_CLAIMED, RECALLABLE_RESERVED
 from serving.ledger.recalling import recall_these
 from serving.ledger.schema import contacts
-from serving.ledger.switches import paused
 from serving.lists.recalls import Held, write_recalls
-from serving.rows import Asked, online_rows
-from serving.unnamed import is_named, recall_unnamed
+from serving.unnamed import recall_unnamed
 
 GROUP = 500  # contacts asked at a time
 
@@ -59,40 +54,14 @@ def recall_forbidden(engine: Engine, ledger: Ledger, run: str) -> list[Held]:
         if not rows:
             return held
         after = rows[-1].contact_id
-        passing = {ReasonCode.PAUSED.slug}
-        if engine.staleness(instant(now)):
-            passing.add(ReasonCode.REGULATORY_UNKNOWN.slug)
         gone: dict[str, list[str]] = defaultdict(list)
         for row, why in zip(rows, found, strict=True):
-            if why and set(why) <= passing:
+            if passes(engine, why, now):
                 held.append(Held(row.contact_id, row.customer_id, row.channel, why[0]))
             elif why:
                 gone[why[0]].append(row.contact_id)
         for reason, ids in gone.items():
             recall_these(ledger, ids, reason)
-
-
-def forbidden_each(engine: Engine, connection: Connection, rows: Sequence[ContactRow], now: int) -> list[list[str]]:
-    """Of each contact what `serving.claims.forbidden` says of it. Reads only."""
-    at, stopped = instant(now), paused(connection)
-    terms, names = engine.terms(at, stopped), dict.fromkeys(row.customer_id for row in rows)
-    known = online_rows(engine, terms, connection, [Asked(name) for name in names], at) if rows and not engine.staleness(at) else None  # fmt: skip
-    place = {} if known is None else {name: k for k, name in enumerate(known[0].column("customer_id").to_pylist())}
-
-    def why(row: ContactRow) -> list[str]:
-        about = {"all", f"channel:{row.channel}", f"family:{row.family}", f"offer:{row.offer_id}", f"campaign:{row.campaign_id}"}  # fmt: skip
-        catalogue = engine.catalogue
-        if stopped & about:
-            return [ReasonCode.PAUSED.slug]
-        if row.offer_id not in catalogue.offer_index or row.channel not in catalogue.channel_index or not is_named(engine, row, at):  # fmt: skip
-            return [ReasonCode.NOT_IN_CAMPAIGN.slug]
-        if known is None or row.customer_id not in place:
-            return [ReasonCode.REGULATORY_UNKNOWN.slug]
-        k, cell = place[row.customer_id], catalogue.cell(row.offer_id, row.channel)
-        closings = why_closed(known[0].slice(k, 1), terms, cell, CLAIM_LAYERS, known[1][k])
-        return [closing.reason.slug for closing in closings]
-
-    return [why(row) for row in rows]
 
 
 def _open(connection: Connection, run: str, after: str, now: int) -> list[ContactRow]:

@@ -9,14 +9,13 @@ from typer.testing import CliRunner
 
 import nbo
 from features.home import Home
-from serving.claims import forbidden
+from serving.claims import forbidden, forbidden_each
 from serving.commands.lists import make_list
 from serving.http.errors import Conflict
 from serving.http.messages import ClaimRequest, ExternalContactRequest, OutcomeRequest, SwitchRequest
 from serving.ledger.contact import COLUMNS, ContactRow
 from serving.ledger.schema import contacts
 from serving.office import Office
-from serving.rechecking import forbidden_each
 from tests.home import HERO, HERO_DOLLARS, NOW, Clock, call, move, office_at, rows, said
 
 LEFT = 1_150_000
