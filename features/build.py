@@ -1,7 +1,10 @@
 """Writes snapshots: a night from the one before it, or a whole one where there is none to build upon."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -19,13 +22,14 @@ from features.measures import LASTS, RATIOS, windows
 from features.nightly import Night, forget, night_before, remember, touched
 from features.overlay import overlaid
 from features.recent import handed_on, merged, read_recent, recent_of
-from features.snapshot import Shelf, write_snapshot
+from features.snapshot import Shelf, in_arrow, of_schema, write_snapshot
 from features.source import Source
 from features.spill import as_one, laid_down, spilled
 from features.transactions import TRANSACTIONS
 from features.variety import VARIETY, first_days, varied
 from features.windows import local_days
 
+AT_ONCE = 500_000  # customers whose parts are made beside one another, which takes the memory of all of them
 OF_BOOKINGS = (TRANSACTIONS, LAST_VALUES)  # what the night before and the new bookings give
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -97,14 +101,22 @@ class Builder:
         asked = people.select("customer_id", as_of=pl.lit(moment, pl.Int64)).sort("customer_id")
         codes = asked.select("customer_id", customer=pl.int_range(pl.len(), dtype=pl.Int32))
         recent = self._recent(codes, moment, night)
+        found, more, variety = _all_of(
+            lambda: self._found(asked, at, night, progress),
+            lambda: carried(codes, moment, recent, self._source),
+            lambda: self._varied(asked, recent),
+            at_once=night is not None and len(asked) <= AT_ONCE,
+        )
+        assert found["customer_id"].equals(asked["customer_id"]), "a customer was lost, or came twice"
+        rows = pl.concat([found, variety], how="horizontal")
+        rows = rows.with_columns(as_of=pl.lit(at, pl.Datetime("us", "UTC")))
+        return of_schema(in_arrow(rows) | more, self._schema)
+
+    def _found(self, asked: pl.DataFrame, at: datetime, night: Night | None, progress: Progress | None) -> pl.DataFrame:
+        """Every feature but those of VARIETY, by customer."""
         found = self._moved_on(asked, at, night, progress) if night else self._afresh(asked, progress)
         of_units = units(self._source) if self._source.units is None else self._source.units
-        found = finished(found, self._source.settings).join(of_units, on="customer_id").sort("customer_id")
-        more = carried(codes, moment, recent, self._source)
-        assert found["customer_id"].equals(asked["customer_id"]), "a customer was lost, or came twice"
-        rows = pl.concat([found, self._varied(asked, recent), more.drop("customer_id")], how="horizontal")
-        rows = rows.with_columns(as_of=pl.lit(at, pl.Datetime("us", "UTC")))
-        return rows.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self._schema)
+        return finished(found, self._source.settings).join(of_units, on="customer_id").sort("customer_id")
 
     def _by_shares(self, at: datetime, customers: pl.Series, n: int, progress: Progress | None) -> pa.Table:
         """The rows of everybody, made share by share; what is done lies on disk until all are."""
@@ -159,7 +171,8 @@ class Builder:
         base = base.join(unsure, on="customer_id", how="anti", maintain_order="left")
         events = night.bookings.rename({"transaction_id": "event_id"}).select(*EVENT_SCHEMA)
         rolled = overlaid(base, at, events, pl.DataFrame(schema=CONSENT_SCHEMA), self._source)
-        rolled = rolled.select("customer_id", *self._bookings_columns()).join(last.drop("unsure"), on="customer_id")
+        rolled = base.select("customer_id").hstack(rolled.select(self._bookings_columns()))
+        rolled = rolled.join(last.drop("unsure"), on="customer_id")
         fresh = asked.join(base, on="customer_id", how="anti")
         if len(fresh):  # new customers, and those of whom the night before does not say enough
             rows = pl.concat(list(passes(fresh, self._source, OF_BOOKINGS)))
@@ -171,13 +184,14 @@ class Builder:
         return found
 
     def _rolled_on(self, night: Night) -> pl.DataFrame:
-        """What of the night before is rolled; what it has counted cannot come again among the new bookings."""
+        """What of the night before is rolled.
+
+        What it has counted cannot come again among the new bookings, and consents are computed afresh: of the lists it
+        carries only the drops are read.
+        """
         of_balances = [f.name for f in self._schema if f.name.startswith(("balance_", "outflow_share_"))]
         names = ["customer_id", "as_of", *self._bookings_columns(), *LAST_COLUMNS, *of_balances, "_drops", "_shared"]
-        base = pl.DataFrame(night.base.table.select(list(dict.fromkeys(names))))
-        nothing = base.with_columns(_ids=pl.lit([], pl.List(pl.String)))
-        # Consents are computed afresh: none of them ends on the way.
-        return nothing.with_columns(_expiries=pl.lit([], pl.List(pl.Struct({"place": pl.UInt8, "at": pl.Int64}))))
+        return pl.DataFrame(night.base.table.select(list(dict.fromkeys(names))))
 
     def _rated(self) -> list[str]:
         return [w.name for w in windows(self._source.settings.currencies) if w.needs_rate]
@@ -185,3 +199,11 @@ class Builder:
     def _bookings_columns(self) -> list[str]:
         sums = [w.name for w in windows(self._source.settings.currencies)]
         return [*sums, *RATIOS, *(f"days_since_last_{name}" for name in LASTS)]
+
+
+def _all_of(*works: Callable[[], Any], at_once: bool) -> list[Any]:
+    """What each comes to, one after the other or each in a thread: most of the time is spent outside of Python."""
+    if not at_once:
+        return [work() for work in works]
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [done.result() for done in [pool.submit(work) for work in works]]

@@ -25,8 +25,9 @@ class CutBookings(NamedTuple):
 
     def where(self, which: "npt.NDArray[np.bool_] | Ints") -> "CutBookings":
         """Those of them, by a mask or by their places."""
+        place = np.flatnonzero(which) if which.dtype == bool else which  # found once, not once a column
         cut, day, kind, worth, channel = self
-        return CutBookings(cut[which], day[which], kind[which], worth[which], channel[which])
+        return CutBookings(cut[place], day[place], kind[place], worth[place], channel[place])
 
 
 def counts(cut: Ints, n: int) -> pl.Series:

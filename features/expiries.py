@@ -1,10 +1,12 @@
 """Consents that run out before the next snapshots: which, and when, so that they end at their instant and not with the night."""
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from features.customers import PROFILING, statements
+from features.lists import out_of_lists
 from features.settings import horizon_days
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
@@ -49,12 +51,14 @@ def expiries(codes: pl.DataFrame, at: int, source: Source) -> pl.DataFrame:
 
 def ended(rows: pl.DataFrame, moment: int) -> pl.DataFrame:
     """Rows of a snapshot, whose words have ended that run out by the moment; what they carry of it stays."""
-    ending = rows.select("_expiries", row=pl.int_range(pl.len(), dtype=pl.UInt32)).filter(
-        pl.col("_expiries").list.len() > 0
-    )
-    due = ending.explode("_expiries").unnest("_expiries").filter(pl.col("at") <= moment)
-    for place in due["place"].unique().to_list():
-        name = ENDING[place]
-        gone = pl.int_range(pl.len(), dtype=pl.UInt32).is_in(due.filter(pl.col("place") == place)["row"].implode())
-        rows = rows.with_columns(pl.when(gone).then(pl.lit("none")).otherwise(name).alias(name))
+    if not rows["_expiries"].list.len().sum():
+        return rows
+    row, words = out_of_lists(rows["_expiries"])
+    due = (words["at"] <= moment).to_numpy()
+    row, place = row[due], words["place"].to_numpy()[due]
+    for number in np.unique(place).tolist():
+        gone = np.zeros(len(rows), bool)
+        gone[row[place == number]] = True
+        name = ENDING[number]
+        rows = rows.with_columns(pl.when(pl.Series(gone)).then(pl.lit("none")).otherwise(name).alias(name))
     return rows

@@ -4,11 +4,13 @@ Opening and closing are days, so they count from the midnight that follows. A ba
 one stated by a visible booking, plus later bookings that stated none; authorised users do not own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
+from features.money import Floats
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
 from features.windows import Log
@@ -47,8 +49,11 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
         return {n: pl.repeat(None, len(pairs), dtype=t, eager=True) for n, t in names.items()}
     held = _held(pairs, source)
     found = _holdings(pairs, source, held)
-    balances = _balances(pairs, source, held)
-    return found | balances | {"balance_total_minor": total_in_base(balances, pairs.frame["day"], source)}
+    balances, days = _balances(pairs, source, held), pairs.frame["day"]
+    arrays = {name: balance.to_numpy() for name, balance in balances.items()}
+    total = total_in_base(arrays, source.settings.currencies,
+                          lambda amounts, currency: source.rates.to_base(pl.Series(amounts), currency, days).to_numpy())  # fmt: skip
+    return found | balances | {"balance_total_minor": pl.Series(total).fill_nan(None)}
 
 
 def _held(pairs: Pairs, source: Source) -> pl.DataFrame:
@@ -131,17 +136,16 @@ def _bookings(source: Source, asked: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def total_in_base(balances: Mapping[str, pl.Series], days: pl.Series, source: Source) -> pl.Series:
-    """Balances of all currencies in base minor units at the rates of the days, (n,) float64.
+def total_in_base(balances: Mapping[str, Floats], currencies: Sequence[str], worth: Callable[[Floats, str], Floats]) -> Floats:  # fmt: skip
+    """Balances of all currencies in base minor units, (n,), NaN for null.
 
-    Null where a balance is null, or where a balance other than 0 has no rate.
+    Null where a balance is null, or where a balance other than 0 has no rate. worth: what amounts in a currency are worth.
     """
-    total = pl.repeat(0.0, len(days), eager=True)
-    for currency in source.settings.currencies:
+    total = 0.0
+    for currency in currencies:
         balance = balances[f"balance_{currency.lower()}_minor"]
-        worth = source.rates.to_base(balance, currency, days)
-        total = total + worth.set((balance == 0).fill_null(False), 0.0)
-    return total
+        total = total + np.where(balance == 0, 0.0, worth(balance, currency))
+    return np.asarray(total)
 
 
 def _by_pair(pairs: Pairs, grouped: pl.DataFrame) -> pl.DataFrame:

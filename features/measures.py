@@ -115,7 +115,7 @@ def flows(currency: str) -> tuple[Measure, Measure]:
 
 
 def measured(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """One row a booking: customer, booked, recorded, and what it adds to each measure.
+    """One row a booking: customer, booked, recorded, day (local), and what it adds to each measure.
 
     Args:
         rows: customer and COLUMNS; instants as microseconds.
@@ -123,9 +123,14 @@ def measured(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     """
     days = local_days(rows["booked_at"], source.settings.tz)
     base = in_base(rows["amount_minor"], rows["currency"], days, source)
-    placed = rows.with_columns(base=base.cast(pl.Int64)).rename({"booked_at": "booked", "recorded_at": "recorded"})
-    adds = (m.column(pl).alias(name) for name, m in measures(source.settings.currencies, pl).items())  # pyright: ignore[reportArgumentType]
-    return placed.select("customer", "booked", "recorded", *adds)
+    placed = rows.with_columns(base=base.cast(pl.Int64), day=days)
+    placed = placed.rename({"booked_at": "booked", "recorded_at": "recorded"})
+    return placed.select("customer", "booked", "recorded", "day", *_columns(source.settings.currencies))
+
+
+@lru_cache(maxsize=64)
+def _columns(currencies: tuple[str, ...]) -> tuple[pl.Expr, ...]:
+    return tuple(m.column(pl).alias(name) for name, m in measures(currencies, pl).items())  # pyright: ignore[reportArgumentType]
 
 
 @lru_cache(maxsize=64)

@@ -1,12 +1,16 @@
 """Minor units of currencies and what an amount is worth in the bank's base currency."""
 
+import math
 from bisect import bisect_right
 from datetime import date
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.tables import MOST_MINOR
 
+Floats = npt.NDArray[np.float64]
 # ISO 4217 currencies whose smallest unit is not a hundredth.
 _WHOLE = (
     "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
@@ -52,19 +56,23 @@ class Rates:
         """Amounts in base minor units, rounded half up, (n,) float64; null: no rate by that day, or beyond MOST_MINOR."""
         if currency == self.base:
             return amounts.cast(pl.Float64)
-        scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
         if days.n_unique() == 1 and days[0] is not None:
-            # A column of the one rate: by a number Polars would divide otherwise, to other bits.
-            rate = pl.repeat(self.on(currency, days[0]), len(days), dtype=pl.Float64, eager=True)
-            return _countable((amounts.cast(pl.Float64) * scale / rate + 0.5).floor())
+            return pl.Series(self.worth(amounts.cast(pl.Float64).to_numpy(), currency, days[0])).fill_nan(None)
         rates = self._table.filter(pl.col("currency") == currency).sort("day")
         asked = pl.DataFrame({"day": days, "amount": amounts}).with_row_index("_row").sort("day")
         found = asked.join_asof(rates, on="day", strategy="backward").sort("_row")
-        worth = pl.col("amount").cast(pl.Float64) * scale / pl.col("per_base")
-        return _countable(found.select((worth + 0.5).floor()).to_series())
+        amount, rate = (found[name].cast(pl.Float64).to_numpy() for name in ("amount", "per_base"))
+        return pl.Series(self._at(amount, rate, currency)).fill_nan(None)
 
+    def worth(self, amounts: Floats, currency: str, day: date) -> Floats:
+        """`to_base` of one day, NaN for null."""
+        if currency == self.base:
+            return amounts
+        rate = self.on(currency, day)
+        return self._at(amounts, math.nan if rate is None else rate, currency)
 
-def _countable(worth: pl.Series) -> pl.Series:
-    """Null for what no whole number could hold or add up: a rate may be as small as 1e-9."""
-    beyond = worth.abs() > MOST_MINOR
-    return worth.set(beyond.fill_null(False), None) if beyond.any() else worth
+    def _at(self, amounts: Floats, rate: Floats | float, currency: str) -> Floats:
+        scale = 10.0 ** (minor_digits(self.base) - minor_digits(currency))
+        worth = np.floor(amounts * scale / rate + 0.5)
+        # What no whole number could hold or add up is unknown: a rate may be as small as 1e-9.
+        return np.where(np.abs(worth) > MOST_MINOR, math.nan, worth)

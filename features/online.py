@@ -11,7 +11,8 @@ from datetime import date
 from functools import lru_cache
 
 from features.base import Base, OneRow, Row
-from features.carried import cut_days, reach_of
+from features.carried import reach_of
+from features.drops import cut_days
 from features.expiries import ENDING
 from features.heard import ConsentRow, EventRow, place_of_word
 from features.measures import HALF, LASTS, MEAN_DAYS, windows

@@ -2,39 +2,54 @@
 
 Rolled to `at`: windows and recency of bookings, balances and shares, consents, ages counted from an
 instant. Every other feature stands as of the base. `features/online.py` says the same of one
-customer in plain Python; a test ties the two.
+customer in plain Python; a test ties the two. Numbers are arrays of one entry a row, NaN is null:
+for a thousand rows NumPy needs a tenth of what an expression of Polars costs before it begins.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.carried import cut_days, reach_of
-from features.expiries import ended
+from features.carried import reach_of
+from features.drops import cut_days, dropped
+from features.expiries import ENDING, ended
 from features.holdings import total_in_base
 from features.measures import COLUMNS, LASTS, Window, measured, windows
+from features.money import Floats
 from features.segments import Ints
 from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
 from features.transactions import booking_ratios
-from features.windows import DAY_MICROS, DAYS_A_MICRO, local_days, tail_of
+from features.windows import DAY_MICROS, DAYS_A_MICRO, local_day, tail_of
 
 EVENT_CLOCKS = ("booked_at", "recorded_at")
 CONSENT_CLOCKS = ("at", "received_at")
-_BASE, _ROW = pl.col("_base"), "_row"
-_LISTS = ("_ids", "_drops", "_expiries")
+LISTS = ("_ids", "_drops", "_expiries")
+NEVER = -(1 << 62)
+_ROW = "_row"
+
+
+class _Rows(NamedTuple):
+    """The rows while they are rolled: windows, (n_windows, n_rows), and every rolled number by name, (n_rows,)."""
+
+    windows: Floats
+    numbers: dict[str, Floats]
+    since: int  # instant of the base, microseconds
+    moment: int  # the present
 
 
 def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: pl.DataFrame,
              source: Source) -> pl.DataFrame:  # fmt: skip
-    """The base rows as of `at`: same rows, same order, same columns but for the lists they carried.
+    """What of the base rows is rolled, as of `at`: the same rows in their order.
 
     Args:
-        base: Snapshot rows with what they carry (features/carried.py); as_of is the base's instant.
+        base: Rows of one snapshot, with the columns that `reads` names; as_of is its instant.
+            Without `_ids` the base has counted none of the events, without `_expiries` no consent ends.
         at: The new as_of, not before the base's.
         events: event_id, customer_id, kind, amount_minor, currency, balance_after_minor, booked_at,
             recorded_at; instants as microseconds or timestamps. A second row of an id, and an id
@@ -43,23 +58,56 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
         source: The bank's currencies, zone and rates.
     """
     moment = pl.Series([at]).dt.epoch("us").item()
-    rows = ended(base, moment).with_columns(
-        _base=pl.col("as_of").dt.epoch("us"), _row=pl.int_range(len(base), dtype=pl.UInt32)
+    texts = [name for name in ENDING if name in base.columns]
+    base = ended(base, moment) if "_expiries" in base.columns else base
+    rows, currencies = _rows(base, moment, source), source.settings.currencies
+    heard = _heard(_clocked(events, EVENT_CLOCKS), base, rows, source)
+    last_booked = _instants(rows.numbers["days_since_last_transaction"], rows.since)
+    for name in _ages(base.columns):
+        rows.numbers[name][:] = (moment - _instants(rows.numbers[name], rows.since)) * DAYS_A_MICRO
+    _roll_windows(rows, base["_drops"], heard, source)
+    if len(heard):
+        _recency(rows, heard)
+        _balances(rows, heard, last_booked, base["_shared"].to_numpy(), currencies)
+    states = _speak(rows, base, _said(_clocked(consents, CONSENT_CLOCKS), base, moment)) if len(consents) else []
+    day = local_day(moment, source.settings.tz)
+    rows.numbers["balance_total_minor"] = total_in_base(
+        rows.numbers, currencies, lambda amounts, currency: source.rates.worth(amounts, currency, day)
     )
-    heard = _since(_clocked(events, EVENT_CLOCKS), rows, moment, source)
-    said = _said(_clocked(consents, CONSENT_CLOCKS), rows, moment)
-    moved = [c for c in source.settings.currencies if (heard["currency"] == c).any()]
-    told = _joined(rows, heard, [*_balance_sums(moved), *_newest()])
-    rolled = _rolled_windows(told, heard, moment, source)
-    wide = _joined(rolled, said, _last_words())
-    word = _consents(moment) if len(said) else _rolled(moment, "consent_marketing_", "_age_days", base)
-    ages = _rolled(moment, "days_since_", "", base)
-    done = wide.with_columns(*[_balance(c, source) for c in moved], *word, *(ages if heard.is_empty() else _recency(moment, ages)),
-                             as_of=pl.lit(at, pl.Datetime("us", "UTC")))  # fmt: skip
-    done = done.with_columns(*outflow_shares(source.settings.currencies), *booking_ratios())
-    days = local_days(pl.repeat(moment, len(done), dtype=pl.Int64, eager=True), source.settings.tz)
-    total = total_in_base(done.to_dict(as_series=True), days, source)
-    return done.with_columns(balance_total_minor=total).select(base.drop(*_LISTS).columns)
+    as_of = pl.lit(at, pl.Datetime("us", "UTC"))
+    rolled = pl.DataFrame(rows.numbers).select(pl.all().fill_nan(None), *base.select(texts), as_of=as_of)
+    return rolled.with_columns(*outflow_shares(currencies), *booking_ratios(), *states)
+
+
+def reads(columns: Sequence[str], currencies: tuple[str, ...]) -> list[str]:
+    """Those columns of a snapshot that `overlaid` reads; of the others it says nothing."""
+    rolled = {*_added(currencies), *_ages(columns), *ENDING, *LISTS, "customer_id", "as_of", "_shared"}
+    return [name for name in columns if name in rolled]
+
+
+def _rows(base: pl.DataFrame, moment: int, source: Source) -> _Rows:
+    """What is rolled of the base's rows, writable."""
+    currencies = source.settings.currencies
+    names = [*_added(currencies), *_ages(base.columns)]
+    values = np.array(base.select(names).to_numpy().T, order="C")
+    since = base["as_of"].dt.epoch("us").item(0) if len(base) else moment
+    return _Rows(values[: len(windows(currencies))], dict(zip(names, values, strict=True)), since, moment)
+
+
+def _added(currencies: tuple[str, ...]) -> list[str]:
+    """What bookings are added to: windows in the order of their numbers, balances."""
+    names = [window.name for window in windows(currencies)]
+    return [*names, *(f"balance_{currency.lower()}_minor" for currency in currencies)]
+
+
+def _ages(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns
+            if name.startswith("days_since_") or (name.startswith("consent_marketing_") and name.endswith("_age_days"))]  # fmt: skip
+
+
+def _instants(ages: Floats, since: int) -> Floats:
+    """When was what is so many days old, microseconds: whole numbers that a float holds exactly."""
+    return since - np.rint(ages * DAY_MICROS)
 
 
 def _clocked(rows: pl.DataFrame, clocks: Sequence[str]) -> pl.DataFrame:
@@ -67,159 +115,114 @@ def _clocked(rows: pl.DataFrame, clocks: Sequence[str]) -> pl.DataFrame:
     return rows.with_columns(pl.col(instants).dt.epoch("us")) if instants else rows
 
 
-def _joined(rows: pl.DataFrame, heard: pl.DataFrame, sums: Iterable[pl.Expr]) -> pl.DataFrame:
-    wanted = list(sums)
-    if heard.is_empty() or not wanted:
-        return rows
-    grouped = heard.group_by(_ROW, maintain_order=True).agg(*wanted)
-    return rows.join(grouped, on=_ROW, how="left", maintain_order="left")
-
-
-def _since(events: pl.DataFrame, rows: pl.DataFrame, moment: int, source: Source) -> pl.DataFrame:
-    """Events about money visible at the moment and not in the base, oldest first, with their base row."""
+def _heard(events: pl.DataFrame, base: pl.DataFrame, rows: _Rows, source: Source) -> pl.DataFrame:
+    """Events about money visible at the moment and not in the base, oldest first, with their row."""
     booked, recorded = pl.col("booked_at"), pl.col("recorded_at")
-    known = events.filter((booked < moment) & (recorded <= moment), pl.col("amount_minor").is_not_null())
-    bases = rows["_base"].unique().to_list()
-    reach = pl.col("_base").replace_strict(
-        bases, [reach_of(b, source.settings) for b in bases], return_dtype=pl.Int64
-    ) if bases else pl.col("_base")  # fmt: skip
-    last = _BASE - (pl.col("days_since_last_transaction") * DAY_MICROS).round().cast(pl.Int64)
-    asked = rows.select("customer_id", _ROW, "_base", "_ids", _last_booked=last)
-    joined = known.join(asked, on="customer_id")
-    counted = (booked < reach) | pl.col("_ids").list.contains(pl.col("event_id"))
-    joined = joined.filter(~((booked < _BASE) & (recorded <= _BASE) & counted)).drop("_ids")
-    return joined.sort("booked_at", "recorded_at", "event_id").unique(
-        [_ROW, "event_id"], keep="first", maintain_order=True
+    known = events.lazy().filter(
+        (booked < rows.moment) & (recorded <= rows.moment), pl.col("amount_minor").is_not_null()
     )
+    counts = "_ids" in base.columns
+    theirs = base.select("customer_id", *(["_ids"] if counts else [])).with_row_index(_ROW)
+    counted = pl.col("_ids").list.contains(pl.col("event_id")) if counts else pl.lit(False)
+    out_of_reach = booked < reach_of(rows.since, source.settings)
+    old = (booked < rows.since) & (recorded <= rows.since)
+    fresh = known.join(theirs.lazy(), on="customer_id").filter(~(old & (out_of_reach | counted)))
+    ordered = fresh.sort("booked_at", "recorded_at", "event_id")
+    once = ordered.unique([_ROW, "event_id"], keep="first", maintain_order=True)
+    return once.select(_ROW, "balance_after_minor", *COLUMNS).collect()
 
 
-def _rolled_windows(rows: pl.DataFrame, heard: pl.DataFrame, moment: int, source: Source) -> pl.DataFrame:
-    """The rows with every window rolled: what the tail passed is gone, what was heard is in it.
-
-    Of a base older than the whole window nothing is left.
-    """
-    settings, n = source.settings, len(rows)
-    wanted, cuts = windows(settings.currencies), cut_days(moment, settings)
-    tails = {days: tail_of(moment, days, settings.tz) for days in cuts}
-    names = [window.name for window in wanted]
-    values = np.array(rows.select(names).to_numpy().T, order="C")  # (n_windows, n_rows), NaN: null
-    window, row, day, amount = _drops(rows)
+def _roll_windows(rows: _Rows, lists: pl.Series, heard: pl.DataFrame, source: Source) -> None:
+    """What the tails passed is gone, what was heard is in it. Of a base older than a whole window nothing is left."""
+    settings = source.settings
+    wanted, cuts = windows(settings.currencies), cut_days(rows.moment, settings)
+    tails = {days: tail_of(rows.moment, days, settings.tz) for days in cuts}
+    row, window, day, amount = dropped(lists)
     passed = day < np.array([cuts[w.days] for w in wanted])[window]
-    np.subtract.at(values.ravel(), window[passed] * n + row[passed], amount[passed])
-    since = rows["_base"].to_numpy()
+    np.subtract.at(rows.windows.ravel(), window[passed] * len(lists) + row[passed], amount[passed])
     for number, each in enumerate(wanted):
-        values[number, tails[each.days] >= since] = 0.0
+        if tails[each.days] >= rows.since:
+            rows.windows[number] = 0.0
     if len(heard):
-        _take_in(values, heard, wanted, tails, source)
-    rolled = pl.DataFrame(dict(zip(names, values, strict=True))).select(pl.all().fill_nan(None))
-    return rows.drop(*_LISTS).with_columns(rolled.get_columns())
+        _take_in(rows, heard, wanted, tails, source)
 
 
-def _drops(rows: pl.DataFrame) -> tuple[Ints, Ints, Ints, "npt.NDArray[np.float64]"]:
-    """(window, row, day, amount) of everything that leaves a window of these rows."""
-    lists = rows["_drops"]
-    flat = lists.filter(lists.list.len() > 0).explode().struct.unnest()
-    row = np.repeat(np.arange(len(rows)), lists.list.len().to_numpy())
-    window, day, amount = (flat[name].to_numpy() for name in ("window", "day", "amount"))
-    return window.astype(np.int64), row, day.astype(np.int64), amount.astype(np.float64)
-
-
-def _take_in(values: "npt.NDArray[np.float64]", heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int],
+def _take_in(rows: _Rows, heard: pl.DataFrame, wanted: Sequence[Window], tails: Mapping[int, int],
              source: Source) -> None:  # fmt: skip
-    """Add to the windows, (n_windows, n_rows), what was heard; a booking without a rate makes its sums unknown."""
+    """Add to the windows what was heard; a booking without a rate makes its sums unknown."""
     adds = measured(heard.select(pl.col(_ROW).alias("customer"), *COLUMNS), source)
     booked, row = adds["booked"].to_numpy(), adds["customer"].to_numpy()
     of_measure = {key: adds[key].to_numpy().astype(np.float64) for key in {w.measure.key for w in wanted}}
     unrated = adds["unrated_count"].to_numpy() > 0
     for number, window in enumerate(wanted):
         inside = booked >= tails[window.days]
-        np.add.at(values[number], row[inside], of_measure[window.measure.key][inside])
+        np.add.at(rows.windows[number], row[inside], of_measure[window.measure.key][inside])
         if window.needs_rate:
-            values[number, row[inside & unrated]] = np.nan
+            rows.windows[number, row[inside & unrated]] = np.nan
 
 
-def _newest() -> list[pl.Expr]:
-    """When a customer's newest event of each kind whose recency is a feature was booked."""
-    booked, kind = pl.col("booked_at"), pl.col("kind")
-    of_kind = {name: booked if name == "transaction" else booked.filter(kind == name) for name in LASTS}
-    return [those.max().alias(f"_last_{name}") for name, those in of_kind.items()]
+def _recency(rows: _Rows, heard: pl.DataFrame) -> None:
+    """The ages of bookings, no greater than what was heard allows."""
+    row, age = heard[_ROW].to_numpy(), (rows.moment - heard["booked_at"].to_numpy()) * DAYS_A_MICRO
+    for name in LASTS:
+        here = np.ones(len(row), bool) if name == "transaction" else (heard["kind"] == name).to_numpy()
+        np.fmin.at(rows.numbers[f"days_since_last_{name}"], row[here], age[here])
 
 
-def _recency(moment: int, ages: Sequence[pl.Expr]) -> list[pl.Expr]:
-    """The ages, those of bookings no greater than what was heard allows."""
-    heard = {f"days_since_last_{name}": (moment - pl.col(f"_last_{name}")) * DAYS_A_MICRO for name in LASTS}
-    named = {age.meta.output_name(): age for age in ages}
-    return [pl.min_horizontal(age, heard[n]).alias(n) if n in heard else age for n, age in named.items()]
-
-
-def _balance_sums(currencies: Sequence[str]) -> list[pl.Expr]:
-    """What a customer's events say of his balances, oldest first, per currency that moved."""
-    amount, booked = pl.col("amount_minor"), pl.col("booked_at")
-    sums: list[pl.Expr] = []
-    for currency in currencies:
-        here = pl.col("currency") == currency
-        states = here & pl.col("balance_after_minor").is_not_null()
-        # A stated balance older than the base's last booking may have been overtaken by it.
-        fresh = (booked >= pl.col("_last_booked")).fill_null(True)
-        newer = states & fresh
-        since = booked.filter(newer).last().fill_null(-(1 << 62))
-        sums += [
-            pl.col("balance_after_minor").filter(newer).last().alias(f"_stated_{currency}"),
-            pl.col("balance_after_minor").filter(states & ~newer).last().alias(f"_doubtful_{currency}"),
-            amount.filter(here & ~states & (booked > since)).sum().alias(f"_added_{currency}"),
-            amount.filter(here & (fresh | (amount < 0))).sum().alias(f"_moved_{currency}"),
-        ]
-    return sums
-
-
-def _balance(currency: str, source: Source) -> pl.Expr:
+def _balances(rows: _Rows, heard: pl.DataFrame, last_booked: Floats, shared: Ints, currencies: Sequence[str]) -> None:
     """The newest stated balance and later amounts; without one, the base and all amounts.
 
-    A stated balance that may be out of date is believed only when it is the lower one: doubt
-    suppresses. Where an event may be about one of several accounts, amounts alone count; one booked
-    before the base's last booking, which may be in its balance, only if it lowers it.
+    A stated balance older than the base's last booking may have been overtaken by it: it is believed only where it is
+    the lower one, for doubt suppresses. Where an event may be about one of several accounts, amounts alone count; one
+    booked before the base's last booking, which may be in its balance, only if it lowers it.
     """
-    name = f"balance_{currency.lower()}_minor"
-    doubtful = pl.col(f"_doubtful_{currency}").cast(pl.Float64)
-    start = pl.coalesce(pl.col(f"_stated_{currency}").cast(pl.Float64), pl.min_horizontal(pl.col(name), doubtful))
-    shared = pl.col("_shared") // (1 << source.settings.currencies.index(currency)) % 2 == 1
-    alone = start + pl.col(f"_added_{currency}").fill_null(0)
-    return pl.when(shared).then(pl.col(name) + pl.col(f"_moved_{currency}").fill_null(0)).otherwise(alone).alias(name)
+    n = len(shared)
+    for bit, currency in enumerate(currencies):
+        moved = heard.filter(pl.col("currency") == currency)
+        if moved.is_empty():
+            continue
+        row, booked, amount = (moved[name].to_numpy() for name in (_ROW, "booked_at", "amount_minor"))
+        balance, states = (moved["balance_after_minor"].cast(pl.Float64).to_numpy(), moved["balance_after_minor"].is_not_null().to_numpy())  # fmt: skip
+        fresh = ~(booked < last_booked[row])
+        newer, since = states & fresh, np.full(n, NEVER)
+        since[row[newer]] = booked[newer]  # oldest first: the newest stays
+        later = ~states & (booked > since[row])
+        counted = fresh | (amount < 0)
+        held = rows.numbers[f"balance_{currency.lower()}_minor"]
+        stated, doubtful = _newest(row, balance, newer, n), _newest(row, balance, states & ~fresh, n)
+        start = np.where(np.isnan(stated), np.fmin(held, doubtful), stated)
+        alone = start + np.bincount(row[later], amount[later], n)
+        held[:] = np.where(shared >> bit & 1, held + np.bincount(row[counted], amount[counted], n), alone)
 
 
-def _said(consents: pl.DataFrame, rows: pl.DataFrame, moment: int) -> pl.DataFrame:
-    """Words on marketing known at the moment, in the order of `features.heard.place_of_word`."""
-    known = (pl.col("at") < moment) & (pl.col("received_at") <= moment)
-    words = consents.filter(pl.col("purpose") == "marketing", known)
-    joined = words.join(rows.select("customer_id", _ROW), on="customer_id")
-    return joined.sort("at", "received_at", pl.col("channel") != "all", pl.col("state") != "granted", "state")
-
-
-def _last_words() -> list[pl.Expr]:
-    words: list[pl.Expr] = []
-    for channel in MARKETING_CHANNELS:
-        concerns = pl.col("channel").is_in(["all", channel])
-        words.append(pl.col("state").filter(concerns).last().alias(f"_state_{channel}"))
-        words.append(pl.col("at").filter(concerns).last().alias(f"_at_{channel}"))
-    return words
-
-
-def _consents(moment: int) -> list[pl.Expr]:
-    """Per channel the later of the base's word and the ledger's; ages as of the moment."""
-    found: list[pl.Expr] = []
-    for channel in MARKETING_CHANNELS:
-        name, at = f"consent_marketing_{channel}", pl.col(f"_at_{channel}")
-        age = pl.col(f"{name}_age_days")
-        base_at = _BASE - (age * DAY_MICROS).round().cast(pl.Int64)
-        newer = (at >= base_at).fill_null(at.is_not_null())
-        said_at = pl.when(newer).then(at).otherwise(base_at)
-        found.append(pl.when(newer).then(pl.col(f"_state_{channel}")).otherwise(pl.col(name)).alias(name))
-        found.append(((moment - said_at) * DAYS_A_MICRO).alias(f"{name}_age_days"))
+def _newest(row: Ints, values: Floats, here: npt.NDArray[np.bool_], n: int) -> Floats:
+    """Per row the last of its values there, NaN where there is none, (n,)."""
+    found = np.full(n, np.nan)
+    found[row[here]] = values[here]
     return found
 
 
-def _rolled(moment: int, start: str, end: str, base: pl.DataFrame) -> list[pl.Expr]:
-    """Ages in days as of the moment, exact to the microsecond."""
-    names = [n for n in base.columns if n.startswith(start) and n.endswith(end)]
-    since = [_BASE - (pl.col(n) * DAY_MICROS).round().cast(pl.Int64) for n in names]
-    return [((moment - s) * DAYS_A_MICRO).alias(n) for n, s in zip(names, since, strict=True)]
+def _said(consents: pl.DataFrame, base: pl.DataFrame, moment: int) -> pl.DataFrame:
+    """Words on marketing known at the moment, in the order of `features.heard.place_of_word`."""
+    known = (pl.col("at") < moment) & (pl.col("received_at") <= moment)
+    words = consents.lazy().filter(pl.col("purpose") == "marketing", known)
+    joined = words.join(base.lazy().select("customer_id").with_row_index(_ROW), on="customer_id")
+    return joined.sort("at", "received_at", pl.col("channel") != "all", pl.col("state") != "granted", "state").collect()
+
+
+def _speak(rows: _Rows, base: pl.DataFrame, words: pl.DataFrame) -> list[pl.Series]:
+    """Per channel the later of the base's word and the ledger's, whose ages it sets; the states."""
+    row, at, n = words[_ROW].to_numpy(), words["at"].to_numpy(), len(base)
+    found: list[pl.Series] = []
+    for channel in MARKETING_CHANNELS:
+        name = f"consent_marketing_{channel}"
+        concerns = words["channel"].is_in(["all", channel]).to_numpy()
+        place, said_at = np.full(n, -1), np.full(n, NEVER)
+        place[row[concerns]], said_at[row[concerns]] = np.flatnonzero(concerns), at[concerns]
+        age = rows.numbers[f"{name}_age_days"]
+        before = rows.moment - np.rint(age * DAY_MICROS)
+        newer = (place >= 0) & ~(said_at < before)
+        age[newer] = (rows.moment - said_at[newer]) * DAYS_A_MICRO
+        said = words["state"].gather(np.maximum(place, 0))
+        found.append(said.zip_with(pl.Series(newer), base[name]).alias(name))
+    return found

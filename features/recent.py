@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from features.lists import in_lists
 from features.measures import in_base
 from features.salary import SALARY_DAYS
 from features.source import Source
@@ -77,9 +78,8 @@ def merged(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return rows[np.argsort(rows["customer"].to_numpy(), kind="stable")]
 
 
-def listed(rows: pl.DataFrame, n_customers: int) -> pl.DataFrame:
-    """One row a customer 0..n - 1: _ids, _recent."""
-    edges = np.searchsorted(rows["customer"].to_numpy(), np.arange(n_customers + 1)).astype(np.int32)
+def listed(rows: pl.DataFrame, n_customers: int) -> dict[str, Any]:
+    """RECENT_COLUMNS by name, a list a customer 0..n - 1."""
     arrow = rows.select("transaction_id", *_FIELDS).to_arrow(compat_level=pl.CompatLevel.oldest())
     struct = RECENT_COLUMNS[1].type.value_type
     facts = [_plain(arrow.column(field.name).cast(field.type)) for field in struct]
@@ -87,8 +87,8 @@ def listed(rows: pl.DataFrame, n_customers: int) -> pl.DataFrame:
         "_ids": _plain(arrow.column("transaction_id").cast(pa.large_string())),
         "_recent": pa.StructArray.from_arrays(facts, fields=list(struct)),
     }
-    offsets = pa.array(edges)
-    return pl.DataFrame(pa.table({n: pa.ListArray.from_arrays(offsets, v) for n, v in values.items()}))
+    customer = rows["customer"].to_numpy()
+    return {name: in_lists(column, customer, n_customers) for name, column in values.items()}
 
 
 def _plain(column: "pa.ChunkedArray[Any]") -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -108,6 +108,18 @@ class Shelf:
         # A second change within one tick of the file system's clock would go unseen, hence settled.
         self._listed = (changed, time.time_ns() - changed > TICK_NANOS, found)
         return found
+
+
+def in_arrow(frame: pl.DataFrame) -> dict[str, "pa.ChunkedArray[Any]"]:
+    """The columns of a frame by name."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def of_schema(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """The columns a schema names, in its order; cast where they have to be: of a few rows that is what costs."""
+    found = ((columns[field.name], field.type) for field in schema)
+    return pa.Table.from_arrays([c if c.type == wished else c.cast(wished) for c, wished in found], schema=schema)
 
 
 def write_snapshot(path: Path, rows: pa.Table) -> None:

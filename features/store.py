@@ -21,10 +21,10 @@ from features.feed import Progress
 from features.heard import CONSENT_SCHEMA, EVENT_SCHEMA, ConsentRow, EventRow, read_heard
 from features.home import Home
 from features.online import Online
-from features.overlay import overlaid
+from features.overlay import overlaid, reads
 from features.settings import horizon_days
 from features.shares import declare_shares
-from features.snapshot import Shelf, Snapshot
+from features.snapshot import Shelf, Snapshot, in_arrow, of_schema
 from features.source import Source
 from features.tables import INSTANT
 from features.view import Feature
@@ -262,13 +262,12 @@ class FeatureStore:
             raise StoreError(f"the snapshot {found}: it is of an older version; run nbo features build")
         return table.select(wanted.names)
 
-    def _held(self, snapshot: Snapshot, customer_ids: Sequence[str], events: Sequence[EventRow]) -> pl.DataFrame:
+    def _held(self, snapshot: Snapshot, customer_ids: Sequence[str], events: Sequence[EventRow]) -> pa.Table:
         """Rows to be rolled; the ids the base has counted only where an event is old enough to be among them."""
         since = _micros(snapshot.as_of)
         if any(event[6] < since and event[7] <= since for event in events):
-            return pl.DataFrame(snapshot.rows(customer_ids, self._rolls.names))
-        rows = snapshot.rows(customer_ids, [name for name in self._rolls.names if name != "_ids"])
-        return pl.DataFrame(rows).with_columns(_ids=pl.lit([], pl.List(pl.String)))
+            return snapshot.rows(customer_ids, self._rolls.names)
+        return snapshot.rows(customer_ids, [name for name in self._rolls.names if name != "_ids"])
 
     def overlay(self, base: pa.Table, at: datetime, events: pa.Table, consents: pa.Table,
                 rows: pa.Array | None = None) -> pa.Table:  # fmt: skip
@@ -277,13 +276,13 @@ class FeatureStore:
         rows: the numbers of those wanted, in their order; null: all.
         """
         held = self._whole(base, self._rolls)
-        wanted = pl.DataFrame(held if rows is None else held.take(rows))
+        wanted = held if rows is None else held.take(rows)
         return self._overlay(wanted, at, pl.DataFrame(events), pl.DataFrame(consents))
 
-    def _overlay(self, base: pl.DataFrame, at: datetime, events: pl.DataFrame,
-                 consents: pl.DataFrame) -> pa.Table:  # fmt: skip
-        rows = overlaid(base, at, events, consents, self._source)
-        return rows.select(self.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(self.schema)
+    def _overlay(self, held: pa.Table, at: datetime, events: pl.DataFrame, consents: pl.DataFrame) -> pa.Table:
+        read = held.select(reads(held.column_names, self._source.settings.currencies))
+        rolled = overlaid(pl.DataFrame(read), at, events, consents, self._source)
+        return of_schema(dict(zip(held.column_names, held.columns, strict=True)) | in_arrow(rolled), self.schema)
 
 
 def _micros(instant: datetime) -> int:

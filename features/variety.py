@@ -18,7 +18,7 @@ from features.segments import Ints
 from features.source import Source
 from features.tables import INFLOW_KINDS, OUTFLOW_KINDS, TRANSACTION_KINDS
 from features.view import Feature, FeatureView, Pairs
-from features.windows import local_days, tails
+from features.windows import in_days, local_days, tails
 
 SHORT, LONG = 30, 90  # days
 DISTINCT = {
@@ -32,6 +32,7 @@ EXTREMES = {
     "outflow": (OUTFLOW_KINDS, -1, "outflow", "流出"),
 }
 COUNTED_KINDS = tuple(kind for kind in TRANSACTION_KINDS if kind != "purchase")  # its counts can be added up
+Amounts = dict[str, tuple[Ints, Worths]]  # of each of EXTREMES: whose, how much
 TABLE, RATE = "transactions", "there was none, or the rate of one is missing"
 
 
@@ -63,7 +64,7 @@ def _compute(pairs: Pairs, source: Source) -> Mapping[str, pl.Series]:
 def first_days(as_of: pl.Series, zone: ZoneInfo) -> dict[int, Ints]:
     """Days of a window -> its first local day at each instant, days since 1970."""
     windows = (SHORT, FRESH_DAYS, LONG, SALARY_DAYS)
-    return {days: _number(local_days(tails(as_of, days, zone), zone)) for days in windows}
+    return {days: in_days(local_days(tails(as_of, days, zone), zone)) for days in windows}
 
 
 def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, ...]) -> dict[str, pl.Series]:
@@ -78,7 +79,7 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
     Returns:
         The declared columns, (n_cuts,).
     """
-    cut, day = rows["cut"].to_numpy().astype(np.int64), _number(rows["day"])
+    cut, day = rows["cut"].to_numpy().astype(np.int64), in_days(rows["day"])
     kind, worth = rows["kind"].to_numpy().astype(np.int64), rows["worth"].cast(pl.Float64).to_numpy()
     channel = rows["channel"].cast(pl.Categorical())
     named: dict[str, list[int]] = {name: [] for name in channels}
@@ -88,31 +89,31 @@ def varied(rows: pl.DataFrame, firsts: Mapping[int, Ints], channels: tuple[str, 
     every = CutBookings(cut, day, kind, worth, _codes(channel))
     found = salaries(every.where(day >= firsts[SALARY_DAYS][cut]), firsts[FRESH_DAYS])
     windows = {days: every.where(day >= firsts[days][cut]) for days in (SHORT, LONG)}
+    amounts = {days: _onward(inside) for days, inside in windows.items()}
     for days, inside in windows.items():
-        found |= {f"{name}_{days}d": series for name, series in _of_both(inside, firsts[days]).items()}
-    return found | _of_long(windows[LONG], firsts[LONG]) | by_channel(named, windows, len(firsts[LONG]))
+        found |= {f"{name}_{days}d": series for name, series in _of_both(inside, amounts[days], firsts[days]).items()}
+    found |= _of_long(windows[LONG], amounts[LONG], firsts[LONG])
+    return found | by_channel(named, windows, len(firsts[LONG]))
 
 
-def _of_both(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
+def _of_both(bookings: CutBookings, amounts: Amounts, first: Ints) -> dict[str, pl.Series]:
     """What is asked of the short window and of the long one."""
-    cut, day, kind, worth, channel = bookings
+    cut, day, kind, _, channel = bookings
     codes = {"kind": kind, "day": day - first[cut], "channel": channel}
     found = {f"{name}_count": distinct(cut, codes[column], len(first)) for name, (column, _, _) in DISTINCT.items()}
-    for name, (kinds, sign, _, _) in EXTREMES.items():
-        theirs, amounts = _onward(cut, worth * sign, _is_of(kinds)[kind])
-        found[f"{name}_largest"] = extreme(np.maximum, theirs, amounts, len(first))
+    for name, (theirs, worth) in amounts.items():
+        found[f"{name}_largest"] = extreme(np.maximum, theirs, worth, len(first))
     return found
 
 
-def _of_long(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
+def _of_long(bookings: CutBookings, amounts: Amounts, first: Ints) -> dict[str, pl.Series]:
     """What is asked of the long window alone, but for channels."""
-    cut, day, kind, worth, _ = bookings
+    cut, day, kind, _, _ = bookings
     n, found = len(first), dict[str, pl.Series]()
-    for name, (kinds, sign, _, _) in EXTREMES.items():
-        theirs, amounts = _onward(cut, worth * sign, _is_of(kinds)[kind])
-        found[f"{name}_smallest_90d"] = extreme(np.minimum, theirs, amounts, n)
+    for name, (theirs, worth) in amounts.items():
+        found[f"{name}_smallest_90d"] = extreme(np.minimum, theirs, worth, n)
         if name != "purchase":
-            mean = sums(theirs, amounts, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
+            mean = sums(theirs, worth, n) / np.maximum(np.bincount(theirs, minlength=n), 1)
             found[f"{name}_mean_90d"] = known(mean, theirs, n)
     for name in COUNTED_KINDS:
         found[f"{name}_count_90d"] = counts(cut[kind == _code(name)], n)
@@ -122,10 +123,13 @@ def _of_long(bookings: CutBookings, first: Ints) -> dict[str, pl.Series]:
     return found
 
 
-def _onward(cut: Ints, signed: Worths, of_kinds: "npt.NDArray[np.bool_]") -> tuple[Ints, Worths]:
-    """(cut, amount) of the bookings of some kinds that are no reversals; unknown amounts stay, and make all unknown."""
-    kept = of_kinds & ~(signed <= 0)
-    return cut[kept], signed[kept]
+def _onward(bookings: CutBookings) -> Amounts:
+    """Of each of EXTREMES the bookings that are no reversals; unknown amounts stay, and make all unknown."""
+    found: Amounts = {}
+    for name, (kinds, sign, _, _) in EXTREMES.items():
+        place = np.flatnonzero(_is_of(kinds)[bookings.kind] & ~(bookings.worth * sign <= 0))
+        found[name] = bookings.cut[place], bookings.worth[place] * sign
+    return found
 
 
 def _is_of(kinds: tuple[str, ...]) -> npt.NDArray[np.bool_]:
@@ -139,11 +143,6 @@ def _codes(channels: pl.Series) -> Ints:
 
 def _code(kind: str) -> int:
     return TRANSACTION_KINDS.index(kind)
-
-
-def _number(days: pl.Series) -> Ints:
-    """Days as numbers, days since 1970."""
-    return days.cast(pl.Int32).cast(pl.Int64).to_numpy()
 
 
 def _months(days: "npt.NDArray[np.datetime64]") -> Ints:

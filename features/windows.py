@@ -43,8 +43,15 @@ def midnight_micros(day: date, zone: ZoneInfo) -> int:
 
 def local_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """Local dates of instants in microseconds UTC."""
+    if len(instants) > 1 and instants[0] == instants.min() == instants.max() and not instants.has_nulls():
+        return local_days(instants.head(1), zone).new_from_index(0, len(instants))  # a snapshot asks for one instant
     stamps = instants.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return stamps.dt.convert_time_zone(zone.key).dt.date()
+
+
+def in_days(dates: pl.Series) -> Micros:
+    """Dates as numbers, days since 1970."""
+    return dates.cast(pl.Int32).cast(pl.Int64).to_numpy()
 
 
 def tails(as_of: pl.Series, days: int, zone: ZoneInfo) -> pl.Series:

@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 def features_of(tables: Tables, customer: str, as_of: datetime, zone: ZoneInfo, base: str,
                 currencies: tuple[str, ...]) -> Row:  # fmt: skip
     """Every declared feature of that customer at that instant; None for null."""
-    bank = _Bank(tables, customer, as_of, zone, base)
+    bank = Bank(tables, customer, as_of, zone, base)
     found: Row = {}
     for part in (
         _facts,
@@ -42,7 +42,7 @@ def features_of(tables: Tables, customer: str, as_of: datetime, zone: ZoneInfo, 
     return found
 
 
-class _Bank:
+class Bank:
     def __init__(self, tables: Tables, customer: str, as_of: datetime, zone: ZoneInfo, base: str) -> None:
         self.tables, self.customer, self.as_of, self.zone, self.base = (
             tables,
@@ -88,7 +88,7 @@ def _days(span: timedelta) -> float:
     return (span // timedelta(microseconds=1)) / 86_400_000_000
 
 
-def _facts(bank: _Bank) -> Row:
+def _facts(bank: Bank) -> Row:
     row = bank.mine("customers")[0]
     found = {name: row[name] for name in (
         "kind", "do_not_contact", "no_profiling", "deceased", "staff", "vulnerable", "fraud_lock",
@@ -107,7 +107,7 @@ def _facts(bank: _Bank) -> Row:
     }
 
 
-def _consents(bank: _Bank) -> Row:
+def _consents(bank: Bank) -> Row:
     found: Row = {}
     for channel in CHANNELS:
         said = [r for r in bank.mine("consents") if r["purpose"] == "marketing"
@@ -132,7 +132,7 @@ def _consents(bank: _Bank) -> Row:
     return found
 
 
-def _reachability(bank: _Bank) -> Row:
+def _reachability(bank: Bank) -> Row:
     found: Row = {}
     for channel in CHANNELS:
         rows = [r for r in bank.mine("reachability") if r["channel"] == channel and r["at"] < bank.as_of]
@@ -142,7 +142,7 @@ def _reachability(bank: _Bank) -> Row:
     return found
 
 
-def _owned(bank: _Bank) -> list[Row]:
+def _owned(bank: Bank) -> list[Row]:
     ids = {h["account_id"] for h in bank.mine("holders") if h["role"] in ("owner", "joint")}
     return [
         a
@@ -151,7 +151,7 @@ def _owned(bank: _Bank) -> list[Row]:
     ]
 
 
-def _holdings(bank: _Bank) -> Row:
+def _holdings(bank: Bank) -> Row:
     held = [a for a in _owned(bank) if a["opened_on"] < bank.day]
     found: Row = {f"holds_{p['product']}": any(a["product"] == p["product"] for a in held)
                   for p in bank.tables["products"]}  # fmt: skip
@@ -159,7 +159,7 @@ def _holdings(bank: _Bank) -> Row:
     return found | {"n_accounts": len(held), "maturity_ahead_days": min(ahead, default=None)}
 
 
-def _balance(bank: _Bank, account: str, rows: list[Row]) -> int:
+def _balance(bank: Bank, account: str, rows: list[Row]) -> int:
     mine = [r for r in rows if r["account_id"] == account]
     stated = [r for r in mine if r["balance_after_minor"] is not None]
     if not stated:
@@ -169,7 +169,7 @@ def _balance(bank: _Bank, account: str, rows: list[Row]) -> int:
     return anchor["balance_after_minor"] + sum(r["amount_minor"] for r in later)
 
 
-def _money(bank: _Bank, currencies: tuple[str, ...]) -> Row:
+def _money(bank: Bank, currencies: tuple[str, ...]) -> Row:
     booked, found, total = bank.booked(), dict[str, Any](), 0.0
     mine = [r for r in booked if r["customer_id"] == bank.customer]
     accounts = _owned(bank)
@@ -190,7 +190,7 @@ def _money(bank: _Bank, currencies: tuple[str, ...]) -> Row:
     return found | _spending(bank, mine)
 
 
-def _spending(bank: _Bank, mine: list[Row]) -> Row:
+def _spending(bank: Bank, mine: list[Row]) -> Row:
     found: Row = {}
 
     def total(kind: str, days: int, sign: int) -> float | None:
@@ -233,19 +233,19 @@ def _spending(bank: _Bank, mine: list[Row]) -> Row:
     return found
 
 
-def _day(bank: _Bank, row: Row) -> date:
+def _day(bank: Bank, row: Row) -> date:
     return row["booked_at"].astimezone(bank.zone).date()
 
 
-def _worth(bank: _Bank, row: Row, amount: int | None) -> float | None:
+def _worth(bank: Bank, row: Row, amount: int | None) -> float | None:
     return None if amount is None else bank.in_base(amount, row["currency"], _day(bank, row))
 
 
-def _mine(bank: _Bank) -> list[Row]:
+def _mine(bank: Bank) -> list[Row]:
     return [r for r in bank.booked() if r["customer_id"] == bank.customer]
 
 
-def _variety(bank: _Bank) -> Row:
+def _variety(bank: Bank) -> Row:
     mine, found = _mine(bank), dict[str, Any]()
     for days in (30, 90):
         rows = bank.within(mine, "booked_at", days)
@@ -267,7 +267,7 @@ def _variety(bank: _Bank) -> Row:
     return found | {"salary_months_count_90d": len(paid)}
 
 
-def _places(bank: _Bank) -> Row:
+def _places(bank: Bank) -> Row:
     mine, found = _mine(bank), dict[str, Any]()
     for place in PLACES:
         there = [r for r in mine if (r["channel"] or "").strip().lower() == place]
@@ -282,7 +282,7 @@ def _places(bank: _Bank) -> Row:
     return found
 
 
-def _salary(bank: _Bank) -> Row:
+def _salary(bank: Bank) -> Row:
     """Booked as one, or the third of three like transfers in, each a fortnight or each a month after the one before."""
     rows = bank.within(_mine(bank), "booked_at", 98)
     fresh = {r["transaction_id"] for r in bank.within(_mine(bank), "booked_at", 35)}
@@ -304,7 +304,7 @@ def _salary(bank: _Bank) -> Row:
     }
 
 
-def _follows(bank: _Bank, came: list[tuple[Row, float]], row: Row, worth: float, gap: tuple[int, int],
+def _follows(bank: Bank, came: list[tuple[Row, float]], row: Row, worth: float, gap: tuple[int, int],
              more: int = 1) -> bool:  # fmt: skip
     for other, its in came:
         apart = (_day(bank, row) - _day(bank, other)).days
@@ -315,7 +315,7 @@ def _follows(bank: _Bank, came: list[tuple[Row, float]], row: Row, worth: float,
     return False
 
 
-def _last(bank: _Bank) -> Row:
+def _last(bank: Bank) -> Row:
     mine, found = _mine(bank), dict[str, Any]()
     for name in ("transaction", "purchase", "salary"):
         last = next((r for r in reversed(mine) if name in ("transaction", r["kind"])), None)
@@ -328,13 +328,13 @@ def _last(bank: _Bank) -> Row:
     return found
 
 
-def _notes(bank: _Bank) -> Row:
+def _notes(bank: Bank) -> Row:
     notes = [r for r in bank.mine("notes") if r["at"] < bank.as_of]
     in_force = [r for r in notes if r["until"] is None or r["until"] >= bank.day]
     return {"notes_count": len(in_force), "days_since_last_note": bank.ago(notes, "at")}
 
 
-def _contacts(bank: _Bank) -> Row:
+def _contacts(bank: Bank) -> Row:
     mine = bank.mine("contacts")
     sent = [r for r in mine if r["direction"] == "outbound" and r["purpose"] == "marketing"
             and r["sent_at"] is not None and r["sent_at"] < bank.as_of]  # fmt: skip
@@ -361,7 +361,7 @@ def _contacts(bank: _Bank) -> Row:
     return found
 
 
-def _cases(bank: _Bank) -> Row:
+def _cases(bank: Bank) -> Row:
     opened = [r for r in bank.mine("cases") if r["opened_at"] < bank.as_of]
     still = [r["kind"] for r in opened if r["closed_at"] is None or r["closed_at"] >= bank.as_of]
     complaints = [r for r in opened if r["kind"] == "complaint"]

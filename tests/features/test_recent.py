@@ -3,6 +3,7 @@
 from datetime import date
 
 import polars as pl
+import pyarrow as pa
 
 from features.recent import RECENT_SCHEMA, handed_on, listed, merged
 
@@ -16,14 +17,14 @@ def recent(rows: list[tuple[int, str, date, int, str | None, int | None]]) -> pl
 
 def test_what_is_carried_is_read_back() -> None:
     """The middle customer has no booking; a missing channel and a missing rate stay missing."""
-    base = listed(recent(ROWS), 3).with_columns(customer_id=pl.Series(["a", "b", "c"])).to_arrow()
+    base = pa.table({"customer_id": ["a", "b", "c"], **listed(recent(ROWS), 3)})
     codes = pl.DataFrame({"customer_id": ["a", "b", "c"], "customer": pl.Series([0, 1, 2], dtype=pl.Int32)})
     found = handed_on(base, codes)
     assert found.equals(recent(ROWS))
 
 
 def test_a_customer_who_left_takes_his_bookings_along_and_the_others_are_counted_anew() -> None:
-    base = listed(recent(ROWS), 3).with_columns(customer_id=pl.Series(["a", "b", "c"])).to_arrow()
+    base = pa.table({"customer_id": ["a", "b", "c"], **listed(recent(ROWS), 3)})
     codes = pl.DataFrame({"customer_id": ["b", "c"], "customer": pl.Series([0, 1], dtype=pl.Int32)})
     assert handed_on(base, codes).equals(recent([(1, *ROWS[2][1:])]))
 
