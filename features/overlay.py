@@ -69,7 +69,8 @@ def overlaid(base: pl.DataFrame, at: datetime, events: pl.DataFrame, consents: p
     if len(heard):
         _recency(rows, heard)
         _balances(rows, heard, last_booked, base["_shared"].to_numpy(), currencies)
-    states = _speak(rows, base, _said(_clocked(consents, CONSENT_CLOCKS), base, moment)) if len(consents) else []
+    words = _said(_clocked(consents, CONSENT_CLOCKS), base, moment) if len(consents) else consents
+    states = _speak(rows, base, words) if len(words) else []
     day = local_day(moment, source.settings.tz)
     rows.numbers["balance_total_minor"] = total_in_base(
         rows.numbers, currencies, lambda amounts, currency: source.rates.worth(amounts, currency, day)
@@ -182,7 +183,8 @@ def _balances(rows: _Rows, heard: pl.DataFrame, last_booked: Floats, shared: Int
         if moved.is_empty():
             continue
         row, booked, amount = (moved[name].to_numpy() for name in (_ROW, "booked_at", "amount_minor"))
-        balance, states = (moved["balance_after_minor"].cast(pl.Float64).to_numpy(), moved["balance_after_minor"].is_not_null().to_numpy())  # fmt: skip
+        balance = moved["balance_after_minor"].cast(pl.Float64).to_numpy()
+        states = ~np.isnan(balance)  # NaN: none was stated
         fresh = ~(booked < last_booked[row])
         newer, since = states & fresh, np.full(n, NEVER)
         since[row[newer]] = booked[newer]  # oldest first: the newest stays

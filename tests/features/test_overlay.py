@@ -149,6 +149,24 @@ def test_consents_follow_the_word_said_last(tmp_path: Path) -> None:
         assert found[f"{name}_age_days"].equals(afresh[f"{name}_age_days"]), name
 
 
+def test_what_concerns_nobody_here_changes_nothing(tmp_path: Path) -> None:
+    """Words of strangers, on profiling, and of later: none is left of them."""
+    tables = bank()
+    _, store = store_of(tables, tmp_path)
+    store.build(T0)
+    base = store.newest()
+    assert base is not None
+    his = base.table["customer_id"][0].as_py()
+    told = [("NOBODY", "marketing", T0), (his, "profiling", T0), (his, "marketing", T1 + timedelta(hours=1))]
+    rows = [{"customer_id": who, "purpose": purpose, "channel": "all", "state": "denied", "at": at, "received_at": at}
+            for who, purpose, at in told]  # fmt: skip
+    heard = [{**day_of_events(tables)[0], "customer_id": "NOBODY"}]
+    alone = store.overlay(base.table, T1, EVENT.empty_table(), CONSENT.empty_table())
+    for wanted in ([], [rows[0]], rows):
+        said = pa.Table.from_pylist(wanted, schema=CONSENT)
+        assert store.overlay(base.table, T1, event_table(heard), said).equals(alone)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def connection(request: pytest.FixtureRequest) -> Generator[sa.Connection]:
     """An empty ledger."""
