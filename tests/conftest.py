@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+# Each process of the tests computes on one core, for the others are taken by its neighbours; before NumPy is imported.
+for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(library, "1")
+
 CONSOLE, SIMULATED, SPARK = "tests/serving/console/", "tests/simulation/", "tests/serving/spark/"
 TOGETHER = {
     **dict.fromkeys((f"{SPARK}test_decide.py", f"{SPARK}test_features.py", f"{SPARK}test_plan.py"), SPARK),
