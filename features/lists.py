@@ -11,8 +11,8 @@ from features.segments import Ints
 
 def in_lists(values: "pa.Array[Any]", row: Ints, n_rows: int) -> "pa.Array[Any]":
     """One list a row 0..n_rows - 1 of the values, each of which belongs to a row; rows ascend."""
-    edges = np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(edges), values)
+    edges = pa.array(np.searchsorted(row, np.arange(n_rows + 1)), pa.int32())  # ArrowInvalid beyond 2**31 entries
+    return pa.ListArray.from_arrays(edges, values)
 
 
 def out_of_lists(lists: pl.Series) -> tuple[Ints, pl.DataFrame]:

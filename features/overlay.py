@@ -166,7 +166,7 @@ def _recency(rows: _Rows, heard: pl.DataFrame) -> None:
     """The ages of bookings, no greater than what was heard allows."""
     row, age = heard[_ROW].to_numpy(), (rows.moment - heard["booked_at"].to_numpy()) * DAYS_A_MICRO
     for name in LASTS:
-        here = np.ones(len(row), bool) if name == "transaction" else (heard["kind"] == name).to_numpy()
+        here = np.ones(len(row), bool) if name == "transaction" else (heard["kind"] == name).fill_null(False).to_numpy()
         np.fmin.at(rows.numbers[f"days_since_last_{name}"], row[here], age[here])
 
 
@@ -193,14 +193,21 @@ def _balances(rows: _Rows, heard: pl.DataFrame, last_booked: Floats, shared: Int
         held = rows.numbers[f"balance_{currency.lower()}_minor"]
         stated, doubtful = _newest(row, balance, newer, n), _newest(row, balance, states & ~fresh, n)
         start = np.where(np.isnan(stated), np.fmin(held, doubtful), stated)
-        alone = start + np.bincount(row[later], amount[later], n)
-        held[:] = np.where(shared >> bit & 1, held + np.bincount(row[counted], amount[counted], n), alone)
+        alone = start + _sums(row, amount, later, n)
+        held[:] = np.where(shared >> bit & 1, held + _sums(row, amount, counted, n), alone)
 
 
 def _newest(row: Ints, values: Floats, here: npt.NDArray[np.bool_], n: int) -> Floats:
     """Per row the last of its values there, NaN where there is none, (n,)."""
     found = np.full(n, np.nan)
     found[row[here]] = values[here]
+    return found
+
+
+def _sums(row: Ints, amount: Ints, here: npt.NDArray[np.bool_], n: int) -> Ints:
+    """Per row what its amounts there come to, exact, (n,)."""
+    found = np.zeros(n, np.int64)
+    np.add.at(found, row[here], amount[here])
     return found
 
 
@@ -218,7 +225,7 @@ def _speak(rows: _Rows, base: pl.DataFrame, words: pl.DataFrame) -> list[pl.Seri
     found: list[pl.Series] = []
     for channel in MARKETING_CHANNELS:
         name = f"consent_marketing_{channel}"
-        concerns = words["channel"].is_in(["all", channel]).to_numpy()
+        concerns = words["channel"].is_in(["all", channel]).fill_null(False).to_numpy()
         place, said_at = np.full(n, -1), np.full(n, NEVER)
         place[row[concerns]], said_at[row[concerns]] = np.flatnonzero(concerns), at[concerns]
         age = rows.numbers[f"{name}_age_days"]

@@ -157,14 +157,32 @@ def test_what_concerns_nobody_here_changes_nothing(tmp_path: Path) -> None:
     base = store.newest()
     assert base is not None
     his = base.table["customer_id"][0].as_py()
-    told = [("NOBODY", "marketing", T0), (his, "profiling", T0), (his, "marketing", T1 + timedelta(hours=1))]
-    rows = [{"customer_id": who, "purpose": purpose, "channel": "all", "state": "denied", "at": at, "received_at": at}
-            for who, purpose, at in told]  # fmt: skip
+    told = [("NOBODY", "marketing", "all", T0), (his, "profiling", "all", T0), (his, "marketing", None, T0),
+            (his, "marketing", "all", T1 + timedelta(hours=1))]  # fmt: skip
+    rows = [{"customer_id": who, "purpose": purpose, "channel": channel, "state": "denied", "at": at, "received_at": at}
+            for who, purpose, channel, at in told]  # fmt: skip
     heard = [{**day_of_events(tables)[0], "customer_id": "NOBODY"}]
     alone = store.overlay(base.table, T1, EVENT.empty_table(), CONSENT.empty_table())
     for wanted in ([], [rows[0]], rows):
         said = pa.Table.from_pylist(wanted, schema=CONSENT)
         assert store.overlay(base.table, T1, event_table(heard), said).equals(alone)
+
+
+def test_balances_are_added_up_as_whole_numbers(tmp_path: Path) -> None:
+    """Forty bookings of 10**15 and of 1 a time: as floats the ones would go."""
+    tables = bank()
+    _, store = store_of(tables, tmp_path)
+    store.build(T0)
+    base = store.newest()
+    assert base is not None
+    one = next(row for row in day_of_events(tables) if row["kind"] == "salary" and row["currency"] == "GBP")
+    amounts = [10**15] * 40 + [1] * 7
+    rows = [{**one, "transaction_id": f"X{n}", "amount_minor": amount, "balance_after_minor": None}
+            for n, amount in enumerate(amounts)]  # fmt: skip
+    place = base.table["customer_id"].to_pylist().index(one["customer_id"])
+    before = base.table["balance_gbp_minor"][place].as_py()
+    found = store.overlay(base.table, T1, event_table(rows), CONSENT.empty_table())
+    assert found["balance_gbp_minor"][place].as_py() == float(int(before) + sum(amounts))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

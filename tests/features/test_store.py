@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from features.days import day_manifest
 from features.home import Home
 from features.intake import import_tables
 from features.settings import write_settings
@@ -388,3 +389,23 @@ def test_a_damaged_mark_of_days_is_made_again(tmp_path: Path) -> None:
     assert FeatureStore(home).build(END).read_bytes() == whole
     shutil.rmtree(home.features)
     assert FeatureStore(home).build(END).read_bytes() == whole
+
+
+def test_no_bit_of_a_mark_of_days_stops_a_build(tmp_path: Path) -> None:
+    """A bit that turned in the layout of a file is found; in a number of it nobody can see it."""
+    home = home_with(made_up_bank(15, customers=8, transactions=200), tmp_path)
+    source = Source(home)
+    home.features.mkdir(exist_ok=True)
+    whole = day_manifest(source, home.features)
+    mark = next(home.features.glob(".days/part-*"))
+    sound, n_found = mark.read_bytes(), 0
+    for place in range(0, len(sound), 29):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << place % 8
+        mark.write_bytes(damaged)
+        found = day_manifest(source, home.features)
+        assert found.schema == whole.schema
+        if mark.read_bytes() != damaged:  # made again
+            n_found += 1
+            assert found.equals(whole)
+    assert n_found > 10
