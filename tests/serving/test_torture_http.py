@@ -71,8 +71,11 @@ class Remote:
         if status in (408, 429, 503, 504):
             raise Unavailable("not now")
         assert status < 500, (path, status, body)
-        if status != 200 and json.loads(body)["error"]["code"] != "claim_refused":
-            raise BadRequest(json.loads(body)["error"]["code"])
+        if status != 200:
+            error = json.loads(body)["error"]
+            # A claim that is refused for good is an answer that is kept; one that holds no more, or waits, is refused anew each time.
+            if error["code"] != "claim_refused" or not error["message"].endswith("; do not send"):
+                raise BadRequest(error["code"])
         return StoredAnswer(body, status)
 
 
