@@ -40,7 +40,7 @@ ROLLED = pa.schema([field for field in CARRIED if field.name != "_recent"])  # w
 
 
 def carried(codes: pl.DataFrame, at: int, recent: pl.DataFrame, source: Source) -> dict[str, Any]:
-    """What a snapshot carries of those customers: the columns of CARRIED but for HALF, by name, in their order.
+    """What a snapshot carries of those customers: the columns of CARRIED but for HALF, by name.
 
     Args:
         codes: customer_id, customer: 0, 1, ...

@@ -10,11 +10,10 @@ import pyarrow as pa
 
 from features.lists import in_lists, out_of_lists
 from features.measures import COLUMNS, Window, measured, windows
-from features.money import Floats
-from features.segments import Ints, first_places
+from features.segments import Floats, Ints, first_places
 from features.settings import Settings, horizon_days
 from features.source import Source
-from features.windows import in_days, local_day, midnight_micros
+from features.windows import in_days, local_day, midnight_micros, stamp
 
 _EPOCH = date(1970, 1, 1)
 _FIELDS = [pa.field("window", pa.uint16()), pa.field("day", pa.int32()), pa.field("amount", pa.int64())]
@@ -65,8 +64,8 @@ def _leaving(codes: pl.DataFrame, at: int, source: Source, first: Mapping[int, i
     booked = pl.col("booked_at")
     bounds = [[midnight_micros(_EPOCH + timedelta(days=day + n), source.settings.tz) for n in (0, horizon)]
               for day in first.values()]  # fmt: skip
-    visible = (booked < _stamp(at)) & (pl.col("recorded_at") <= _stamp(at))
-    leaves = pl.any_horizontal(booked.is_between(*map(_stamp, two), closed="left") for two in bounds)
+    visible = (booked < stamp(at)) & (pl.col("recorded_at") <= stamp(at))
+    leaves = pl.any_horizontal(booked.is_between(*map(stamp, two), closed="left") for two in bounds)
     rows = source.scan("transactions").filter(visible, leaves).join(codes.lazy(), on="customer_id")
     return rows.select("customer", *COLUMNS).with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us")).collect()
 
@@ -82,7 +81,3 @@ def _summed(adds: pl.DataFrame, of_windows: Mapping[int, Window], place: Ints, c
     sums = np.add.reduceat(amounts, first, axis=1)
     which, group = np.nonzero(sums)
     return np.array(list(of_windows))[which], cell[first][group], sums[which, group]
-
-
-def _stamp(at: int) -> pl.Expr:
-    return pl.lit(at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

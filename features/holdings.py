@@ -10,7 +10,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from features.money import Floats
+from features.segments import Floats
 from features.source import Source
 from features.view import Feature, FeatureView, Pairs
 from features.windows import Log

@@ -5,12 +5,11 @@ from bisect import bisect_right
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from features.segments import Floats
 from features.tables import MOST_MINOR
 
-Floats = npt.NDArray[np.float64]
 # ISO 4217 currencies whose smallest unit is not a hundredth.
 _WHOLE = (
     "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",

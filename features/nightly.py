@@ -17,7 +17,7 @@ from features.settings import horizon_days, write_whole
 from features.snapshot import Snapshot
 from features.source import Source
 from features.tables import TABLES
-from features.windows import DAY_MICROS, local_days, midnight_micros
+from features.windows import DAY_MICROS, local_days, midnight_micros, stamp
 
 SUFFIXES = (".days", ".accounts")
 
@@ -71,9 +71,8 @@ def night_before(at: int, snapshots: list[Snapshot], manifest: pl.DataFrame, sou
 def _since(base: Snapshot, at: int, source: Source) -> pl.DataFrame:
     """Bookings visible at `at` and not at the base."""
     booked, recorded = pl.col("booked_at"), pl.col("recorded_at")
-    stamp = pl.lit(at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     rows = source.scan("transactions").filter(
-        booked < stamp, recorded <= stamp, (booked >= base.as_of) | (recorded > base.as_of)
+        booked < stamp(at), recorded <= stamp(at), (booked >= base.as_of) | (recorded > base.as_of)
     )
     names = [c.name for c in TABLES["transactions"].columns]
     return rows.select(names).with_columns(pl.col("booked_at", "recorded_at").dt.epoch("us")).collect()

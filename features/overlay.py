@@ -8,7 +8,7 @@ for a thousand rows NumPy needs a tenth of what an expression of Polars costs be
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,7 @@ from features.drops import cut_days, dropped
 from features.expiries import ENDING, ended
 from features.holdings import total_in_base
 from features.measures import COLUMNS, LASTS, Window, measured, windows
-from features.money import Floats
-from features.segments import Ints
+from features.segments import Floats, Ints
 from features.shares import outflow_shares
 from features.source import Source
 from features.tables import MARKETING_CHANNELS
@@ -31,6 +30,7 @@ EVENT_CLOCKS = ("booked_at", "recorded_at")
 CONSENT_CLOCKS = ("at", "received_at")
 LISTS = ("_ids", "_drops", "_expiries")
 NEVER = -(1 << 62)
+Array = TypeVar("Array", Ints, Floats)
 _ROW = "_row"
 
 
@@ -186,22 +186,21 @@ def _balances(rows: _Rows, heard: pl.DataFrame, last_booked: Floats, shared: Int
         balance = moved["balance_after_minor"].cast(pl.Float64).to_numpy()
         states = ~np.isnan(balance)  # NaN: none was stated
         fresh = ~(booked < last_booked[row])
-        newer, since = states & fresh, np.full(n, NEVER)
-        since[row[newer]] = booked[newer]  # oldest first: the newest stays
+        newer = states & fresh
+        since = _newest(row, booked, newer, np.full(n, NEVER))
         later = ~states & (booked > since[row])
         counted = fresh | (amount < 0)
         held = rows.numbers[f"balance_{currency.lower()}_minor"]
-        stated, doubtful = _newest(row, balance, newer, n), _newest(row, balance, states & ~fresh, n)
+        stated, doubtful = (_newest(row, balance, here, np.full(n, np.nan)) for here in (newer, states & ~fresh))
         start = np.where(np.isnan(stated), np.fmin(held, doubtful), stated)
         alone = start + _sums(row, amount, later, n)
         held[:] = np.where(shared >> bit & 1, held + _sums(row, amount, counted, n), alone)
 
 
-def _newest(row: Ints, values: Floats, here: npt.NDArray[np.bool_], n: int) -> Floats:
-    """Per row the last of its values there, NaN where there is none, (n,)."""
-    found = np.full(n, np.nan)
-    found[row[here]] = values[here]
-    return found
+def _newest(row: Ints, values: Array, here: npt.NDArray[np.bool_], none: Array) -> Array:
+    """Per row the last of its values there, `none` where there is none, (n_rows,); values stand oldest first."""
+    none[row[here]] = values[here]
+    return none
 
 
 def _sums(row: Ints, amount: Ints, here: npt.NDArray[np.bool_], n: int) -> Ints:
@@ -226,12 +225,10 @@ def _speak(rows: _Rows, base: pl.DataFrame, words: pl.DataFrame) -> list[pl.Seri
     for channel in MARKETING_CHANNELS:
         name = f"consent_marketing_{channel}"
         concerns = words["channel"].is_in(["all", channel]).fill_null(False).to_numpy()
-        place, said_at = np.full(n, -1), np.full(n, NEVER)
-        place[row[concerns]], said_at[row[concerns]] = np.flatnonzero(concerns), at[concerns]
+        last = _newest(row, np.arange(len(row)), concerns, np.full(n, -1))
+        place = np.maximum(last, 0)  # of whom nothing is said it is not looked at
         age = rows.numbers[f"{name}_age_days"]
-        before = rows.moment - np.rint(age * DAY_MICROS)
-        newer = (place >= 0) & ~(said_at < before)
-        age[newer] = (rows.moment - said_at[newer]) * DAYS_A_MICRO
-        said = words["state"].gather(np.maximum(place, 0))
-        found.append(said.zip_with(pl.Series(newer), base[name]).alias(name))
+        newer = (last >= 0) & ~(at[place] < _instants(age, rows.moment))
+        age[newer] = (rows.moment - at[place][newer]) * DAYS_A_MICRO
+        found.append(words["state"].gather(place).zip_with(pl.Series(newer), base[name]).alias(name))
     return found

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 LAID_OUT = 4_000_000  # places laid out at a time
 _BITS = 64
 

@@ -13,6 +13,7 @@ from features.at_once import BATCH
 from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, MARKETING_CHANNELS, TABLES
+from features.windows import stamp
 
 EMPTY = {"cases": "none open", "contacts": "nobody was ever contacted"}  # the words that declare a table empty
 ASSUMED = {
@@ -87,8 +88,7 @@ class Source:
         wanted = few.select("customer_id", *columns)
         wanted = wanted.with_columns(pl.col(name).cast(wished) for name, wished in (types or {}).items())
         if booked_from is not None:
-            instant = pl.lit(booked_from).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-            wanted = wanted.filter(pl.col("booked_at") >= instant)
+            wanted = wanted.filter(pl.col("booked_at") >= stamp(booked_from))
         joined = wanted.join(codes.lazy(), on="customer_id").drop("customer_id")
         return _instants_as_micros(joined, table, columns)
 

@@ -41,6 +41,11 @@ def midnight_micros(day: date, zone: ZoneInfo) -> int:
     return (local.replace(tzinfo=UTC) - offset - _EPOCH) // timedelta(microseconds=1)
 
 
+def stamp(micros: int) -> pl.Expr:
+    """An instant in microseconds UTC as the tables have it, so that a scan passes over the row groups of other days."""
+    return pl.lit(micros).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
 def local_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """Local dates of instants in microseconds UTC."""
     if len(instants) > 1 and instants[0] == instants.min() == instants.max() and not instants.has_nulls():

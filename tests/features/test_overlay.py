@@ -86,6 +86,15 @@ def store_of(tables: Tables, folder: Path) -> tuple[Home, FeatureStore]:
     return home, FeatureStore(home)
 
 
+def built(tables: Tables, folder: Path) -> tuple[FeatureStore, pa.Table]:
+    """A store with a snapshot of T0, and its rows."""
+    _, store = store_of(tables, folder)
+    store.build(T0)
+    base = store.newest()
+    assert base is not None
+    return store, base.table
+
+
 def touched() -> list[str]:
     """Every feature that is rolled to the present."""
     names = [f"balance_{c.lower()}_minor" for c in CURRENCIES] + ["balance_total_minor"]
@@ -100,26 +109,21 @@ def test_base_with_events_equals_features_computed_afresh(tmp_path: Path, now: d
     """Also after midnights, when the tails of the windows have moved on."""
     tables = bank()
     events = day_of_events(tables)
-    _, before = store_of(tables, tmp_path / "before")
-    before.build(T0)
-    base = before.newest()
-    assert base is not None
+    before, base = built(tables, tmp_path / "before")
     later = {**tables, "transactions": [*tables["transactions"], *events]}
     _, after = store_of(later, tmp_path / "after")
-    asked = pa.table({"customer_id": base.table["customer_id"],
-                      "as_of": pa.array([now] * base.table.num_rows, pa.timestamp("us", "UTC"))})  # fmt: skip
+    asked = pa.table({"customer_id": base["customer_id"],
+                      "as_of": pa.array([now] * base.num_rows, pa.timestamp("us", "UTC"))})  # fmt: skip
     afresh = after.as_of(asked)
     # A repeated event and one of the future change nothing.
     noise = [events[0], {**events[1], "transaction_id": "LATE", "recorded_at": now + timedelta(seconds=1)}]
-    found = before.overlay(base.table, now, event_table([*events, *noise]), CONSENT.empty_table())
+    found = before.overlay(base, now, event_table([*events, *noise]), CONSENT.empty_table())
     assert found.schema.equals(before.schema)
     for name in touched():
         assert found[name].to_pylist() == pytest.approx(afresh[name].to_pylist(), nan_ok=True), name
-    alone = [
-        before.overlay(base.table, now, event_table(events), CONSENT.empty_table(), pa.array([row])) for row in range(8)
-    ]
+    alone = [before.overlay(base, now, event_table(events), CONSENT.empty_table(), pa.array([row])) for row in range(8)]
     assert pa.concat_tables(alone).equals(found.slice(0, 8)), "a row alone is, to the bit, what it is among others"
-    changed = [n for n in touched() if found[n].to_pylist() != base.table[n].to_pylist()]
+    changed = [n for n in touched() if found[n].to_pylist() != base[n].to_pylist()]
     assert "balance_usd_minor" in changed and "outflow_share_usd_14d" in changed
 
 
@@ -129,19 +133,16 @@ def test_consents_follow_the_word_said_last(tmp_path: Path) -> None:
     said = [{**row, "expires_at": None} for row in said]
     for row in tables["consents"]:
         row["expires_at"] = None
-    _, before = store_of(tables, tmp_path / "before")
-    before.build(T0)
-    base = before.newest()
-    assert base is not None
+    before, base = built(tables, tmp_path / "before")
     keys = {(r["customer_id"], r["purpose"], r["channel"], r["at"]) for r in tables["consents"]}
     said = [r for r in said if (r["customer_id"], r["purpose"], r["channel"], r["at"]) not in keys]
     assert len(said) > 5
     _, after = store_of({**tables, "consents": [*tables["consents"], *said]}, tmp_path / "after")
-    asked = pa.table({"customer_id": base.table["customer_id"],
-                      "as_of": pa.array([T1] * base.table.num_rows, pa.timestamp("us", "UTC"))})  # fmt: skip
+    asked = pa.table({"customer_id": base["customer_id"],
+                      "as_of": pa.array([T1] * base.num_rows, pa.timestamp("us", "UTC"))})  # fmt: skip
     rows = [{**{k: r[k] for k in ("customer_id", "purpose", "channel", "state", "at")},
              "received_at": r["at"]} for r in said]  # fmt: skip
-    found = before.overlay(base.table, T1, EVENT.empty_table(), pa.Table.from_pylist(rows, schema=CONSENT))
+    found = before.overlay(base, T1, EVENT.empty_table(), pa.Table.from_pylist(rows, schema=CONSENT))
     afresh = after.as_of(asked)
     for channel in ("sms", "email", "app", "call", "branch", "mail"):
         name = f"consent_marketing_{channel}"
@@ -152,36 +153,30 @@ def test_consents_follow_the_word_said_last(tmp_path: Path) -> None:
 def test_what_concerns_nobody_here_changes_nothing(tmp_path: Path) -> None:
     """Words of strangers, on profiling, and of later: none is left of them."""
     tables = bank()
-    _, store = store_of(tables, tmp_path)
-    store.build(T0)
-    base = store.newest()
-    assert base is not None
-    his = base.table["customer_id"][0].as_py()
+    store, base = built(tables, tmp_path)
+    his = base["customer_id"][0].as_py()
     told = [("NOBODY", "marketing", "all", T0), (his, "profiling", "all", T0), (his, "marketing", None, T0),
             (his, "marketing", "all", T1 + timedelta(hours=1))]  # fmt: skip
     rows = [{"customer_id": who, "purpose": purpose, "channel": channel, "state": "denied", "at": at, "received_at": at}
             for who, purpose, channel, at in told]  # fmt: skip
     heard = [{**day_of_events(tables)[0], "customer_id": "NOBODY"}]
-    alone = store.overlay(base.table, T1, EVENT.empty_table(), CONSENT.empty_table())
+    alone = store.overlay(base, T1, EVENT.empty_table(), CONSENT.empty_table())
     for wanted in ([], [rows[0]], rows):
         said = pa.Table.from_pylist(wanted, schema=CONSENT)
-        assert store.overlay(base.table, T1, event_table(heard), said).equals(alone)
+        assert store.overlay(base, T1, event_table(heard), said).equals(alone)
 
 
 def test_balances_are_added_up_as_whole_numbers(tmp_path: Path) -> None:
     """Forty bookings of 10**15 and of 1 a time: as floats the ones would go."""
     tables = bank()
-    _, store = store_of(tables, tmp_path)
-    store.build(T0)
-    base = store.newest()
-    assert base is not None
+    store, base = built(tables, tmp_path)
     one = next(row for row in day_of_events(tables) if row["kind"] == "salary" and row["currency"] == "GBP")
     amounts = [10**15] * 40 + [1] * 7
     rows = [{**one, "transaction_id": f"X{n}", "amount_minor": amount, "balance_after_minor": None}
             for n, amount in enumerate(amounts)]  # fmt: skip
-    place = base.table["customer_id"].to_pylist().index(one["customer_id"])
-    before = base.table["balance_gbp_minor"][place].as_py()
-    found = store.overlay(base.table, T1, event_table(rows), CONSENT.empty_table())
+    place = base["customer_id"].to_pylist().index(one["customer_id"])
+    before = base["balance_gbp_minor"][place].as_py()
+    found = store.overlay(base, T1, event_table(rows), CONSENT.empty_table())
     assert found["balance_gbp_minor"][place].as_py() == float(int(before) + sum(amounts))
 
 
