@@ -4,6 +4,9 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
+# The tests start dozens of processes: where the environment forbids kept bytecode, each would compile all of it anew.
+test verify: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test check verify bench install lock clean
 
 demo: $(RUNTIME)
