@@ -22,6 +22,8 @@ from features.signin import SignIn
 YAML_BYTES_MAX = 64 * 1024
 CHANNELS_MOST = 20
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,29}")
+# Every scalar a string; libyaml where PyYAML has it: ten times as fast, and a home is opened often.
+_StrictLoader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 Engines = Literal["polars", "spark"]  # where snapshots and lists are computed
 
 
@@ -211,10 +213,6 @@ def write_whole(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-class _StrictLoader(yaml.BaseLoader):
-    """Every scalar a string; anchors, tags and duplicate keys are refused."""
-
-
 def read_yaml(path: Path) -> object:
     """A small YAML file of the home, every scalar a string; HomeError (one line) where it is none."""
     if path.stat().st_size > YAML_BYTES_MAX:
@@ -230,12 +228,12 @@ def read_yaml(path: Path) -> object:
 
 def _refuse_traps(path: Path, text: str) -> None:
     """Refuse what YAML would swallow: duplicate keys, anchors, aliases, tags."""
-    for event in yaml.parse(text, yaml.BaseLoader):
+    for event in yaml.parse(text, _StrictLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise HomeError(f"`{path}`: anchors (&, *) are not used here; write the value out")
         if getattr(event, "tag", None):
             raise HomeError(f"`{path}`: tags (!) are not used here; write the plain value")
-    node = yaml.compose(text, yaml.BaseLoader)
+    node = yaml.compose(text, _StrictLoader)
     if isinstance(node, yaml.MappingNode):
         keys = [str(key.value) for key, _ in node.value]
         twice = next((key for key in keys if keys.count(key) > 1), None)

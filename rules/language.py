@@ -9,7 +9,7 @@ answered with the nearest right one.
 """
 
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pyarrow as pa
 import sqlglot
@@ -63,6 +63,11 @@ class Language:
                          "channel.id": [c.id for c in catalogue.channels]}  # fmt: skip
 
     @cached_property
+    def _names(self) -> list[str]:
+        """The names of the columns; Arrow makes its list of thousands anew whenever it is asked."""
+        return self.columns.names
+
+    @cached_property
     def cells(self) -> list[dict[str, Scalar]]:
         """The facts of each cell, in cell order."""
         return cell_facts(self.catalogue)
@@ -82,7 +87,7 @@ class Language:
         if len(text) > LENGTH_MAX:
             raise ConditionError(f"condition is {len(text):,} characters long; at most {LENGTH_MAX:,}")
         try:
-            parsed = sqlglot.parse(text, dialect="duckdb")
+            parsed = _sql(text)
             if len(parsed) != 1 or parsed[0] is None:
                 raise ConditionError("condition is empty or holds a `;`; write one condition")
             node = self._lower(parsed[0], 0)
@@ -199,14 +204,14 @@ class Language:
             )
 
     def _column(self, e: exp.Column) -> Node:
-        name = e.sql(dialect="duckdb").replace('"', "")
+        name = ".".join(part.name for part in e.parts).replace('"', "")
         if e.table:
             if name in CELL_FIELDS:
                 return CellField(name, CELL_FIELDS[name])
             raise self._unknown(name, list(CELL_FIELDS))
         example = self._example(name)
-        if example not in self.columns.names:
-            raise self._unknown(name, self.columns.names)
+        if example not in self._names:
+            raise self._unknown(name, self._names)
         return Column(name, kind_of_type(self.columns.field(example).type, name))
 
     def _example(self, name: str) -> str:
@@ -217,7 +222,7 @@ class Language:
                     {str(cell[placeholder]).lower() for cell in self.cells if cell[placeholder] is not None}
                 )
                 names = [name.replace(placeholder, value) for value in values]
-                return next((real for real in names if real in self.columns.names), name)
+                return next((real for real in names if real in self._names), name)
         return name
 
     def _unknown(self, name: str, known: list[str]) -> ConditionError:
@@ -227,6 +232,12 @@ class Language:
                 f"no column of this bank has the form `{name}`; import the tables it comes from, or mend the rule"
             )
         return ConditionError(f"unknown column `{name}`" + (f": did you mean `{near[0]}`?" if near else ""))
+
+
+@lru_cache(maxsize=4096)
+def _sql(text: str) -> list[exp.Expr | None]:
+    """What sqlglot reads, only ever looked at: a process reads the same policy at each start, change and comparison."""
+    return sqlglot.parse(text, dialect="duckdb")
 
 
 def kind_of_type(arrow: pa.DataType, name: str) -> Kind:
