@@ -1,6 +1,7 @@
 """A manager sees today's calls ranked, with all he has to know; moved tasks are a colleague's."""
 
 import json
+import shutil
 from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -31,15 +32,23 @@ from serving.http.messages import (
 from serving.ledger.keys import Principal, Role
 from serving.office import Office
 from serving.worklist import managers_of
-from tests.home import NOW, Clock, answer, call, office_at, rows, said, without_offer
+from tests.home import NOW, Clock, answer, call, copied, office_at, rows, said, without_offer
 
 SMS, CALL = Principal("sms-gateway", Role.CHANNEL), Principal("call-centre", Role.CHANNEL)
 
 
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home after a list with calls; take a copy."""
+    path = copied(tmp_path_factory.mktemp("listed") / "bank")
+    make_list(Home.open(path), ["all_year", "dollars"], NOW)
+    return path
+
+
 @pytest.fixture
-def planned(bank: Path, clock: Clock) -> Office:
-    """An office after a list with calls."""
-    make_list(Home.open(bank), ["all_year", "dollars"], NOW)
+def planned(listed: Path, bank: Path, clock: Clock) -> Office:
+    """An office over a copy of it."""
+    shutil.copytree(listed, bank, dirs_exist_ok=True)
     clock.forward(minutes=5)
     return office_at(bank, clock)
 

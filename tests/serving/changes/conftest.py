@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 from collections.abc import Generator
 from contextlib import ExitStack
 from datetime import datetime
@@ -22,7 +23,7 @@ from serving.ledger import changes
 from serving.ledger.book import Ledger
 from serving.ledger.keys import DAY_MICROS, Role, add, revoke
 from serving.office import open_ledger
-from tests.home import Clock, office_at
+from tests.home import Clock, copied, office_at
 from tests.wire import listening
 
 OFFICERS = {"anna": Role.COMPLIANCE, "ANNA": Role.COMPLIANCE, "gone": Role.COMPLIANCE, "late": Role.COMPLIANCE, "bob": Role.COMPLIANCE, "mia": Role.MARKETING, "max": Role.MARKETING, "dan": Role.DATA_SCIENCE,
@@ -55,10 +56,10 @@ def keys_for(ledger: Ledger) -> dict[str, str]:
 class Http:
     """The service behind real HTTP, keys and roles included."""
 
-    def __init__(self, bank: Path, clock: Clock) -> None:
+    def __init__(self, bank: Path, clock: Clock, keys: dict[str, str]) -> None:
         self.bank, self.clock, self.office = bank, clock, office_at(bank, clock)
         self.office.checker = lambda home, change: None  # a process of its own in the service; here see `propose`
-        self.keys = keys_for(self.office.ledger)
+        self.keys = keys
         self._open = ExitStack()
         self.port = self._open.enter_context(listening(self.office, answer_seconds_max=60))
 
@@ -111,13 +112,12 @@ class Http:
 class Command:
     """The command: files are written into the home, the key is in NBO_KEY."""
 
-    def __init__(self, bank: Path, clock: Clock) -> None:
+    def __init__(self, bank: Path, clock: Clock, keys: dict[str, str]) -> None:
         import nbo
 
         self.bank, self.clock, self.app = bank, clock, nbo.app
         self.before = files_in(bank)
-        with open_ledger(Home.open(bank)) as ledger:
-            self.keys = keys_for(ledger)
+        self.keys = keys
 
     def _run(self, who: str, *arguments: str) -> ChangeResponse:
         done = CliRunner().invoke(
@@ -173,11 +173,23 @@ def _checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(desk, "check", lambda *_: PASSED)
 
 
+@pytest.fixture(scope="session")
+def in_force(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A bank whose files are in force, and its officers' keys; take a copy."""
+    path = copied(tmp_path_factory.mktemp("in_force") / "bank")
+    office_at(path, Clock()).close()  # the first start puts the files into force
+    with open_ledger(Home.open(path)) as ledger:
+        return path, keys_for(ledger)
+
+
 @pytest.fixture(params=[Http, pytest.param(Command, marks=pytest.mark.long)], ids=["http", "command"])
-def review(request: pytest.FixtureRequest, bank: Path, clock: Clock) -> Generator[Review]:
+def review(
+    request: pytest.FixtureRequest, in_force: tuple[Path, dict[str, str]], bank: Path, clock: Clock
+) -> Generator[Review]:
     """A bank whose files are in force, and a door to its review."""
-    office_at(bank, clock).close()  # the first start puts the files into force
-    opened = request.param(bank, clock)
+    home, keys = in_force
+    shutil.copytree(home, bank, dirs_exist_ok=True)
+    opened = request.param(bank, clock, keys)
     yield opened
     opened.close()
 

@@ -324,17 +324,13 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("spoiled", SPOILED)
-def test_audit_verify_names_the_step_or_set_that_was_changed(bank: Path, clock: Clock, spoiled: str) -> None:
+@pytest.mark.parametrize("review", [Command], indirect=True)
+def test_audit_verify_names_the_step_or_set_that_was_changed(review: Review, bank: Path, spoiled: str) -> None:
     """No seal covers them yet: the signatures alone tell."""
     import nbo
 
-    office_at(bank, clock).close()
-    door = Command(bank, clock)
-    door.judge(
-        "mia",
-        "withdraw",
-        door.propose("mia", edited(bank, "campaigns/dollars.yaml", "call: 50", "call: 60")).change_id,
-    )
+    change = review.propose("mia", edited(bank, "campaigns/dollars.yaml", "call: 50", "call: 60")).change_id
+    review.judge("mia", "withdraw", change)
     whole = CliRunner().invoke(nbo.app, ["--home", str(bank), "audit", "verify"])
     assert whole.exit_code == 0 and "4 steps of changes, each by its signature" in whole.stdout
     table, statement, named = SPOILED[spoiled]

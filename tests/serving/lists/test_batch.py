@@ -1,5 +1,6 @@
 """P15: one engine, many drivers, the same answer: batch, office and the plain oracle."""
 
+import shutil
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
@@ -40,14 +41,32 @@ from serving.lists.plan import make_plan, reserve_plan
 from serving.office import Office
 from serving.rows import OUTBOUND_VALID, Asked
 from tests.conformance import assert_same, by_oracle
-from tests.home import COUPLE, HERO, Clock, ask, call, move, office_at, run_until, said
+from tests.home import COUPLE, HERO, Clock, ask, call, copied, move, office_at, run_until, said
 
 WHO = [HERO, *COUPLE, *(f"C{n:07d}" for n in range(4, 90))]
 
 
+@pytest.fixture(scope="module")
+def after_a_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+    """A home after a day with contacts, answers, consents, events and other systems' contacts, and its present; take a copy."""
+    path, clock = copied(tmp_path_factory.mktemp("lively") / "bank"), Clock()
+    office = office_at(path, clock)
+    _live_a_day(office, clock)
+    office.close()
+    return path, clock.now
+
+
 @pytest.fixture
-def lively(office: Office, clock: Clock) -> Generator[Office]:
-    """The office after a day with contacts, answers, consents, events and other systems' contacts."""
+def lively(after_a_day: tuple[Path, datetime], bank: Path, clock: Clock) -> Generator[Office]:
+    """An office over a copy of it."""
+    path, clock.now = after_a_day
+    shutil.copytree(path, bank, dirs_exist_ok=True)
+    office = office_at(bank, clock)
+    yield office
+    office.close()
+
+
+def _live_a_day(office: Office, clock: Clock) -> None:
     for n, customer in enumerate(WHO[3:30]):
         told = ask(office, customer)
         for choice in told.choices:
@@ -68,7 +87,6 @@ def lively(office: Office, clock: Clock) -> Generator[Office]:
         office.external_contact(request, call()).result(30)
     office.consent(said(clock.now, "denied", WHO[80], purpose="profiling"), call()).result(30)
     clock.forward(hours=14)
-    yield office
 
 
 @pytest.mark.parametrize("campaigns", [None, ("all_year", "dollars")])
