@@ -21,6 +21,7 @@ from tests.feature_bank import Rows, Tables, made_up_bank, small_home, write_tab
 
 ROOT = Path(__file__).parents[2]
 NIGHTS = [datetime(2025, 11, 28 + n, tzinfo=UTC) if n < 3 else datetime(2025, 12, n - 2, tzinfo=UTC) for n in range(6)]
+SOME_AND_ALL = [pytest.param(NIGHTS[:4], id="four"), pytest.param(NIGHTS, marks=pytest.mark.long, id="six")]
 
 BEGINS = {"contacts": "decided_at", "outcomes": "at", "cases": "opened_at", "consents": "at", "notes": "at",
           "reachability": "at"}  # fmt: skip
@@ -63,7 +64,7 @@ def built_upon(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
-@pytest.mark.parametrize("seed", [21, 22])
+@pytest.mark.parametrize("seed", [21, pytest.param(22, marks=pytest.mark.long)])
 def test_nights_built_upon_each_other_equal_whole_builds(tmp_path: Path, seed: int, built_upon: list[bool]) -> None:
     """Rows late by days and months, bookings without a balance, missing rates, joint accounts."""
     tables = made_up_bank(seed, transactions=4000)
@@ -82,16 +83,17 @@ def test_a_build_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [bytes_of(store, night) for night in NIGHTS[:2]] == first
 
 
-def test_a_late_import_repairs_exactly_the_snapshots_it_touches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nights", SOME_AND_ALL)
+def test_a_late_import_repairs_exactly_the_snapshots_it_touches(tmp_path: Path, nights: list[datetime]) -> None:
     """The row was known to the source before the third night; we were told after the last."""
     tables = made_up_bank(24, transactions=1500)
     home = small_home(tmp_path / "home")
     store = fill(home, tables)
-    paths = [store.build(night) for night in NIGHTS]
+    paths = [store.build(night) for night in nights]
     before = {path: (path.read_bytes(), path.stat().st_ino) for path in paths}
     assert store.repair() == []
     late = dict(next(row for row in tables["transactions"] if row["kind"] == "purchase"))
-    known = NIGHTS[2] - timedelta(hours=5)
+    known = nights[2] - timedelta(hours=5)
     rows: Rows = [*tables["transactions"], {**late, "transaction_id": "LATE", "booked_at": known, "recorded_at": known}]
     with_late = {**tables, "transactions": rows}
     store = fill(home, with_late)
@@ -99,26 +101,27 @@ def test_a_late_import_repairs_exactly_the_snapshots_it_touches(tmp_path: Path) 
     for path in paths[:2]:
         assert (path.read_bytes(), path.stat().st_ino) == before[path], "not touched"
     whole = fill(small_home(tmp_path / "other" / "home"), with_late)
-    for path, night in zip(paths, NIGHTS, strict=True):
+    for path, night in zip(paths, nights, strict=True):
         whole_bytes = bytes_of(whole, night)
         assert path.read_bytes() == whole_bytes
     assert store.repair() == []
 
 
-def test_a_rate_corrected_late_repairs_the_snapshots_from_its_day_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nights", SOME_AND_ALL)
+def test_a_rate_corrected_late_repairs_the_snapshots_from_its_day_on(tmp_path: Path, nights: list[datetime]) -> None:
     """Mutant: a manifest of bookings alone leaves sums in base currency at the rate that was wrong."""
     tables = made_up_bank(26, transactions=1500)
     home = small_home(tmp_path / "home")
     store = fill(home, tables)
-    paths = [store.build(night) for night in NIGHTS]
-    day = (NIGHTS[3] - timedelta(days=1)).date()
+    paths = [store.build(night) for night in nights]
+    day = (nights[3] - timedelta(days=1)).date()
     wrong = next(row for row in tables["fx_rates"] if row["day"] <= day)
     rows: Rows = [*tables["fx_rates"], {**wrong, "day": day, "per_base": wrong["per_base"] * 2}]
     corrected = {**tables, "fx_rates": [row for row in rows if row["day"] != day or row is rows[-1]]}
     store = fill(home, corrected)
     assert set(store.repair()) <= set(paths[2:])
     whole = fill(small_home(tmp_path / "other" / "home"), corrected)
-    for path, night in zip(paths, NIGHTS, strict=True):
+    for path, night in zip(paths, nights, strict=True):
         whole_bytes = bytes_of(whole, night)
         assert path.read_bytes() == whole_bytes, night
 

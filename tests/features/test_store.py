@@ -73,14 +73,15 @@ def differences(home: Home, tables: Tables, pairs: list[tuple[str, datetime]]) -
     return wrong
 
 
+@pytest.mark.parametrize("n", [40, pytest.param(120, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("seed", "zone"), [
     (0, "Europe/London"), (1, "Asia/Shanghai"), (2, "America/Santiago"), (3, "Australia/Lord_Howe"),
 ])  # fmt: skip
-def test_as_of_equals_the_oracle(tmp_path: Path, seed: int, zone: str) -> None:
+def test_as_of_equals_the_oracle(tmp_path: Path, seed: int, zone: str, n: int) -> None:
     """Late rows, ties, DST nights; Santiago's clocks jump over midnight."""
     tables = made_up_bank(seed, salaries=25)
     home = home_with(tables, tmp_path, zone)
-    assert differences(home, tables, some_pairs(seed, 120)) == []
+    assert differences(home, tables, some_pairs(seed, n)) == []
 
 
 def test_as_of_keeps_rows_order_repeats_and_other_columns(tmp_path: Path) -> None:
@@ -197,9 +198,10 @@ def test_p28_what_happens_at_t_or_later_is_unknown_at_t(tmp_path: Path, table: s
     assert whole.equals(past)
 
 
-def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.long)])
+def test_many_passes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     store = FeatureStore(home_with(made_up_bank(8), tmp_path))
-    pairs = entities(some_pairs(8, 60))
+    pairs = entities(some_pairs(8, n))
     whole = store.as_of(pairs)
     monkeypatch.setattr("features.compute.PAIRS_A_PASS", 7)
     monkeypatch.setattr("features.segments.LAID_OUT", 3)

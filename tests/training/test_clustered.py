@@ -56,11 +56,11 @@ def test_the_error_of_an_auc_is_its_spread_over_worlds() -> None:
     assert float(np.mean(errors)) == pytest.approx(float(np.std(areas)), rel=0.12)
 
 
-@pytest.mark.parametrize("k", [1, 20])
-def test_a_lot_drawn_by_household_is_a_lot(k: int) -> None:
+@pytest.mark.parametrize(("k", "runs"), [(1, 4), (20, 12), pytest.param(1, 12, marks=pytest.mark.long)])
+def test_a_lot_drawn_by_household_is_a_lot(k: int, runs: int) -> None:
     """Of 4,000 rows in households of 20 a lot by household looked chosen in three of ten runs."""
     features = tuple(Feature(name=f"x{i}", kind="number") for i in range(8))
-    for seed in range(12):
+    for seed in range(runs):
         rng, g = np.random.default_rng(seed), 4000 // k
         x, units = np.repeat(rng.normal(size=(g, 8)), k, axis=0), np.repeat(np.arange(g), k)
         treated = np.repeat((rng.random(g) < 0.5).astype(float), k)
