@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.service import GC_THRESHOLDS, SWITCH_SECONDS, TIMEOUT_SECONDS, Front
+from serving.service import GC_THRESHOLDS, SWITCH_SECONDS, Front
 
-SETTINGS: Any = {"traffic": {"timeout": TIMEOUT_SECONDS}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
+# The time-out is for BentoML's own echo: it keeps a timer of each request for so long.
+SETTINGS: Any = {"traffic": {"timeout": 15}, "metrics": {"enabled": False}, "logging": {"access": {"enabled": False}},
             "tracing": {"excluded_urls": ".*"}, "monitoring": {"enabled": False}, "workers": 1}  # fmt: skip
 
 

@@ -25,10 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.console.app import console
 from serving.console.house import House
 from serving.http.answers import problem
-from serving.http.api import ANSWER_SECONDS_MAX, build_app
+from serving.http.api import build_app
 from serving.http.door import Door
-from serving.http.guard import BODY_SECONDS_MAX
-from serving.http.waiting import GRACE_SECONDS
 from serving.logs import log_in_lines
 from serving.office import Office
 
@@ -36,9 +34,6 @@ DOOR = "serving.office:open_office"
 SWITCH_SECONDS = 0.0005  # writer and event loop hand over ten times as often: a quarter faster
 # BentoML's heap is large and lives for ever: without this a full collection stops all for 100 ms.
 GC_THRESHOLDS = (50_000, 50, 100)
-# BentoML's own time-out answers in its own shape, past our headers and metrics, so it must come after all of ours, by
-# half as much again; and no later, for a timer of each request is kept for so long.
-TIMEOUT_SECONDS = 1.5 * (BODY_SECONDS_MAX + ANSWER_SECONDS_MAX + GRACE_SECONDS)
 
 
 def open_door() -> Door:
@@ -63,6 +58,9 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on what is not a request."""
         if scope["type"] == "lifespan":
+            # BentoML puts its tracing and its time-out before every middleware of a service: a task, a future and a
+            # timer with each request. It starts before the first one comes; from then on they come to us first.
+            scope["app"].middleware_stack = self
             await self._host(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
@@ -74,7 +72,6 @@ class Front:
 
 @bentoml.service(
     workers=int(os.environ.get("NBO_WORKERS", "1")),  # SQLite has one serving process; the ledger refuses a second one
-    traffic={"timeout": TIMEOUT_SECONDS},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},

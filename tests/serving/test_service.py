@@ -53,6 +53,7 @@ def service(tmp_path_factory) -> Iterator[tuple[int, subprocess.Popen[bytes], Pa
     (folder / "door_of_a_test.py").write_text(DOOR)
     port, log = free_port(), folder / "log"
     environment = os.environ | {
+        "BENTOML_CONFIG_OPTIONS": "services.NextBestOffer.traffic.timeout=1",  # before any of ours: must never answer
         "NBO_HOME": "the-home", "NBO_DOOR": "door_of_a_test:open_door",
         "PYTHONPATH": f"{folder}:{REPOSITORY}", "BENTOML_HOME": str(folder),
     }  # fmt: skip
