@@ -13,6 +13,7 @@ from features.at_once import BATCH
 from features.home import Home
 from features.money import Rates
 from features.tables import INSTANT, MARKETING_CHANNELS, TABLES
+from features.wanted import Wanted
 from features.windows import stamp
 
 EMPTY = {"cases": "none open", "contacts": "nobody was ever contacted"}  # the words that declare a table empty
@@ -71,26 +72,28 @@ class Source:
         The table must hold customer_id; codes: customer_id, customer. `booked_from`: only bookings of
         that instant (microseconds) or later. `types`: columns to be had in another type.
         """
-        scan = self._rows(self.scan(table), table, columns, codes, booked_from, types)
-        return scan.collect()
+        wanted = Wanted(codes)
+        return wanted.met(self._rows(self.scan(table), table, columns, wanted, booked_from, types).collect())
 
     def batches(self, table: str, columns: tuple[str, ...], codes: pl.DataFrame,
                 types: Mapping[str, pl.DataType] | None = None) -> Iterator[pl.DataFrame]:  # fmt: skip
         """`rows`, BATCH of them at a time and in no order, while the next ones are read."""
-        scan = self._rows(self.scan(table), table, columns, codes, None, types)
-        yield from (batch.rechunk() for batch in scan.collect_batches(chunk_size=BATCH, maintain_order=False))
+        wanted = Wanted(codes)
+        scan = self._rows(self.scan(table), table, columns, wanted, None, types)
+        yield from (
+            wanted.met(batch).rechunk() for batch in scan.collect_batches(chunk_size=BATCH, maintain_order=False)
+        )
 
     @staticmethod
-    def _rows(scan: pl.LazyFrame, table: str, columns: tuple[str, ...], codes: pl.DataFrame, booked_from: int | None,
+    def _rows(scan: pl.LazyFrame, table: str, columns: tuple[str, ...], wanted: Wanted, booked_from: int | None,
               types: Mapping[str, pl.DataType] | None) -> pl.LazyFrame:  # fmt: skip
         # Bookings lie by day: of each file the ids are decoded whole, and the rest only where one of these is met.
-        few = scan.filter(pl.col("customer_id").is_in(codes["customer_id"].implode())) if len(codes) <= FEW else scan
-        wanted = few.select("customer_id", *columns)
-        wanted = wanted.with_columns(pl.col(name).cast(wished) for name, wished in (types or {}).items())
+        few = scan.filter(pl.col("customer_id").is_in(wanted.ids.implode())) if len(wanted.ids) <= FEW else scan
+        rows = few.select("customer_id", *columns)
+        rows = rows.with_columns(pl.col(name).cast(wished) for name, wished in (types or {}).items())
         if booked_from is not None:
-            wanted = wanted.filter(pl.col("booked_at") >= stamp(booked_from))
-        joined = wanted.join(codes.lazy(), on="customer_id").drop("customer_id")
-        return _instants_as_micros(joined, table, columns)
+            rows = rows.filter(pl.col("booked_at") >= stamp(booked_from))
+        return _instants_as_micros(wanted.joined(rows), table, columns)
 
     def whole(self, table: str, columns: tuple[str, ...]) -> pl.DataFrame:
         """Those columns of every row."""
