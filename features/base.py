@@ -173,7 +173,7 @@ class OneRow:
         found[:, n_numbers:] = _FLAGS[np.array([row.flags for row in rows])]
         return found
 
-    def read(self, table: pa.Table, place: int) -> Row:
+    def read(self, table: pa.Table | pa.RecordBatch, place: int) -> Row:
         """One row of a table of the schema, as plain values; `batch` says the same the other way."""
         numbers = [math.nan if (v := table.column(name)[place].as_py()) is None else v for name in self.numbers]
         flags = [2 if (v := table.column(name)[place].as_py()) is None else int(v) for name in self.flags]

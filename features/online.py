@@ -51,10 +51,22 @@ class Online:
         self._means = [
             tuple(self._at[f"purchase_{what}_{days}d"] for what in ("sum", "count", "mean")) for days in MEAN_DAYS
         ]
+        self._balances = [self._places_of(currency) for currency in self._settings.currencies]
         self._texts = {name: place for place, name in enumerate(one_row.texts)}
+        self._consents = [
+            (channel, self._texts[name], self._at[f"{name}_age_days"])
+            for channel in MARKETING_CHANNELS
+            if (name := f"consent_marketing_{channel}")
+        ]
         self._cuts = lru_cache(maxsize=64)(self._cuts_of)
         self.reach = lru_cache(maxsize=8)(lambda since: reach_of(since, self._settings))
         self._adds = lru_cache(maxsize=1024)(self._adds_of)
+
+    def _places_of(self, currency: str) -> tuple[str, int, list[tuple[int, int]]]:
+        """A currency, the place of its balance, and those of its outflows with the shares made of them."""
+        at, c = self._at, currency.lower()
+        shares = [(at[f"outflow_{c}_sum_{days}d"], at[f"outflow_share_{c}_{days}d"]) for days in SHARE_DAYS]
+        return currency, at[f"balance_{c}_minor"], shares
 
     def roll(self, row: Row, place: int, base: Base, since: int, moment: int,
              events: Sequence[EventRow], consents: Sequence[ConsentRow]) -> None:  # fmt: skip
@@ -85,12 +97,9 @@ class Online:
         if new:
             self._book(v, new, moment, cuts)
             shared = base.shared(place)
-            for bit, currency in enumerate(self._settings.currencies):
-                moved = [e for e in new if e[4] == currency]
-                if moved:
-                    self._balance(
-                        v, self._at[f"balance_{currency.lower()}_minor"], moved, last_booked, shared >> bit & 1
-                    )
+            for bit, (currency, at, _) in enumerate(self._balances):
+                if moved := [e for e in new if e[4] == currency]:
+                    self._balance(v, at, moved, last_booked, shared >> bit & 1)
         self._derive(v, cuts.day)
         for ending, ends_at in base.expiries(place):
             if ends_at <= moment:
@@ -158,21 +167,14 @@ class Online:
         v[at] = start + sum(e[3] or 0 for e in rows if e[5] is None and e[6] > since)
 
     def _derive(self, v: list[float], day: date) -> None:
-        at, total = self._at, 0.0
-        for currency in self._settings.currencies:
-            c = currency.lower()
-            balance = v[at[f"balance_{c}_minor"]]
-            total += (
-                balance
-                if currency == self._settings.currency
-                else self.in_base(balance, currency, day)
-                if balance
-                else 0.0
-            )
+        at, total, base = self._at, 0.0, self._settings.currency
+        for currency, place, shares in self._balances:
+            balance = v[place]
+            total += balance if currency == base else self.in_base(balance, currency, day) if balance else 0.0
             stays = balance if balance > 0 else balance * 0.0
-            for days in SHARE_DAYS:
-                out = max(v[at[f"outflow_{c}_sum_{days}d"]], 0.0)
-                v[at[f"outflow_share_{c}_{days}d"]] = out / (stays + out) if stays + out != 0 else 0.0
+            for outflow, share in shares:
+                out = max(v[outflow], 0.0)
+                v[share] = out / (stays + out) if stays + out != 0 else 0.0
         v[at["balance_total_minor"]] = total
         for spends, counts, mean in self._means:
             v[mean] = v[spends] / v[counts] if v[counts] else _NAN
@@ -197,15 +199,13 @@ class Online:
     def _speak(self, row: Row, consents: Sequence[ConsentRow], since: int, moment: int) -> None:
         """Per channel the later of the base's word and the ledger's; ages as of the moment."""
         words = sorted(consents, key=lambda c: place_of_word(c[4], c[5], c[2], c[3])) if consents else ()
-        for channel in MARKETING_CHANNELS:
-            name = f"consent_marketing_{channel}"
-            at = self._at[f"{name}_age_days"]
+        for channel, text, at in self._consents:
             age = row.numbers[at]
             known = age == age  # noqa: PLR0124
             said_at = since - round(age * DAY_MICROS) if known else 0
             last = next((w for w in reversed(words) if w[2] in ("all", channel)), None) if words else None
             if last is not None and (not known or last[4] >= said_at):
-                row.texts[self._texts[name]], said_at, known = last[3], last[4], True
+                row.texts[text], said_at, known = last[3], last[4], True
             row.numbers[at] = (moment - said_at) * DAYS_A_MICRO if known else _NAN
 
 

@@ -109,7 +109,7 @@ def parity(store: FeatureStore, source: Source, at: datetime, sample: int = SAMP
         together = store.latest(ids, at, connection, base)
     now, then = (store.as_of(pa.table({"customer_id": ids, "as_of": pa.array([t] * len(ids), pa.timestamp("us", "UTC"))}))
                  for t in (at, base.as_of))  # fmt: skip
-    found, age = pa.concat_tables(alone), (at - base.as_of) / timedelta(days=1)
+    found, age = pa.Table.from_batches(alone), (at - base.as_of) / timedelta(days=1)
     unclear = _unclear(source, ids, events, base.as_of)
     features = [
         _compared(f.name, found, together, now, then, age, rolled_features(source), unclear) for f in store.declared
@@ -164,7 +164,7 @@ def _unclear(source: Source, ids: Sequence[str], events: pl.DataFrame, base: dat
     return {str(c): set(rows["customer_id"]) for (c,), rows in chosen.partition_by("currency", as_dict=True).items()}
 
 
-def _compared(name: str, alone: pa.Table, together: pa.Table, now: pa.Table, then: pa.Table, age: float,
+def _compared(name: str, alone: pa.Table, together: pa.RecordBatch, now: pa.Table, then: pa.Table, age: float,
               rolled: frozenset[str], unclear: dict[str, set[str]]) -> FeatureParity:  # fmt: skip
     aged = name.startswith("days_since_") and name not in rolled
     read = "now" if name in rolled else "aged" if aged else "base"

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from sqlalchemy.engine import Connection
 
 from features.base import Row
@@ -136,7 +137,8 @@ def _features_of(engine: Engine, connection: Connection, names: Sequence[str], a
                 rows[name].flags[place] = 1
     for name, others in aliases.items():
         person = [name, *others]
-        table = with_objections(engine.store.latest(person, at + INSTANT_AFTER, connection, snapshot), said)
+        now = engine.store.latest(person, at + INSTANT_AFTER, connection, snapshot)
+        table = with_objections(pa.Table.from_batches([now]), said)
         table = shared(table, [person], certain_groups(connection, person))
         ids = table.column("customer_id").to_pylist()
         if name in ids:

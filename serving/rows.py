@@ -59,7 +59,8 @@ def online_rows(
     names = [a.customer_id for a in asked]
     units, aliases = who_are(connection, names)
     everyone = names + [other for others in aliases.values() for other in others if other not in names]
-    features = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
+    now = engine.store.latest(list(dict.fromkeys(everyone)), at + INSTANT_AFTER, connection)
+    features = pa.Table.from_batches([now])
     said = (
         (c.customer_id, c.purpose, c.channel, c.state, c.at, c.received_at) for c in of_customers(connection, everyone)
     )

@@ -86,7 +86,7 @@ def test_one_by_one_equals_all_at_once(tmp_path: Path, seed: int) -> None:
         many = store.latest(ids, at, connection)
         assert many.num_rows > 12
         alone = [store.latest([customer], at, connection) for customer in ids]
-        one_by_one = pa.concat_tables([table for table in alone if table.num_rows])
+        one_by_one = pa.Table.from_batches([batch for batch in alone if batch.num_rows])
         assert one_by_one.schema.equals(many.schema, check_metadata=True)
         for name in many.column_names:
             assert one_by_one[name].to_pylist() == many[name].to_pylist(), (name, hours)
@@ -141,7 +141,7 @@ def test_a_worth_beyond_all_bounds_is_unknown_one_by_one_and_at_once(tmp_path: P
             connection, "events", **event(row, customer_id=ids[place], amount_minor=amount, balance_after_minor=amount)
         )
     many = store.latest(ids, at, connection)
-    alone = pa.concat_tables([store.latest([customer], at, connection) for customer in ids])
+    alone = pa.Table.from_batches([store.latest([customer], at, connection) for customer in ids])
     for name in many.column_names:
         assert alone[name].to_pylist() == many[name].to_pylist(), name
     assert [value is None for value in many["purchase_sum_30d"].to_pylist()[:3]] == [True, False, True]
