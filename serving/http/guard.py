@@ -5,7 +5,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, MutableMapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -141,8 +141,9 @@ class Turnstile:
 class Keyring:
     """Who presents a key: asked of the door, remembered for a second.
 
-    A key revoked or expired works for at most `seconds_kept` longer. Unknown keys are not
-    remembered, and only so many are looked up at once; no key is kept as such.
+    A key revoked or expired works for at most `seconds_kept` longer. One that is in use is asked again beside its
+    requests, from half that time on, so that none of them waits. Unknown keys are not remembered, and only so many are
+    looked up at once; no key is kept as such.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class Keyring:
         self._who, self._pool, self._clock = who, pool, clock
         self._seconds_kept, self._kept_max = seconds_kept, kept_max
         self._kept: dict[bytes, tuple[Principal, float]] = {}
+        self._renewing = set[bytes]()
         self._lookups = Turnstile(lookups_max)
 
     async def principal(self, headers: Headers, seconds: float) -> Principal:
@@ -168,6 +170,8 @@ class Keyring:
         digest, now = hashlib.sha256(key).digest(), self._clock()
         kept = self._kept.get(digest)
         if kept is not None and now < kept[1]:
+            if now >= kept[1] - self._seconds_kept / 2 and digest not in self._renewing:
+                self._renew(digest, key, now)
             return kept[0]
         with self._lookups.entered():
             looked_up = self._pool.submit(self._who, key.decode("latin-1"))
@@ -176,12 +180,27 @@ class Keyring:
                     raise TooLate("whose key it is was not found in time; nothing was done, repeat the request")
             finally:
                 looked_up.cancel()
-        if (owner := looked_up.result()) is None:
-            self._kept.pop(digest, None)
+        if (owner := self._keep(digest, looked_up.result(), now)) is None:
             raise Unauthorised("the key is unknown, expired or revoked; ask for a new one")
+        return owner
+
+    def _renew(self, digest: bytes, key: bytes, now: float) -> None:
+        def found(done: Future[Principal | None]) -> None:
+            self._renewing.discard(digest)
+            if done.exception() is None:  # else it is kept no longer than it was, and who comes then is told
+                self._keep(digest, done.result(), now)
+
+        self._renewing.add(digest)
+        self._pool.submit(self._who, key.decode("latin-1")).add_done_callback(found)
+
+    def _keep(self, digest: bytes, owner: Principal | None, asked_at: float) -> Principal | None:
+        """The owner, remembered from when he was asked for; nobody is forgotten at once."""
+        if owner is None:
+            self._kept.pop(digest, None)
+            return None
         if len(self._kept) >= self._kept_max:
             self._kept.clear()
-        self._kept[digest] = (owner, now + self._seconds_kept)
+        self._kept[digest] = (owner, asked_at + self._seconds_kept)
         return owner
 
 

@@ -36,6 +36,57 @@ def test_p25_a_revoked_key_works_for_at_most_the_time_it_is_remembered():
             asyncio.run(ring.principal(HEADERS, 9))
 
 
+def test_a_key_in_use_is_asked_again_beside_its_requests_and_none_of_them_waits():
+    """Mutant: asked again only when it has run out, each second's first requests wait for it, all at once."""
+    now, free, asked, door = [0.0], threading.Event(), list[str](), {"k1": Principal("app", Role.CHANNEL)}
+    free.set()
+
+    def who(presented: str) -> Principal | None:
+        asked.append(presented)
+        assert free.wait(20)
+        return door[presented]  # a KeyError where the door cannot say
+
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(who, pool, seconds_kept=1.0, clock=lambda: now[0])
+
+        def name_at(instant: float) -> str:
+            now[0] = instant
+            return asyncio.run(ring.principal(HEADERS, 3)).name
+
+        def settled() -> None:
+            free.set()
+            pool.submit(lambda: None).result()
+            free.clear()
+
+        assert name_at(0.0) == name_at(0.49) == "app"
+        assert asked == ["k1"]
+        free.clear()
+        assert [name_at(at) for at in (0.5, 0.6, 0.99)] == ["app"] * 3
+        settled()
+        assert asked == ["k1"] * 2, "one look-up for all of them"
+        assert name_at(1.49) == "app", "known since 0.5, when it was asked again"
+        door.clear()
+        settled()
+        assert name_at(1.499) == "app", "the door could not say; it is kept no longer for that"
+        settled()
+        free.set()
+        with pytest.raises(KeyError):
+            name_at(1.5)
+
+
+def test_p25_a_key_that_is_asked_again_and_was_revoked_is_refused_before_its_time():
+    known, now = {"k1": Principal("app", Role.CHANNEL)}, [0.0]
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(known.get, pool, seconds_kept=1.0, clock=lambda: now[0])
+        assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
+        known.clear()
+        now[0] = 0.6
+        assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
+        pool.submit(lambda: None).result()
+        with pytest.raises(Unauthorised):
+            asyncio.run(ring.principal(HEADERS, 9))
+
+
 def test_the_keyring_stays_small():
     asked = []
 
