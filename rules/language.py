@@ -234,7 +234,7 @@ class Language:
         return ConditionError(f"unknown column `{name}`" + (f": did you mean `{near[0]}`?" if near else ""))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _sql(text: str) -> list[exp.Expr | None]:
     """What sqlglot reads, only ever looked at: a process reads the same policy at each start, change and comparison."""
     return sqlglot.parse(text, dialect="duckdb")
