@@ -122,6 +122,12 @@ def of_schema(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([c if c.type == wished else c.cast(wished) for c, wished in found], schema=schema)
 
 
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """The rows of a table as one batch, also of none."""
+    columns = [column.combine_chunks() for column in table.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+
+
 def write_snapshot(path: Path, rows: pa.Table) -> None:
     """Write rows sorted by customer_id, the same rows as the same bytes; readers see the whole or none of it."""
     for left in path.parent.glob(".*.*"):  # what a build that was killed has left behind: `.<name>.<process>`

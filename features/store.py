@@ -24,7 +24,7 @@ from features.online import Online
 from features.overlay import overlaid, reads
 from features.settings import horizon_days
 from features.shares import declare_shares
-from features.snapshot import Shelf, Snapshot, in_arrow, of_schema
+from features.snapshot import Shelf, Snapshot, in_arrow, of_schema, one_batch
 from features.source import Source
 from features.tables import INSTANT
 from features.view import Feature
@@ -286,12 +286,6 @@ class FeatureStore:
         read = held.select(reads(held.column_names, self._source.settings.currencies))
         rolled = overlaid(pl.DataFrame(read), at, events, consents, self._source)
         return of_schema(dict(zip(held.column_names, held.columns, strict=True)) | in_arrow(rolled), self.schema)
-
-
-def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """The rows of a table as one batch, also of none."""
-    columns = [column.combine_chunks() for column in table.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
 
 def _micros(instant: datetime) -> int:
