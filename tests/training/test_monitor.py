@@ -89,15 +89,14 @@ def rare(n: int, rate: float, seed: int, rows_each: int = 1) -> Served:
     (3_000, 100, 0.005, 1), (3_000, 200, 0.005, 1), (3_000, 200, 0.02, 1), (100, 100, 0.1, 1), (3_000, 300, 0.995, 1),
     (300, 300, 0.1, 3), (3_000, 600, 0.01, 3),
 ])  # fmt: skip
-@pytest.mark.parametrize("months", [120, pytest.param(200, marks=pytest.mark.long)])
 def test_few_rows_without_drift_alarm_in_at_most_a_twentieth(
-    n_before: int, n: int, rate: float, rows_each: int, months: int
+    n_before: int, n: int, rate: float, rows_each: int
 ) -> None:
     """The normal interval of 100 rows without a positive has no width: it alarmed in 43 %; PSI of 100 rows in 27 %."""
     found = [
-        state(rare(n_before, rate, seed, rows_each), rare(n, rate, 1_000 + seed, rows_each)) for seed in range(months)
+        state(rare(n_before, rate, seed, rows_each), rare(n, rate, 1_000 + seed, rows_each)) for seed in range(200)
     ]
-    assert sum(bool(one.alarms) for one in found) <= months // 20
+    assert sum(bool(one.alarms) for one in found) <= 10
 
 
 @pytest.mark.parametrize(("truth", "told"), [(0.03, "calibration"), (0.0005, "calibration")])
