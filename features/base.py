@@ -21,6 +21,7 @@ TEXT_BYTES = 64  # longer texts take the slow road
 _MARK = 64  # every so many ids one is kept at hand
 _WORD = 8
 _TEXT_WORDS = 2 + TEXT_BYTES // _WORD  # validity, two offsets, the bytes
+_BLOCK_MOST = _TEXT_WORDS * _WORD
 
 
 @dataclass
@@ -122,8 +123,7 @@ class Base:
 class OneRow:
     """Makes one-row batches of a schema.
 
-    Columns are numbers, flags, texts and one instant, `as_of`. Texts that do not fit are told by
-    `fits`.
+    Columns are numbers, flags, texts and one instant, `as_of`.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -145,8 +145,8 @@ class OneRow:
         self._text_at = [places[n] * _WORD for n in self.texts]
         self._as_of_at = places["as_of"]
 
-    def batch(self, row: Row, as_of: int) -> pa.RecordBatch:
-        """The row as a batch of the schema; as_of in microseconds."""
+    def batch(self, row: Row, as_of: int) -> pa.RecordBatch | None:
+        """The row as a batch of the schema, as_of in microseconds; None where one of its texts has no room."""
         words = self._blank.copy()
         numbers = np.array(row.numbers[: len(self.numbers)])  # parts of features stand behind them
         words[self._number_at] = numbers == numbers  # noqa: PLR0124  # NaN is null
@@ -157,6 +157,8 @@ class OneRow:
         for place, text in zip(self._text_at, row.texts, strict=True):
             if text is not None:
                 block = _block(text)
+                if len(block) > _BLOCK_MOST:
+                    return None
                 body[place : place + len(block)] = block
         return ipc.read_record_batch(self._head + body, self._schema)
 
@@ -178,13 +180,6 @@ class OneRow:
         numbers = [math.nan if (v := table.column(name)[place].as_py()) is None else v for name in self.numbers]
         flags = [2 if (v := table.column(name)[place].as_py()) is None else int(v) for name in self.flags]
         return Row(numbers, np.array(flags, np.int8), [table.column(name)[place].as_py() for name in self.texts])
-
-    @staticmethod
-    def fits(row: Row) -> bool:
-        """Whether every text of the row has room in the message."""
-        return all(
-            text is None or len(text) <= TEXT_BYTES // 4 or len(text.encode()) <= TEXT_BYTES for text in row.texts
-        )
 
 
 _FLAGS = np.array([0.0, 1.0, np.nan])

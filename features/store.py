@@ -166,10 +166,12 @@ class FeatureStore:
         events, consents = self._heard(snapshot, customer_ids, at, connection)
         if len(customer_ids) <= FEW:
             known = self._rolled(snapshot, customer_ids, at, events, consents)
-            rows = [known[customer] for customer in customer_ids if customer in known]
-            if all(map(OneRow.fits, rows)):
-                moment = _micros(at)
-                batches = [self.one_row.batch(row, moment) for row in rows]
+            moment, batches = _micros(at), list[pa.RecordBatch]()
+            for row in (known[customer] for customer in customer_ids if customer in known):
+                if (batch := self.one_row.batch(row, moment)) is None:
+                    break
+                batches.append(batch)
+            else:
                 return batches[0] if len(batches) == 1 else one_batch(pa.Table.from_batches(batches, self.schema))
         heard = pl.DataFrame(events, schema=EVENT_SCHEMA, orient="row")
         words = pl.DataFrame(consents, schema=CONSENT_SCHEMA, orient="row")

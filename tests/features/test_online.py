@@ -276,12 +276,19 @@ def test_the_balance_of_an_account_he_does_not_own_is_not_his(
         assert found["outflow_share_usd_14d"][0].as_py() == (1.0 if role else None)
 
 
-def test_a_long_text_takes_the_slow_road(tmp_path: Path) -> None:
-    tables = made_up_bank(3, transactions=200)
-    tables["customers"][0] |= {"home_branch": "银" * TEXT_BYTES, "joined_on": None}
+def test_a_text_too_long_for_the_message_takes_the_slow_road(tmp_path: Path) -> None:
+    """Mutant: one byte more than there is room for, and the column behind it is overwritten."""
+    tables, branches = made_up_bank(3, transactions=200), ["x" * TEXT_BYTES, "x" * (TEXT_BYTES + 1), "银" * TEXT_BYTES]
+    for row, branch in zip(tables["customers"], branches, strict=False):
+        row |= {"home_branch": branch, "joined_on": None}
     store = store_of(tables, tmp_path)
     store.build(T0)
-    assert store.latest(["C000"], T0, None)["home_branch"].to_pylist() == ["银" * TEXT_BYTES]
+    ids = [row["customer_id"] for row in tables["customers"][: len(branches)]]
+    alone, many = [store.latest([one], T0, None) for one in ids], store.latest(ids, T0, None)
+    assert many["home_branch"].to_pylist() == branches
+    assert [row for batch in alone for row in batch.to_pylist()] == many.to_pylist()
+    fits = [store.one_row.batch(row, 0) is not None for row in store.latest_rows(ids, T0, None).values()]
+    assert fits == [True, False, False]
 
 
 def test_a_snapshot_of_an_older_version_is_refused(tmp_path: Path) -> None:
