@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from features.signin import SignIn
 
-YAML_BYTES_MAX = 64 * 1024
+YAML_BYTES_MAX, YAML_DEPTH_MAX = 64 * 1024, 20  # libyaml ends the process at some thousands of levels
 CHANNELS_MOST = 20
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,29}")
 # Every scalar a string; libyaml where PyYAML has it: ten times as fast, and a home is opened often.
@@ -227,8 +227,12 @@ def read_yaml(path: Path) -> object:
 
 
 def _refuse_traps(path: Path, text: str) -> None:
-    """Refuse what YAML would swallow: duplicate keys, anchors, aliases, tags."""
+    """Refuse what YAML would swallow, duplicate keys, anchors, aliases, tags, and nesting that would end the process."""
+    depth = 0
     for event in yaml.parse(text, _StrictLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > YAML_DEPTH_MAX:
+            raise HomeError(f"`{path}`: nested deeper than {YAML_DEPTH_MAX} levels; write it flat")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise HomeError(f"`{path}`: anchors (&, *) are not used here; write the value out")
         if getattr(event, "tag", None):

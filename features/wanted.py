@@ -21,7 +21,7 @@ class Wanted:
 
     def met(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Those rows of `joined` that are theirs, with their code as `customer`, without their id."""
-        theirs = self.ids.gather(rows[_PLACE]).eq_missing(rows["customer_id"])
+        theirs = (self.ids.gather(rows[_PLACE]) == rows["customer_id"]).fill_null(False)  # a null is nobody's id
         if not theirs.all():  # another id of the same hash
             rows = rows.filter(theirs)
         return rows.drop(_PLACE, "customer_id").with_columns(self._codes.gather(rows[_PLACE]).alias("customer"))

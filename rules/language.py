@@ -41,6 +41,7 @@ from rules.tree import (
 )  # fmt: skip
 
 LENGTH_MAX, DEPTH_MAX = 4000, 60
+KEPT_LENGTH = 400  # of a condition whose parse is kept: a tree is some 300 times its text
 _COMPARE: dict[type[exp.Expr], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -204,7 +205,7 @@ class Language:
             )
 
     def _column(self, e: exp.Column) -> Node:
-        name = ".".join(part.name for part in e.parts).replace('"', "")
+        name = e.sql(dialect="duckdb").replace('"', "")
         if e.table:
             if name in CELL_FIELDS:
                 return CellField(name, CELL_FIELDS[name])
@@ -234,9 +235,13 @@ class Language:
         return ConditionError(f"unknown column `{name}`" + (f": did you mean `{near[0]}`?" if near else ""))
 
 
-@lru_cache(maxsize=512)
 def _sql(text: str) -> list[exp.Expr | None]:
     """What sqlglot reads, only ever looked at: a process reads the same policy at each start, change and comparison."""
+    return _kept_sql(text) if len(text) <= KEPT_LENGTH else sqlglot.parse(text, dialect="duckdb")
+
+
+@lru_cache(maxsize=1024)
+def _kept_sql(text: str) -> list[exp.Expr | None]:
     return sqlglot.parse(text, dialect="duckdb")
 
 

@@ -17,6 +17,7 @@ from serving.ledger.keys import Principal, Role
 BODY_BYTES_MAX = 64 * 1024
 BODY_SECONDS_MAX = 5.0
 KEY_CHARACTERS_MAX = 256
+RENEWED_AT_ONCE = 8  # keys asked again beside their requests: where the database hangs, no queue of them
 DEADLINE_MS_MAX = 60_000
 
 Headers = dict[bytes, bytes]
@@ -170,7 +171,7 @@ class Keyring:
         digest, now = hashlib.sha256(key).digest(), self._clock()
         kept = self._kept.get(digest)
         if kept is not None and now < kept[1]:
-            if now >= kept[1] - self._seconds_kept / 2 and digest not in self._renewing:
+            if now >= kept[1] - self._seconds_kept / 2:
                 self._renew(digest, key, now)
             return kept[0]
         with self._lookups.entered():
@@ -185,13 +186,22 @@ class Keyring:
         return owner
 
     def _renew(self, digest: bytes, key: bytes, now: float) -> None:
+        if digest in self._renewing or len(self._renewing) >= RENEWED_AT_ONCE:
+            return
+
         def found(done: Future[Principal | None]) -> None:
             self._renewing.discard(digest)
-            if done.exception() is None:  # else it is kept no longer than it was, and who comes then is told
+            refused = digest not in self._kept  # meanwhile, of what was asked later
+            if (
+                not refused and done.exception() is None
+            ):  # else it is kept no longer than it was: who comes then is told
                 self._keep(digest, done.result(), now)
 
         self._renewing.add(digest)
-        self._pool.submit(self._who, key.decode("latin-1")).add_done_callback(found)
+        try:
+            self._pool.submit(self._who, key.decode("latin-1")).add_done_callback(found)
+        except RuntimeError:  # the service ends
+            self._renewing.discard(digest)
 
     def _keep(self, digest: bytes, owner: Principal | None, asked_at: float) -> Principal | None:
         """The owner, remembered from when he was asked for; nobody is forgotten at once."""

@@ -52,6 +52,8 @@ def test_a_missing_home_says_how_to_make_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "line"), [
     ("nme: x", "unknown key `nme`; did you mean `name`?"),
     ("name: a\nname: b", "key `name` stands twice; keep one"),
+    ("[" * 32_760 + "]" * 32_760, "nested deeper than 20 levels; write it flat"),  # mutant: without the bound the process ends
+    ("- " * 30_000, "nested deeper than 20 levels; write it flat"),
     ("name: &a x", "anchors (&, *) are not used here; write the value out"),
     ("name: !!str x", "tags (!) are not used here; write the plain value"),
     ("- x", "expected `key: value` lines"),

@@ -8,7 +8,7 @@ import pytest
 from features import wanted as room
 from features.wanted import Wanted
 
-CODES = pl.DataFrame({"customer_id": ["C1", "C2", "银行3"], "customer": [7, 3, 5]})
+CODES = pl.DataFrame({"customer_id": ["C1", "C2", "银行3", None], "customer": [7, 3, 5, 9]})
 ROWS = pl.DataFrame(
     {"customer_id": ["C2", "stranger", "C1", None, "银行3", "C2", "C3"], "amount": [10, 20, 30, 40, 50, 60, 70]}
 )

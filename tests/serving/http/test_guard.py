@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from serving.http.errors import Busy, Forbidden, TooLate
 from serving.http.guard import (
+    RENEWED_AT_ONCE,
     Keyring,
     Turnstile,
     Unauthorised,
@@ -85,6 +87,48 @@ def test_p25_a_key_that_is_asked_again_and_was_revoked_is_refused_before_its_tim
         pool.submit(lambda: None).result()
         with pytest.raises(Unauthorised):
             asyncio.run(ring.principal(HEADERS, 9))
+
+
+def test_p25_what_was_asked_before_a_key_was_refused_does_not_bring_it_back():
+    now, asked, free, app = [0.0], threading.Event(), threading.Event(), Principal("app", Role.CHANNEL)
+    answers = iter((app, app, None, None))
+
+    def who(_: str) -> Principal | None:
+        answer = next(answers)
+        if now[0] == 0.6:  # it has read the key, and is slow to say so
+            asked.set()
+            assert free.wait(20)
+        return answer
+
+    with ThreadPoolExecutor(2) as pool:
+        ring = Keyring(who, pool, seconds_kept=1.0, clock=lambda: now[0])
+        for instant in (0.0, 0.6):
+            now[0] = instant
+            assert asyncio.run(ring.principal(HEADERS, 9)).name == "app"
+        assert asked.wait(20)
+        now[0] = 1.05
+        with pytest.raises(Unauthorised):
+            asyncio.run(ring.principal(HEADERS, 9))
+        free.set()
+        pool.submit(time.sleep, 0.05).result()
+        now[0] = 1.1
+        with pytest.raises(Unauthorised):
+            asyncio.run(ring.principal(HEADERS, 9))
+
+
+def test_a_database_that_hangs_gathers_no_queue_of_keys_in_use():
+    now, free = [0.0], threading.Event()
+    free.set()
+    headers = [{b"authorization": b"Bearer k%d" % n} for n in range(3 * RENEWED_AT_ONCE)]
+    with ThreadPoolExecutor(1) as pool:
+        ring = Keyring(lambda name: free.wait(20) and Principal(name, Role.ADMIN), pool, clock=lambda: now[0])
+        names = [asyncio.run(ring.principal(one, 9)).name for one in headers]
+        free.clear()
+        now[0] = 0.7
+        again, waiting = [asyncio.run(ring.principal(one, 0)).name for one in headers], pool._work_queue.qsize()
+        free.set()
+    assert again == names
+    assert 0 < waiting < RENEWED_AT_ONCE
 
 
 def test_the_keyring_stays_small():
