@@ -191,10 +191,8 @@ class Keyring:
 
         def found(done: Future[Principal | None]) -> None:
             self._renewing.discard(digest)
-            refused = digest not in self._kept  # meanwhile, of what was asked later
-            if (
-                not refused and done.exception() is None
-            ):  # else it is kept no longer than it was: who comes then is told
+            # Refused meanwhile, it stays so; where the door cannot say, it is kept no longer than it was.
+            if digest in self._kept and done.exception() is None:
                 self._keep(digest, done.result(), now)
 
         self._renewing.add(digest)
@@ -204,7 +202,7 @@ class Keyring:
             self._renewing.discard(digest)
 
     def _keep(self, digest: bytes, owner: Principal | None, asked_at: float) -> Principal | None:
-        """The owner, remembered from when he was asked for; nobody is forgotten at once."""
+        """The owner, remembered from when he was asked for; what was remembered of none is forgotten."""
         if owner is None:
             self._kept.pop(digest, None)
             return None
