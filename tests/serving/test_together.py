@@ -23,8 +23,9 @@ WAYS = (Direction.OUTBOUND, Direction.INBOUND)
 
 def together(office: Office, asks: Sequence[Callable[[], Future[Any]]]) -> list[Any]:
     """The answers, or errors, of requests that wait for the writer at once, so that they form one group."""
-    free = threading.Event()
-    held = office.ledger.write(lambda _: free.wait(30), touches=NOTHING)
+    begun, free = threading.Event(), threading.Event()
+    held = office.ledger.write(lambda _: begun.set() or free.wait(30), touches=NOTHING)
+    assert begun.wait(30)  # or the first of them would form a group with it
     waiting = [ask() for ask in asks]
     free.set()
     held.result(30)

@@ -139,7 +139,7 @@ def test_expiry_and_an_opt_out_of_two_workers_never_wait_in_a_circle(
         for name in ("1", "2"):
             one.write(lambda c, name=name: reserve(c, contact(name))).result(SECONDS)
         waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        free, theirs = threading.Event(), list[Future[int]]()
+        begun, free, theirs = threading.Event(), threading.Event(), list[Future[int]]()
 
         def meanwhile(_: Connection) -> None:
             if not theirs:  # a group may be tried again
@@ -148,7 +148,8 @@ def test_expiry_and_an_opt_out_of_two_workers_never_wait_in_a_circle(
                     while raw.execute(waiting).fetchone() is None:
                         pass
 
-        one.write(lambda _: free.wait(SECONDS), touches=NOTHING)
+        one.write(lambda _: begun.set() or free.wait(SECONDS), touches=NOTHING)
+        assert begun.wait(SECONDS)  # or the first of ours would form a group with it
         ours = [one.write(lambda c: expire(c, over), touches=NOTHING), one.write(meanwhile, touches=NOTHING),
                 one.write(lambda c: recall(c, AT, customer_id="C2"), units=("C2",))]  # fmt: skip
         free.set()
