@@ -7,7 +7,7 @@ refused with file and line.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -118,55 +118,66 @@ def read_document(path: Path) -> Document:
 
 def parse_document(text: str, file: str = "<text>") -> Document:
     """Parse YAML text; PolicyError with file and line for whatever is refused."""
+    lines: dict[Path_, int] = {}
     try:
-        _refuse_references(text, file)
-        node = yaml.compose(text, Loader=_LOADER)
+        events = _events(text, file)
+        first = next(events, None)
+        if first is None:
+            raise PolicyError("is empty", file=file, line=1)
+        value = _plain(events, first, (), lines, file)
+        if second := next(events, None):
+            raise PolicyError("holds a second document; keep one", file=file, line=_line(second))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyError(f"is not YAML: {error.problem or 'cannot be parsed'}", file=file, line=line) from error
     except yaml.YAMLError as error:
         raise PolicyError(f"is not YAML: {str(error).splitlines()[0]}", file=file, line=1) from error
-    except RecursionError:
-        raise PolicyError(f"is nested deeper than {DEPTH_MAX} levels", file=file, line=1) from None
-    if node is None:
-        raise PolicyError("is empty", file=file, line=1)
-    lines: dict[Path_, int] = {}
-    return Document(file, _plain(node, (), lines, file), lines)
+    return Document(file, value, lines)
 
 
-def _refuse_references(text: str, file: str) -> None:
+def _events(text: str, file: str) -> Iterator[yaml.Event]:
+    """Beginnings and ends of lists and mappings and the scalars in them, as they stand in the text; PolicyError for what is refused."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise PolicyError("anchors (`&`, `*`) are not allowed; write the value out", file=file, line=line)
+            raise PolicyError("anchors (`&`, `*`) are not allowed; write the value out", file=file, line=_line(event))
         if tag := getattr(event, "tag", None):
-            raise PolicyError(f"tag `{tag}` is not allowed; remove it", file=file, line=line)
+            raise PolicyError(f"tag `{tag}` is not allowed; remove it", file=file, line=_line(event))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif not isinstance(event, yaml.ScalarEvent):
+            continue  # where the file or a document of it begins and ends
         if depth > DEPTH_MAX:
-            raise PolicyError(f"is nested deeper than {DEPTH_MAX} levels", file=file, line=line)
+            raise PolicyError(f"is nested deeper than {DEPTH_MAX} levels", file=file, line=_line(event))
+        yield event
 
 
-def _plain(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> Value:
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*path, place), lines, file) for place, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return str(node.value)
+def _plain(events: Iterator[yaml.Event], event: yaml.Event, path: Path_, lines: dict[Path_, int], file: str) -> Value:
+    """The value that begins with this event; takes the events up to its end."""
+    lines[path] = _line(event)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items: list[Value] = []
+        while not isinstance(item := next(events), yaml.SequenceEndEvent):
+            items.append(_plain(events, item, (*path, len(items)), lines, file))
+        return items
+    if isinstance(event, yaml.ScalarEvent):
+        return str(event.value)
     mapping: dict[str, Value] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise PolicyError("a key must be a name", file=file, line=line)
-        key = str(key_node.value)
+    while not isinstance(at_key := next(events), yaml.MappingEndEvent):
+        if not isinstance(at_key, yaml.ScalarEvent):
+            raise PolicyError("a key must be a name", file=file, line=_line(at_key))
+        key = str(at_key.value)
         if key in mapping:
-            raise PolicyError(f"key `{key}` stands twice; remove one", file=file, line=line)
-        mapping[key] = _plain(value_node, (*path, key), lines, file)
-        lines[*path, key] = line
+            raise PolicyError(f"key `{key}` stands twice; remove one", file=file, line=_line(at_key))
+        mapping[key] = _plain(events, next(events), (*path, key), lines, file)
+        lines[*path, key] = _line(at_key)
     return mapping
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _shown(value: object) -> str:

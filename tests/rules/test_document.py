@@ -82,6 +82,26 @@ def test_known_traps_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "1: is empty"), ("# nothing\n", "1: is empty"),
+    ("a: b\n---\nc: d\n", "3: holds a second document; keep one"), ("a: b\n--- e\n", "2: holds a second document; keep one"),
+    ("a:\n - x\n - b: 1\n   b: 2\n", "4: key `b` stands twice; remove one"), ("a: b\n? [x]\n: y\n", "2: a key must be a name"),
+    ("a: b\nc: *d\n", "2: anchors (`&`, `*`) are not allowed; write the value out"),
+    ("a:\n  " + "[" * 9_000, "2: is nested deeper than 20 levels"),
+])  # fmt: skip
+def test_what_is_refused_is_told_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        parse_document(text)
+    assert str(refused.value) == f"<text>:{said}"
+
+
+def test_every_value_knows_its_line() -> None:
+    document = parse_document("---\na:\n  - x\n  - {b: no, c: 08:00}\nd:\n")
+    assert document.value == {"a": ["x", {"b": "no", "c": "08:00"}], "d": ""}
+    assert document.lines == {
+        (): 2, ("a",): 2, ("a", 0): 3, ("a", 1): 4, ("a", 1, "b"): 4, ("a", 1, "c"): 4, ("d",): 5}  # fmt: skip
+
+
 def test_a_part_is_found_at_its_condition() -> None:
     document = parse_document("rules:\n  - id: a\n    when: x\n  - id: b\n")
     assert [document.line_of(name) for name in ("a", "b", "c")] == [3, 4, 1]
