@@ -124,8 +124,9 @@ def of_schema(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:
     """The rows of a table as one batch, also of none."""
-    columns = [column.combine_chunks() for column in table.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+    # Column by column it takes a hundred times as long.
+    [batch] = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    return batch
 
 
 def write_snapshot(path: Path, rows: pa.Table) -> None:

@@ -5,9 +5,20 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from features.snapshot import TICK_NANOS, Shelf
+from features.snapshot import TICK_NANOS, Shelf, one_batch
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3])
+def test_the_rows_of_a_table_in_any_number_of_parts_are_one_batch(parts: int) -> None:
+    schema = pa.schema([("a", pa.int64()), ("b", pa.list_(pa.string()))], {"made": "here"})
+    rows = [{"a": n, "b": ["x"] * n} for n in range(parts)]
+    table = pa.Table.from_batches([pa.RecordBatch.from_pylist([row], schema=schema) for row in rows], schema)
+    batch = one_batch(table)
+    assert batch.to_pylist() == rows
+    assert batch.schema.equals(schema, check_metadata=True)
 
 
 def test_a_folder_whose_listing_was_denied_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
