@@ -25,6 +25,7 @@ from features.windows import local_days
 
 FOLDER = ".days"
 KEYS = ["booked", "seen"]
+_ARROW = pl.DataFrame(schema=FACT_SCHEMA).to_arrow().schema
 
 
 def day_manifest(source: Source, features: Path) -> pl.DataFrame:
@@ -38,8 +39,8 @@ def day_manifest(source: Source, features: Path) -> pl.DataFrame:
     wanted = _marked(source)
     for old in {path.name for path in folder.glob("*.arrow")} - set(wanted):
         (folder / old).unlink()
-    found = [_kept(folder / mark, read) for mark, read in wanted.items()]
-    whole = pl.concat([*found, _rates(source), there(source)])
+    kept = pa.concat_tables([_ARROW.empty_table(), *(_kept(folder / mark, read) for mark, read in wanted.items())])
+    whole = pl.concat([pl.DataFrame(kept), _rates(source), there(source)])
     return whole.group_by(KEYS).agg(pl.col("rows").sum(), pl.col("digest").sum()).sort(KEYS)
 
 
@@ -80,7 +81,7 @@ def _stamp(part: Path) -> str:
     return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pa.Table:
     if mark.exists():
         try:
             return _read(mark)
@@ -88,17 +89,17 @@ def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
             mark.unlink(missing_ok=True)  # damaged; it is made of the tables again
     found = read()
     write_whole(mark, found.write_ipc(None).getvalue())
-    return found
+    return found.select(*FACT_SCHEMA).to_arrow()
 
 
-def _read(mark: Path) -> pl.DataFrame:
+def _read(mark: Path) -> pa.Table:
     """FACT_SCHEMA of a file, checked: Polars' own reader takes longer, and panics at some damage."""
-    table = ipc.open_file(mark.read_bytes()).read_all()
-    table.validate(full=True)
-    found = pl.DataFrame(table)
-    if set(found.schema.items()) != set(FACT_SCHEMA.items()):
+    found = ipc.open_file(mark.read_bytes()).read_all()
+    found.validate(full=True)
+    mine = found.select([name for name in _ARROW.names if name in found.schema.names])
+    if mine.schema != _ARROW:
         raise ValueError(f"{mark.name} holds other columns")
-    return found.select(*FACT_SCHEMA)
+    return mine
 
 
 def _rates(source: Source) -> pl.DataFrame:
