@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOOR = """
@@ -67,13 +68,6 @@ def service(tmp_path_factory) -> Iterator[tuple[int, subprocess.Popen[bytes], Pa
     finally:
         child.kill()
         child.wait()
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until_live(port: int, child: subprocess.Popen[bytes], log: Path) -> None:

@@ -28,6 +28,7 @@ from serving.http.routes import ROUTES
 from serving.ledger.keys import add
 from serving.office import open_office
 from tests.home import APP, BOSS, copied
+from tests.ports import free_port
 from tests.postgres import database, move_home, plain
 from tests.serving import torture_door
 from tests.serving.ledger.recount import verdict
@@ -82,7 +83,7 @@ class Remote:
 @contextmanager
 def service(home: Path, workers: int, folder: Path) -> Generator[tuple[int, subprocess.Popen[bytes]]]:
     """A service of the home with so many workers; its port and process."""
-    from tests.serving.test_service import free_port, wait_until_live
+    from tests.serving.test_service import wait_until_live
 
     port, log = free_port(), folder / f"log-{time.time_ns()}"
     environment = os.environ | {

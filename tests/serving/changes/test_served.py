@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 import nbo
 from rules.liveset import files_in, revision_of
 from tests.home import HERO, NOW, registered
+from tests.ports import free_port
 from tests.serving.changes.conftest import OFFICERS, edited, new_rule
 from tests.serving.changes.review_door import CLOCK
 from tests.serving.test_service import ask as asked
-from tests.serving.test_service import free_port
 from training.atomic import write_atomically
 from training.score import read_live
 

@@ -16,6 +16,7 @@ import typer
 from features.home import Home, HomeError, Settings
 from serving.commands import serve as module
 from serving.commands.serve import ServeError, serve
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NBO = """
@@ -74,12 +75,6 @@ def started(home: Home, door: str, port: int, folder: Path) -> subprocess.Popen[
         command, env=environment, cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_it_serves_until_it_is_told_to_stop(home, tmp_path):
