@@ -50,16 +50,21 @@ def open_door(home, serving):
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
-    folder = tmp_path_factory.mktemp("service")
+    with served("serving.service:NextBestOffer", tmp_path_factory.mktemp("service"), str(REPOSITORY)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def served(what: str, folder: Path, *paths: str) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
+    """`bentoml serve` of a service with DOOR; its port, process and log."""
     (folder / "door_of_a_test.py").write_text(DOOR)
     port, log = free_port(), folder / "log"
     environment = os.environ | {
         "BENTOML_CONFIG_OPTIONS": "services.NextBestOffer.traffic.timeout=1",  # before any of ours: must never answer
         "NBO_HOME": "the-home", "NBO_DOOR": "door_of_a_test:open_door",
-        "PYTHONPATH": f"{folder}:{REPOSITORY}", "BENTOML_HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(folder), *paths]), "BENTOML_HOME": str(folder),
     }  # fmt: skip
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:NextBestOffer",
-               "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
+    command = [sys.executable, "-m", "bentoml", "serve", what, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as out:
         child = subprocess.Popen(command, env=environment, cwd=folder, stdout=out, stderr=out)
     try:
@@ -165,3 +170,21 @@ def test_it_stops_cleanly_and_p26_its_log_holds_no_id(service):
     assert "CANARY" not in said
     with pytest.raises(ConnectionRefusedError):
         ask(port, "GET", "/livez")
+
+
+@pytest.mark.long
+def test_a_bento_is_built_and_starts_from_its_own_files(tmp_path):
+    """What its files say is heard, and not what the installed package says; needs a package index, as the install did."""
+    environment = os.environ | {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
+    built = subprocess.run([sys.executable, "-m", "bentoml", "build", "--output", "tag"], cwd=REPOSITORY, env=environment,
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    [package] = (tmp_path / "bentos" / "next-best-offer").glob("*/src")
+    with (package / "serving" / "service.py").open("a") as file:
+        file.write('\nprint("from the bento", flush=True)\n')
+    for needed in ("rules/policies/retail.yaml", "serving/console/zh.json", "serving/changes/pack.html.j2"):
+        assert (package / needed).is_file(), needed
+    with served(built.stdout.strip().removeprefix("__tag__:"), tmp_path) as (port, _, log):
+        assert ask(port, "GET", "/readyz")[0] == 200
+        assert ask(port, "POST", "/v1/decisions")[0] == 401
+    assert "from the bento" in log.read_text()
