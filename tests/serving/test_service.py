@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serving.commands.serve import kill_all
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,8 +72,7 @@ def served(what: str, folder: Path, *paths: str) -> Iterator[tuple[int, subproce
         wait_until_live(port, child, log)
         yield port, child, log
     finally:
-        child.kill()
-        child.wait()
+        kill_all(child)
 
 
 def wait_until_live(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
