@@ -87,19 +87,18 @@ def _kept(mark: Path, read: Callable[[], pl.DataFrame]) -> pa.Table:
             return _read(mark)
         except (pa.ArrowException, pl.exceptions.PolarsError, ValueError, OSError):
             mark.unlink(missing_ok=True)  # damaged; it is made of the tables again
-    found = read()
+    found = read().select(*FACT_SCHEMA)
     write_whole(mark, found.write_ipc(None).getvalue())
-    return found.select(*FACT_SCHEMA).to_arrow()
+    return found.to_arrow()
 
 
 def _read(mark: Path) -> pa.Table:
     """FACT_SCHEMA of a file, checked: Polars' own reader takes longer, and panics at some damage."""
     found = ipc.open_file(mark.read_bytes()).read_all()
     found.validate(full=True)
-    mine = found.select([name for name in _ARROW.names if name in found.schema.names])
-    if mine.schema != _ARROW:
+    if found.schema != _ARROW:
         raise ValueError(f"{mark.name} holds other columns")
-    return mine
+    return found
 
 
 def _rates(source: Source) -> pl.DataFrame:
